@@ -1,0 +1,1 @@
+"""When things run: cron, PeriodicTask rows and beat, and nothing of files."""

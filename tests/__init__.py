@@ -1,0 +1,1 @@
+"""The tests of Syncbeat: they mirror its packages; no code of the product lives here."""

@@ -1,0 +1,626 @@
+"""The grammar, the timezones and the daylight-saving rule, case by case."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import islice, pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from django_celery_beat.models import CrontabSchedule
+
+from scheduler.cron import (
+    CronSchedule,
+    InvalidCron,
+    describe,
+    from_fields,
+    iter_slots,
+    load_timezone,
+    next_slots,
+    normalise,
+    numeric_fields,
+    previous_slot,
+    schedule,
+    slots_between,
+)
+from scheduler.cron_grammar import _read_again
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+ACCEPTED = [
+    ("0 2 * * *", "0 2 * * *"),
+    ("*/30 * * * *", "*/30 * * * *"),
+    ("0 9,18 * * 1-5", "0 9,18 * * 1-5"),
+    ("0 0 1 * *", "0 0 1 * *"),
+    ("  0\t02  *   * * ", "0 2 * * *"),
+    ("007 0 01 012 00", "7 0 1 12 0"),
+    ("0 9-9 * * *", "0 9 * * *"),
+    ("5-5/3 * * * *", "5 * * * *"),
+    ("10-20/30 * * * *", "10 * * * *"),
+    ("10-20/10 * * * *", "10-20/10 * * * *"),
+    ("10-20/1 */1 * * *", "10-20 * * * *"),
+    ("*/59 */23 */30 */11 */6", "*/59 */23 */30 */11 */6"),
+    ("0 0 * * 7", "0 0 * * 0"),
+    ("0 0 * * 07", "0 0 * * 0"),
+    ("0 0 * * 7-7", "0 0 * * 0"),
+    ("0 0 * * 0,7", "0 0 * * 0"),
+    ("0 0 * * 5-7", "0 0 * * 0,5-6"),
+    ("0 0 * * 6-7", "0 0 * * 0,6"),
+    ("0 0 * * 1-7", "0 0 * * 0-6"),
+    ("0 0 1 * 0-7", "0 0 1 * 0-6"),
+    ("0 0 * * 1-7/2", "0 0 * * 0,1,3,5"),
+    ("0 0 * * 0-7/2", "0 0 * * 0,2,4,6"),
+    ("0 0 * * 3,5-7", "0 0 * * 3,0,5-6"),
+    ("0 0 * JAN-Mar MON-fri", "0 0 * jan-mar mon-fri"),
+    ("0 0 * * sun-sat", "0 0 * * sun-sat"),
+    ("0 0 * * sun-sun", "0 0 * * sun"),
+    ("0 0 * * mon-tue/5", "0 0 * * mon"),
+    ("0 0 * * mon-5", "0 0 * * 1-5"),
+    ("0 0 * * fri-7", "0 0 * * 0,5-6"),
+    ("0 0 * * mon-fri/2", "0 0 * * mon-fri/2"),
+    ("1,1,2,1 * * * *", "1,2 * * * *"),
+    ("30,0 * * * *", "30,0 * * * *"),
+    ("*,5 * * * *", "*,5 * * * *"),
+    ("0 0 5,* * 1", "0 0 5,* * 1"),
+    ("0 0 30 2 1", "0 0 30 2 1"),
+    ("0 0 31 1,2 *", "0 0 31 1,2 *"),
+    ("0 0 29 2 *", "0 0 29 2 *"),
+    ("0 0 29 2 */6", "0 0 29 2 */6"),
+]
+
+
+@pytest.mark.parametrize(("written", "normal"), ACCEPTED)
+def test_every_spelling_has_one_normal_form(written: str, normal: str) -> None:
+    assert normalise(written) == normal
+    assert normalise(normal) == normal
+
+
+FIELD_NAMES = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+
+REFUSED = [
+    ("", "cron", "empty; write minute hour day month weekday"),
+    ("   ", "cron", "empty"),
+    ("0 2 * *", "cron", "4 fields; exactly five"),
+    ("0", "cron", "1 field; exactly five"),
+    ("0 0 2 * * *", "cron", "six fields: seconds are not supported"),
+    ("0 0 2 * * * 2026", "cron", "seven fields: seconds and years are not supported"),
+    ("0 2 * * * * * *", "cron", "8 fields; exactly five"),
+    ("1," * 46 + "1 * * * *", "cron", "101 characters; at most 100"),
+    ("1 " * 200, "cron", "400 characters; at most 100"),
+    ("0 2 * * *\n", "cron", "'\\n' is a control character"),
+    ("0 2 * *\n*", "cron", "'\\n' is a control character"),
+    ("0\r2 * * *", "cron", "'\\r' is a control character"),
+    ("0 2 * * *\x00", "cron", "'\\x00' is a control character"),
+    ("0 2\x1f* * *", "cron", "'\\x1f' is a control character"),
+    ("@daily", "cron", "@daily: write 0 0 * * *"),
+    ("@Weekly", "cron", "@weekly: write 0 0 * * 0"),
+    ("@yearly", "cron", "@yearly: write 0 0 1 1 *"),
+    ("@reboot", "cron", "not a time"),
+    ("@every 5m", "cron", "'@every' is not known"),
+    ("0\u30002\u3000*\u3000*\u3000*", "cron", "'\\u3000' is not an ASCII character"),
+    ("0\u00a02 * * *", "cron", "'\\xa0' is not an ASCII character"),
+    ("\u0665 * * * *", "minute", "'\\u0665' is not an ASCII character"),
+    ("0 9\uff0c18 * * *", "hour", "'\\uff0c' is not an ASCII character"),
+    ("0 0 * * \u0131", "day_of_week", "'\\u0131' is not an ASCII character"),
+    ("60 * * * *", "minute", "60 is out of range 0-59"),
+    ("0 24 * * *", "hour", "24 is out of range 0-23"),
+    ("0 0 0 * *", "day_of_month", "0 is out of range 1-31"),
+    ("0 0 32 * *", "day_of_month", "32 is out of range 1-31"),
+    ("0 0 * 0 *", "month_of_year", "0 is out of range 1-12"),
+    ("0 0 * 13 *", "month_of_year", "13 is out of range 1-12"),
+    ("0 0 * * 8", "day_of_week", "8 is out of range 0-7"),
+    ("0-60 * * * *", "minute", "60 is out of range 0-59"),
+    ("-1 * * * *", "minute", "'-1' is not a number"),
+    ("+1 * * * *", "minute", "'+1' is not a number"),
+    ("1.5 * * * *", "minute", "'1.5' is not a number"),
+    ("1_0 * * * *", "minute", "'1_0' is not a number"),
+    ("0x1 * * * *", "minute", "'0x1' is not a number"),
+    ("1- * * * *", "minute", "'1-' is not a number"),
+    ("1-2-3 * * * *", "minute", "'1-2-3' is not a number"),
+    ("** * * * *", "minute", "'**' is not a number"),
+    ("*-5 * * * *", "minute", "'*-5' is not a number"),
+    ("5/60 * * * *", "minute", "the step 60 is out of range 1-59"),
+    ("5/15 * * * *", "minute", "a step follows * or a range; write 5-59/15"),
+    ("*/0 * * * *", "minute", "the step 0 is out of range 1-59"),
+    ("*/60 * * * *", "minute", "the step 60 is out of range 1-59"),
+    ("5-5/60 * * * *", "minute", "the step 60 is out of range 1-59"),
+    ("0 */24 * * *", "hour", "the step 24 is out of range 1-23"),
+    ("0 0 */31 * *", "day_of_month", "the step 31 is out of range 1-30"),
+    ("0 0 * */12 *", "month_of_year", "the step 12 is out of range 1-11"),
+    ("0 0 * * */7", "day_of_week", "the step 7 is out of range 1-6"),
+    ("*/ * * * *", "minute", "the step '' is not a number"),
+    ("*/-5 * * * *", "minute", "the step '-5' is not a number"),
+    ("*/5/5 * * * *", "minute", "the step '5/5' is not a number"),
+    ("0 0 * */feb *", "month_of_year", "the step 'feb' is not a number"),
+    ("1,,2 * * * *", "minute", "an item of the list is empty"),
+    (",1 * * * *", "minute", "an item of the list is empty"),
+    ("0 1, * * *", "hour", "an item of the list is empty"),
+    ("0 22-2 * * *", "hour", "22-2 runs backwards; write 22-23,0-2"),
+    ("0 0 * 11-2 *", "month_of_year", "11-2 runs backwards; write 11-12,1-2"),
+    ("0 0 * * sat-mon", "day_of_week", "sat-mon runs backwards; write 6-6,0-1"),
+    ("0 0 * * fri-sun", "day_of_week", "sunday is 0 here; write 5-7"),
+    ("0 0 * * 7-1", "day_of_week", "7-1 runs backwards; write 0-1"),
+    ("mon * * * *", "minute", "mon belongs in day_of_week"),
+    ("0 0 * mon *", "month_of_year", "mon belongs in day_of_week"),
+    ("0 0 * * jan", "day_of_week", "jan belongs in month_of_year"),
+    ("0 0 * * monday", "day_of_week", "'monday' is not a number"),
+    ("0 0 * january *", "month_of_year", "'january' is not a number"),
+    ("0 0 * * mo", "day_of_week", "'mo' is not a number"),
+    ("0 0 L * *", "day_of_month", "L (last) is not cron"),
+    ("0 0 * * 5L", "day_of_week", "L (last) is not cron"),
+    ("0 0 15W * *", "day_of_month", "W (nearest working day) is not cron"),
+    ("0 0 LW * *", "day_of_month", "is not cron"),
+    ("0 0 * * 5#2", "day_of_week", "# (nth weekday) is not cron"),
+    ("0 0 * * wed#2", "day_of_week", "# (nth weekday) is not cron"),
+    ("0 0 * * fri#2", "day_of_week", "# (nth weekday) is not cron"),
+    ("0 0 ? * *", "day_of_month", "? is not cron; write *"),
+    ("R * * * *", "minute", "R (random) is not cron"),
+    ("R(1-5) * * * *", "minute", "R (random) is not cron"),
+    ("H * * * *", "minute", "H (hashed) is not cron"),
+    ("0~30 * * * *", "minute", "~ (random) is not cron"),
+    ("0 0 30 2 *", "day_of_month", "never fires: day 30"),
+    ("0 0 31 4,6,9,11 *", "day_of_month", "never fires: day 31"),
+    ("0 0 30-31 2 */2", "day_of_month", "never fires: day 30"),
+    ("0 0 31 feb *", "day_of_month", "never fires: day 31"),
+]
+
+
+@pytest.mark.parametrize(("written", "field", "reason"), REFUSED)
+def test_a_refusal_names_the_field_and_the_reason(written: str, field: str, reason: str) -> None:
+    with pytest.raises(InvalidCron) as refusal:
+        normalise(written)
+    assert refusal.value.field == field
+    assert reason in refusal.value.reason
+    assert str(refusal.value) == f"{field}: {refusal.value.reason}"
+    assert str(refusal.value).isascii()
+
+
+@pytest.mark.parametrize(
+    "written", [row[0] for row in REFUSED if row[1] != "cron" and "write" in row[2]]
+)
+def test_what_a_refusal_says_to_write_is_accepted(written: str) -> None:
+    with pytest.raises(InvalidCron) as refusal:
+        normalise(written)
+    said = refusal.value.reason.rpartition("write ")[2]
+    position = FIELD_NAMES.index(refusal.value.field)
+    fields = ["*"] * 5
+    fields[position] = said.partition(";")[0]
+    assert normalise(" ".join(fields))
+
+
+def test_an_expression_that_grows_past_a_column_or_the_limit_is_refused() -> None:
+    wide = ",".join(f"{first}-{last}" for first in range(6) for last in range(first + 1, 7))
+    with pytest.raises(InvalidCron, match="day_of_week: 83 characters; at most 64"):
+        normalise(f"0 0 * * {wide}")
+    minutes = ",".join(str(minute) for minute in range(29)) + ",30-40,50-51"
+    grows = f"{minutes} 0 1 1 1-7/2"
+    assert len(grows) == 100
+    with pytest.raises(InvalidCron, match="cron: 102 characters when written out; at most 100"):
+        normalise(grows)
+    assert normalise(f"{minutes} 0 1 1 1-6/2") == f"{minutes} 0 1 1 1-6/2"
+
+
+def test_a_refusal_survives_the_way_to_another_process() -> None:
+    copied = pickle.loads(pickle.dumps(InvalidCron("hour", "24 is out of range 0-23")))
+    assert (copied.field, copied.reason) == ("hour", "24 is out of range 0-23")
+    assert (copied.code, copied.retryable) == ("invalid_cron", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "sets", "field"),
+    [
+        ("0 9-9 * * *", ((0,), (9,), tuple(range(1, 32)), tuple(range(1, 13)), ()), "hour"),
+        ("0 9 1 jan bad", ((0,), (9,), (1,), (1,), ()), "cron"),
+    ],
+)
+def test_what_croniter_reads_differently_is_refused(
+    text: str, sets: tuple[tuple[int, ...], ...], field: str
+) -> None:
+    with pytest.raises(InvalidCron, match="read in two ways") as refusal:
+        _read_again(text, sets)
+    assert refusal.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("written", "fields"),
+    [
+        ("0 2 * * *", ("0", "2", "*", "*", "*")),
+        ("*/5 0 1-7 JAN,dec mon-fri", ("*/5", "0", "1-7", "1,12", "1-5")),
+        ("0 0 * mar-jun/2 6-7", ("0", "0", "*", "3-6/2", "0,6")),
+    ],
+)
+def test_numeric_fields_fit_celery_beats_columns(written: str, fields: tuple[str, ...]) -> None:
+    assert numeric_fields(written) == fields
+    minute, hour, day, month, weekday = fields
+    row = CrontabSchedule(
+        minute=minute, hour=hour, day_of_month=day, month_of_year=month, day_of_week=weekday
+    )
+    row.clean_fields()
+    assert from_fields(minute, hour, day, month, weekday) == " ".join(fields)
+
+
+LONG = ",".join(str(minute) for minute in range(33))
+
+
+@pytest.mark.parametrize(
+    "expr",
+    [
+        f"{LONG} 1 * * *",
+        "0 0-9,11,12,13,14,15,16,17,18,19,20,21,22,23,0-5,1-6,2-7,3-8 * * *",
+        "0 0 1-2,2-3,3-4,4-5,5-6,6-7,7-8,8-9,9-10,10-11,11-12,12-13,13-14,14-15,15-16 * *",
+        "0 0 * jan,feb,mar,apr,may,jun,jul,aug,sep,oct,nov,dec *",
+        "*,5 5,* */30 */11 */6",
+    ],
+)
+def test_the_longest_fields_fit_celery_beats_columns(expr: str) -> None:
+    minute, hour, day, month, weekday = numeric_fields(expr)
+    CrontabSchedule(
+        minute=minute, hour=hour, day_of_month=day, month_of_year=month, day_of_week=weekday
+    ).clean_fields()
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        (("0 2", "*", "*", "*", "*"), "minute"),
+        (("0", "", "*", "*", "*"), "hour"),
+        (("0", "0", "*", "*", " "), "day_of_week"),
+        (("0", "0", "*", "1, 2", "*"), "month_of_year"),
+        (("0", "24", "*", "*", "*"), "hour"),
+    ],
+)
+def test_from_fields_names_the_field_it_refuses(
+    fields: tuple[str, str, str, str, str], field: str
+) -> None:
+    with pytest.raises(InvalidCron) as refusal:
+        from_fields(*fields)
+    assert refusal.value.field == field
+
+
+@pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "America/Argentina/Ushuaia", "Etc/GMT+5"])
+def test_an_iana_name_is_a_timezone(name: str) -> None:
+    assert load_timezone(name).key == name
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "empty"),
+        ("Mars/Olympus", "'Mars/Olympus' is not an IANA timezone"),
+        ("europe/berlin", "did you mean Europe/Berlin"),
+        (" Europe/Berlin", "is not an IANA timezone"),
+        ("Europe", "is not an IANA timezone"),
+        ("Europe/", "is not an IANA timezone"),
+        ("Europe/../Europe/Berlin", "is not an IANA timezone"),
+        ("../../etc/passwd", "is not an IANA timezone"),
+        ("/etc/localtime", "is not an IANA timezone"),
+        ("/usr/share/zoneinfo/Europe/Berlin", "is not an IANA timezone"),
+        ("localtime", "is not an IANA timezone"),
+        ("Factory", "is not an IANA timezone"),
+        ("posixrules", "is not an IANA timezone"),
+        ("right/UTC", "is not an IANA timezone"),
+        ("UTC\x00", "'UTC\\x00' is not an IANA timezone"),
+        ("UTC\n", "'UTC\\n' is not an IANA timezone"),
+        ("Europe/B\u00e9rlin", "'Europe/B\\xe9rlin' is not an IANA timezone"),
+        ("+08:00", "is not an IANA timezone"),
+        ("A" * 10_000, "A...' is not an IANA timezone"),
+    ],
+)
+def test_anything_else_is_no_timezone(name: str, reason: str) -> None:
+    with pytest.raises(InvalidCron) as refusal:
+        load_timezone(name)
+    assert refusal.value.field == "timezone"
+    assert reason in refusal.value.reason
+    assert len(refusal.value.reason) < 120
+
+
+# Zone, expression, after, the slots that follow; all in UTC.
+CLOCKS = [
+    # New York: 02:00 EST is 03:00 EDT at 2025-03-09 07:00; 02:00 EDT is 01:00 EST at 11-02 06:00.
+    (
+        "America/New_York",
+        "30 2 * * *",
+        "2025-03-08 00:00",
+        ["2025-03-08 07:30", "2025-03-09 07:00", "2025-03-10 06:30"],
+    ),
+    (
+        "America/New_York",
+        "15,45 2 * * *",
+        "2025-03-09 00:00",
+        ["2025-03-09 07:00", "2025-03-10 06:15", "2025-03-10 06:45"],
+    ),
+    (
+        "America/New_York",
+        "0 2,3 * * *",
+        "2025-03-09 00:00",
+        ["2025-03-09 07:00", "2025-03-10 06:00", "2025-03-10 07:00"],
+    ),
+    (
+        "America/New_York",
+        "*/30 * * * *",
+        "2025-03-09 06:00",
+        ["2025-03-09 06:30", "2025-03-09 07:00", "2025-03-09 07:30"],
+    ),
+    (
+        "America/New_York",
+        "0 */2 * * *",
+        "2025-03-09 05:00",
+        ["2025-03-09 08:00", "2025-03-09 10:00"],
+    ),
+    (
+        "America/New_York",
+        "30 * * * *",
+        "2025-03-09 06:00",
+        ["2025-03-09 06:30", "2025-03-09 07:30"],
+    ),
+    (
+        "America/New_York",
+        "*/20 2 * * *",
+        "2025-03-09 05:00",
+        ["2025-03-10 06:00", "2025-03-10 06:20"],
+    ),
+    (
+        "America/New_York",
+        "30 1 * * *",
+        "2025-11-01 00:00",
+        ["2025-11-01 05:30", "2025-11-02 05:30", "2025-11-03 06:30"],
+    ),
+    (
+        "America/New_York",
+        "0 1,2 * * *",
+        "2025-11-02 04:00",
+        ["2025-11-02 05:00", "2025-11-02 07:00", "2025-11-03 06:00"],
+    ),
+    (
+        "America/New_York",
+        "*/30 1 * * *",
+        "2025-11-02 04:00",
+        [
+            "2025-11-02 05:00",
+            "2025-11-02 05:30",
+            "2025-11-02 06:00",
+            "2025-11-02 06:30",
+            "2025-11-03 06:00",
+        ],
+    ),
+    # The repeated hour is over for a fixed job once its first pass is.
+    ("America/New_York", "30 1 * * *", "2025-11-02 06:10", ["2025-11-03 06:30"]),
+    # Every minute, but written as a range: a fixed job, silent in the second pass.
+    (
+        "America/New_York",
+        "0-59 1-2 * * *",
+        "2025-11-02 05:58",
+        ["2025-11-02 05:59", "2025-11-02 07:00"],
+    ),
+    # Berlin: 02:00 CET is 03:00 CEST at 2025-03-30 01:00; 03:00 CEST is 02:00 CET at 10-26 01:00.
+    (
+        "Europe/Berlin",
+        "30 2 * * *",
+        "2025-03-29 00:00",
+        ["2025-03-29 01:30", "2025-03-30 01:00", "2025-03-31 00:30"],
+    ),
+    (
+        "Europe/Berlin",
+        "*/20 2-3 * * *",
+        "2025-03-30 00:00",
+        ["2025-03-30 01:00", "2025-03-30 01:20", "2025-03-30 01:40", "2025-03-31 00:00"],
+    ),
+    (
+        "Europe/Berlin",
+        "30 2 * * *",
+        "2025-10-25 00:00",
+        ["2025-10-25 00:30", "2025-10-26 00:30", "2025-10-27 01:30"],
+    ),
+    (
+        "Europe/Berlin",
+        "*/30 2 * * *",
+        "2025-10-25 12:00",
+        [
+            "2025-10-26 00:00",
+            "2025-10-26 00:30",
+            "2025-10-26 01:00",
+            "2025-10-26 01:30",
+            "2025-10-27 01:00",
+        ],
+    ),
+    # Lord Howe: 02:00 is 02:30 at 2025-10-04 15:30; 02:00 is 01:30 at 2025-04-05 15:00.
+    (
+        "Australia/Lord_Howe",
+        "15 2 * * *",
+        "2025-10-03 12:00",
+        ["2025-10-03 15:45", "2025-10-04 15:30", "2025-10-05 15:15"],
+    ),
+    (
+        "Australia/Lord_Howe",
+        "*/15 * * * *",
+        "2025-10-04 15:00",
+        ["2025-10-04 15:15", "2025-10-04 15:30", "2025-10-04 15:45", "2025-10-04 16:00"],
+    ),
+    (
+        "Australia/Lord_Howe",
+        "0 * * * *",
+        "2025-10-04 14:30",
+        ["2025-10-04 16:00", "2025-10-04 17:00"],
+    ),
+    (
+        "Australia/Lord_Howe",
+        "45 1 * * *",
+        "2025-04-04 12:00",
+        ["2025-04-04 14:45", "2025-04-05 14:45", "2025-04-06 15:15"],
+    ),
+    (
+        "Australia/Lord_Howe",
+        "30 * * * *",
+        "2025-04-05 14:00",
+        ["2025-04-05 14:30", "2025-04-05 15:00", "2025-04-05 16:00"],
+    ),
+    (
+        "Australia/Lord_Howe",
+        "0 */3 * * *",
+        "2025-04-05 14:00",
+        ["2025-04-05 16:30", "2025-04-05 19:30"],
+    ),
+    # Shanghai and UTC: no change on the days the others have one.
+    ("Asia/Shanghai", "30 2 * * *", "2025-03-29 00:00", ["2025-03-29 18:30", "2025-03-30 18:30"]),
+    ("Asia/Shanghai", "*/30 2 * * *", "2025-10-25 18:00", ["2025-10-25 18:30", "2025-10-26 18:00"]),
+    ("UTC", "30 1 * * *", "2025-11-02 00:00", ["2025-11-02 01:30", "2025-11-03 01:30"]),
+    ("UTC", "*/30 1 * * *", "2025-10-26 01:00", ["2025-10-26 01:30", "2025-10-27 01:00"]),
+    # A midnight that does not exist: Sao Paulo, 2018-11-04 03:00.
+    (
+        "America/Sao_Paulo",
+        "0 0 * * *",
+        "2018-11-03 00:00",
+        ["2018-11-03 03:00", "2018-11-04 03:00", "2018-11-05 02:00"],
+    ),
+    (
+        "America/Sao_Paulo",
+        "0 */2 4 11 *",
+        "2018-11-04 00:00",
+        ["2018-11-04 04:00", "2018-11-04 06:00"],
+    ),
+    (
+        "America/Havana",
+        "*/30 0 9 3 *",
+        "2025-03-08 00:00",
+        ["2026-03-09 04:00", "2026-03-09 04:30"],
+    ),
+    # At 00:01 back to 23:01 of the day before: St. John's, 2006-10-29 02:31.
+    (
+        "America/St_Johns",
+        "30 23 * * *",
+        "2006-10-28 12:00",
+        ["2006-10-29 02:00", "2006-10-30 03:00"],
+    ),
+    # 30 December 2011 does not exist in Apia; the date line passes at 10:00.
+    (
+        "Pacific/Apia",
+        "0 2 * * *",
+        "2011-12-29 00:00",
+        ["2011-12-29 12:00", "2011-12-30 10:00", "2011-12-30 12:00"],
+    ),
+    # A repeated hour across the UTC new year: Niamey, 68 minutes back at 1911-12-31 23:51:32.
+    ("Africa/Niamey", "30 23 * * *", "1912-01-01 00:00", ["1912-01-02 00:30"]),
+]
+
+
+@pytest.mark.parametrize(("zone", "expr", "after", "slots"), CLOCKS)
+def test_slots_follow_debian_crons_rule_when_clocks_change(
+    zone: str, expr: str, after: str, slots: list[str]
+) -> None:
+    expected = [utc(slot) for slot in slots]
+    assert next_slots(expr, zone, after=utc(after), count=len(slots)) == expected
+    assert slots_between(expr, zone, after=utc(after), until=expected[-1]) == expected
+    for earlier, later in pairwise(expected):
+        just_before = later - timedelta(seconds=1)
+        assert previous_slot(expr, zone, at=just_before) == earlier
+    assert previous_slot(expr, zone, at=expected[-1]) == expected[-1]
+
+
+@pytest.mark.parametrize(
+    ("expr", "after", "slots"),
+    [
+        ("0 2 * * *", "2026-01-01 02:00", ["2026-01-02 02:00", "2026-01-03 02:00"]),
+        ("*/30 * * * *", "2026-01-01 00:00", ["2026-01-01 00:30", "2026-01-01 01:00"]),
+        (
+            "0 9,18 * * 1-5",
+            "2026-01-02 09:00",  # a Friday
+            ["2026-01-02 18:00", "2026-01-05 09:00", "2026-01-05 18:00"],
+        ),
+        ("0 0 1 * *", "2026-01-01 00:00", ["2026-02-01 00:00", "2026-03-01 00:00"]),
+        ("0 0 31 * *", "2026-01-31 00:00", ["2026-03-31 00:00", "2026-05-31 00:00"]),
+        ("0 0 29 2 *", "2096-03-01 00:00", ["2104-02-29 00:00", "2108-02-29 00:00"]),
+        ("0 0 29 2 */6", "2088-03-01 00:00", ["2116-02-29 00:00"]),
+        # Both day fields restricted: one is enough.
+        ("0 0 13 * 5", "2026-02-06 00:00", ["2026-02-13 00:00", "2026-02-20 00:00"]),
+        ("0 0 30 2 1", "2026-02-16 00:00", ["2026-02-23 00:00", "2027-02-01 00:00"]),
+        # One of them starts with a star: both must match.
+        ("0 0 */2 * 1", "2026-02-02 00:00", ["2026-02-09 00:00", "2026-02-23 00:00"]),
+        ("0 0 13 * */5", "2026-02-13 00:00", ["2026-03-13 00:00", "2026-09-13 00:00"]),
+        # 0-7 is every weekday and yet no star: "or", so every day.
+        ("0 0 13 * 0-7", "2026-02-13 00:00", ["2026-02-14 00:00", "2026-02-15 00:00"]),
+    ],
+)
+def test_slots_on_ordinary_days(expr: str, after: str, slots: list[str]) -> None:
+    assert next_slots(expr, "UTC", after=utc(after), count=len(slots)) == [utc(s) for s in slots]
+
+
+@pytest.mark.parametrize("microsecond", [0, 1, 999_999])
+def test_a_slot_is_strictly_later_than_after_and_at_or_before_at(microsecond: int) -> None:
+    moment = utc("2026-01-01 02:00").replace(microsecond=microsecond)
+    assert next_slots("* * * * *", "UTC", after=moment, count=1) == [utc("2026-01-01 02:01")]
+    assert previous_slot("* * * * *", "UTC", at=moment) == utc("2026-01-01 02:00")
+    just_before = utc("2026-01-01 02:00") - timedelta(microseconds=1)
+    assert next_slots("* * * * *", "UTC", after=just_before, count=1) == [utc("2026-01-01 02:00")]
+    assert previous_slot("* * * * *", "UTC", at=just_before) == utc("2026-01-01 01:59")
+
+
+def test_a_start_in_the_second_of_two_repeated_hours_is_not_answered_with_the_past() -> None:
+    second_pass = datetime(2025, 11, 2, 1, 10, tzinfo=ZoneInfo("America/New_York"), fold=1)
+    assert next_slots("*/20 * * * *", "America/New_York", after=second_pass, count=1) == [
+        utc("2025-11-02 06:20")
+    ]
+
+
+def test_slots_are_in_utc_whatever_zone_the_question_is_in() -> None:
+    asked = datetime(2026, 1, 1, 8, 0, tzinfo=timezone(timedelta(hours=8)))
+    slot = CronSchedule("0 1 * * *", "UTC").next_after(asked)
+    before = CronSchedule("0 1 * * *", "UTC").previous_at(asked)
+    assert (slot.isoformat(), slot.tzinfo) == ("2026-01-01T01:00:00+00:00", UTC)
+    assert before is not None
+    assert (before.isoformat(), before.tzinfo) == ("2025-12-31T01:00:00+00:00", UTC)
+
+
+def test_a_naive_time_is_refused() -> None:
+    naive = utc("2026-01-01 00:00").replace(tzinfo=None)
+    with pytest.raises(ValueError, match="has no timezone"):
+        CronSchedule("* * * * *", "UTC").next_after(naive)
+    with pytest.raises(ValueError, match="has no timezone"):
+        previous_slot("* * * * *", "UTC", at=naive)
+
+
+def test_the_ends_of_the_calendar_are_said_and_not_overrun() -> None:
+    with pytest.raises(InvalidCron, match="does not fire in UTC by 9998"):
+        next_slots("0 0 29 2 *", "UTC", after=utc("9997-01-01 00:00"), count=1)
+    assert previous_slot("0 0 29 2 *", "UTC", at=utc("0003-01-01 00:00")) is None
+
+
+def test_slots_between_excludes_after_includes_until_and_stops_at_the_limit() -> None:
+    def between(limit: int | None) -> list[datetime]:
+        begin, end = utc("2026-01-01 00:00"), utc("2026-01-01 00:30")
+        return slots_between("*/10 * * * *", "UTC", after=begin, until=end, limit=limit)
+
+    whole = [utc(f"2026-01-01 00:{minute}") for minute in (10, 20, 30)]
+    assert between(None) == whole
+    assert between(2) == whole[:2]
+    assert between(9) == whole
+    assert between(0) == []
+
+
+def test_iter_slots_goes_on_and_refuses_before_the_first_slot() -> None:
+    slots = iter_slots("0 0 1 1 *", "UTC", after=utc("2026-01-01 00:00"))
+    assert [slot.year for slot in islice(slots, 40)] == list(range(2027, 2067))
+    with pytest.raises(InvalidCron, match="minute: 60"):
+        iter_slots("60 * * * *", "UTC", after=utc("2026-01-01 00:00"))
+    with pytest.raises(InvalidCron, match="timezone: 'Mars'"):
+        iter_slots("0 * * * *", "Mars", after=utc("2026-01-01 00:00"))
+
+
+def test_schedules_that_say_the_same_are_one_schedule() -> None:
+    ours, spelled = CronSchedule("0 2 * * 0", "UTC"), CronSchedule("00  02 * * 7", "UTC")
+    assert (spelled.expr, spelled.timezone) == ("0 2 * * 0", "UTC")
+    assert len({ours, spelled, CronSchedule("0 2 * * 0", "Europe/Berlin")}) == 2
+    assert schedule("0 2 * * 0", "UTC") is schedule("0 2 * * 0", "UTC")
+    copied = pickle.loads(pickle.dumps(ours))
+    assert copied == ours
+    assert copied.next_after(utc("2026-01-01 00:00")) == utc("2026-01-04 02:00")
+
+
+def test_describe_normalises_first_and_refuses_what_is_no_cron() -> None:
+    assert describe("00 02 * * *") == "At 02:00 every day"
+    assert describe("0 9,18 * * MON-FRI", "zh-hans") == "周一至周五 09:00 和 18:00"
+    with pytest.raises(InvalidCron, match="minute: 60"):
+        describe("60 * * * *")
