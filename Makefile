@@ -1,0 +1,64 @@
+VENV ?= .venv
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --quiet --quiet --disable-pip-version-check
+
+# `make demo SRC=... DST=... ONCE=1` reaches manage.py through the environment.
+export SRC DST ONCE
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo up test check clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(VENV)/.installed ## Make the virtualenv with what Syncbeat runs on
+	@:
+
+demo: $(VENV)/.installed ## Sync a sample, or SRC=folder DST=folder; ONCE=1 ends after one run
+	@$(PY) manage.py demo
+
+up: $(VENV)/.installed ## Run everything: web, worker, beat, and Redis unless CELERY_BROKER is set
+	@$(PY) manage.py up
+
+test: $(VENV)/.tested ## Run the tests on SQLite, then those that touch a database on PostgreSQL
+	@status=0; \
+	$(PY) -m pytest $(PYTEST_ARGS) || status=1; \
+	$(PY) -m pytest --database=postgres $(PYTEST_ARGS) || status=1; \
+	exit $$status
+
+# Checked as in production, over a data folder that goes away.
+check: $(VENV)/.tested ## Check style, types, layers, migrations and production settings
+	@set -e; \
+	export SYNCBEAT_DATA_DIR="$$(mktemp -d)"; trap 'rm -rf "$$SYNCBEAT_DATA_DIR"' EXIT; \
+	unset DATABASE_URL CELERY_BROKER; \
+	export DJANGO_SETTINGS_MODULE=project.settings; \
+	export SYNCBEAT_HTTPS=1 SYNCBEAT_ALLOWED_HOSTS=sync.example.org; \
+	$(VENV)/bin/ruff check --quiet; \
+	$(VENV)/bin/ruff format --check --quiet; \
+	$(VENV)/bin/mypy; \
+	PYTHONPATH=. $(VENV)/bin/lint-imports; \
+	$(PY) manage.py makemigrations --check --dry-run; \
+	$(PY) manage.py check --deploy --fail-level WARNING
+
+clean: ## Remove the virtualenv and all caches; data stays
+	@rm -rf "$(VENV)" .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Syncbeat needs Python 3.11 or later; $(PYTHON) is missing or older." \
+	    "Name another one: make venv PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(PIP) --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear "$(VENV)"
+	@echo "Installing Syncbeat's packages into $(VENV) (first time: about half a minute) ..."
+	@$(PIP) install -r requirements.txt
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.installed tests/requirements.txt
+	@echo "Installing the test tools into $(VENV) (first time: about a minute) ..."
+	@$(PIP) install -r requirements.txt -r tests/requirements.txt
+	@touch $@

@@ -1,0 +1,67 @@
+"""RabbitMQ from Debian, with a node name, a data folder and an epmd of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import amqp
+
+from tests.servers.installed import RABBITMQ_SERVER
+from tests.servers.process import Server, answers_tcp, free_port
+
+
+class RabbitmqServer(Server):
+    """A RabbitMQ node on loopback; durable queues survive kill() and restart()."""
+
+    name: ClassVar[str] = "rabbitmq"
+    ready_within_s: ClassVar[float] = 60.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.distribution_port = free_port()
+        self.epmd_port = free_port()
+
+    @property
+    def url(self) -> str:
+        """Return the address as celery writes it (CELERY_BROKER)."""
+        return f"amqp://guest:guest@{self.host}:{self.port}//"
+
+    def prepare(self) -> None:
+        (self.folder / "enabled_plugins").write_text("[].\n")
+
+    def environment(self) -> Mapping[str, str]:
+        return {
+            **super().environment(),
+            # The node starts an epmd that detaches; the guardian ends that one too.
+            "ERL_EPMD_PORT": str(self.epmd_port),
+            "ERL_EPMD_ADDRESS": self.host,
+            "RABBITMQ_NODENAME": f"sb{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": self.host,
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(self.distribution_port),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self.folder),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "none"),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        }
+
+    def argv(self) -> Sequence[str]:
+        return [str(RABBITMQ_SERVER)]
+
+    def is_ready(self) -> bool:
+        if not answers_tcp(self.port):
+            return False
+        connection = self.connection()
+        try:
+            connection.connect()
+        except (OSError, amqp.exceptions.AMQPError):
+            return False
+        connection.close()
+        return True
+
+    def connection(self) -> amqp.Connection:
+        """Return a connection that is not open yet."""
+        return amqp.Connection(host=f"{self.host}:{self.port}", connect_timeout=5, read_timeout=5)
