@@ -1,0 +1,254 @@
+"""CronDatabaseScheduler: fires rows of ours from a heap; leaves all others to django-celery-beat.
+
+Here a tick is put together; what is due, who leads and who wins a slot are decided in `slots`,
+`lease` and `claims`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, close_old_connections, connections
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from django_celery_beat.models import CrontabSchedule, PeriodicTask
+from django_celery_beat.schedulers import DatabaseScheduler
+
+from scheduler import cron, rows, startup
+from scheduler.claims import claim
+from scheduler.lease import Lease
+from scheduler.models import Doorbell, schedulable_models
+from scheduler.publishing import BrokerAway, publish
+from scheduler.slots import Member, SlotHeap
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 1.0
+RECONCILE_S = 300.0
+# Rows are stamped by the clock of whoever wrote them; the overlap covers clocks that differ.
+CHANGED_OVERLAP = timedelta(seconds=60)
+JUST_BEFORE = timedelta(microseconds=1)
+CHUNK = 10_000
+
+DATABASE_AWAY = (OperationalError, InterfaceError)
+
+
+class CronDatabaseScheduler(DatabaseScheduler):
+    """Beat's scheduler. Any number may run: one leads, each slot is claimed by exactly one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._lease = Lease(f"{socket.gethostname()}:{os.getpid()}")
+        self._models = {model._meta.label_lower: model for model in schedulable_models()}
+        self._heap_of_ours = SlotHeap()
+        self._loaded_at = float("-inf")
+        self._stamp: datetime | None = None
+        self._stock_stamp: datetime | None = None
+        self._stamp_read_at: datetime | None = None
+        self._trouble: str | None = None
+        self._standing_by = False
+        super().__init__(*args, **kwargs)
+        self.max_interval = POLL_S
+
+    def setup_schedule(self) -> None:
+        startup.load_schedules()
+        super().setup_schedule()
+
+    def enabled_models_qs(self) -> QuerySet[PeriodicTask]:
+        """Return the rows that the stock part fires: all that are not ours.
+
+        Its own query leaves out crontabs of other hours, to load fewer: that is what makes it
+        miss a job that was due while beat was down, and it costs seconds where there are many
+        crontabs. Rows that are not ours are few.
+        """
+        stock: QuerySet[PeriodicTask] = self.Model.objects.enabled()
+        return stock.exclude(rows.ours(self._models.values()))
+
+    def schedule_changed(self) -> bool:
+        """Tell the stock part whether to reload; unlike its own test this survives clock skew."""
+        changed = self._stamp != self._stock_stamp
+        self._stock_stamp = self._stamp
+        return changed
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        """Fire what is due; return the seconds until the next look, at most `POLL_S`."""
+        try:
+            close_old_connections()
+            if not self._lease.hold():
+                self._stand_by()
+                return POLL_S
+            self._lead()
+            ours_s = self._tick_ours()
+            stock_s = float(super().tick(*args, **kwargs))
+        except DATABASE_AWAY as error:
+            self._report("the database", error)
+            connections.close_all()
+            return POLL_S
+        self._recovered()
+        return max(0.0, min(ours_s, stock_s, POLL_S))
+
+    def close(self) -> None:
+        super().close()
+        try:
+            self._lease.release()
+        except DATABASE_AWAY as error:
+            logger.warning("the beat lease could not be released, it lapses by itself: %s", error)
+
+    # --- leading and standing by
+
+    def _lead(self) -> None:
+        if self._standing_by or self._loaded_at == float("-inf"):
+            logger.info("beat %s leads", self._lease.holder)
+            self._standing_by = False
+            self._initial_read = True
+            self._heap = None
+            self._load()
+
+    def _stand_by(self) -> None:
+        if not self._standing_by:
+            logger.info("beat %s stands by: another beat leads", self._lease.holder)
+            self._standing_by = True
+            self._heap_of_ours = SlotHeap()
+        self._recovered()
+
+    def _report(self, what: str, error: BaseException) -> None:
+        if self._trouble is None:
+            logger.error("beat cannot reach %s, it keeps trying: %s", what, error)
+        self._trouble = what
+
+    def _recovered(self) -> None:
+        if self._trouble is not None:
+            logger.info("beat reaches %s again", self._trouble)
+        self._trouble = None
+
+    # --- rows of ours
+
+    def _tick_ours(self) -> float:
+        if time.monotonic() - self._loaded_at > RECONCILE_S:
+            self._load()
+        elif self._read_stamp():
+            self._reload_changed()
+        now = timezone.now()
+        due_at = self._heap_of_ours.next_due_at()
+        if due_at is not None and due_at <= now:
+            self._publish(claim(self._heap_of_ours.due(now), now=now))
+            due_at = self._heap_of_ours.next_due_at()
+        if due_at is None:
+            return POLL_S
+        return (due_at - timezone.now()).total_seconds()
+
+    def _read_stamp(self) -> bool:
+        """Read the change stamp; return whether it moved. Read it before the rows."""
+        before = self._stamp
+        self._stamp = self.Changes.last_change()
+        return self._stamp != before
+
+    def _load(self) -> None:
+        """Read all rows of ours, and settle the slots that passed while nobody fired."""
+        started = time.monotonic()
+        self._read_stamp()
+        self._stamp_read_at = timezone.now()
+        self._heap_of_ours = SlotHeap()
+        row_ids = self._put(
+            PeriodicTask.objects.filter(rows.ours(self._models.values())), whole=True
+        )
+        self._catch_up(row_ids)
+        self._loaded_at = time.monotonic()
+        logger.info(
+            "%d schedules loaded in %.3f s", len(self._heap_of_ours), self._loaded_at - started
+        )
+
+    def _reload_changed(self) -> None:
+        since = (self._stamp_read_at or timezone.now()) - CHANGED_OVERLAP
+        self._stamp_read_at = timezone.now()
+        changed = Q(date_changed__gte=since) & rows.ours(self._models.values())
+        self._catch_up(self._put(PeriodicTask.objects.filter(changed), whole=False))
+
+    def _put(self, tasks: QuerySet[PeriodicTask], *, whole: bool) -> list[int]:
+        """Place rows in the heap and drop disabled ones; return the ids of those placed.
+
+        `whole` says that these are all rows, so that their delays are read at once.
+        """
+        columns = ("pk", "name", "enabled", "crontab_id", "last_run_at", "counts_from", "expires")
+        now = timezone.now()
+        placed: list[int] = []
+        schedules: dict[int, cron.CronSchedule] = {}
+        jitters = self._jitters() if whole else {}
+        tasks = tasks.annotate(counts_from=Coalesce("start_time", "date_changed"))
+        rows_read = iter(tasks.values_list(*columns).iterator(chunk_size=CHUNK))
+        while chunk := list(islice(rows_read, CHUNK)):
+            wanted = {row[3] for row in chunk if row[2]} - schedules.keys()
+            schedules |= self._schedules(wanted)
+            if not whole:
+                jitters = self._jitters([row[1] for row in chunk])
+            placed += [row[0] for row in chunk if self._place(row, schedules, jitters, now)]
+        return placed
+
+    def _place(
+        self,
+        row: tuple[Any, ...],
+        schedules: Mapping[int, cron.CronSchedule],
+        jitters: Mapping[str, int],
+        now: datetime,
+    ) -> bool:
+        pk, name, enabled, crontab_id, last_run_at, counts_from, expires = row
+        label = name.partition(":")[0]
+        object_id = rows.object_id(self._models[label], name)
+        schedule = schedules.get(crontab_id)
+        if not enabled or object_id is None or schedule is None:
+            self._heap_of_ours.drop(pk)
+            return False
+        # A slot at the very start still counts: what is settled ends just before it.
+        since = counts_from - JUST_BEFORE
+        if last_run_at is not None and last_run_at > since:
+            since = last_run_at
+        offset_s = rows.jitter_offset_s(name, jitters.get(name, 0))
+        member = Member(pk, label, object_id, since, expires)
+        self._heap_of_ours.put(member, schedule, offset_s, now=now)
+        return True
+
+    @staticmethod
+    def _schedules(crontab_ids: Iterable[int | None]) -> dict[int, cron.CronSchedule]:
+        """Return the schedules of crontab rows; one that cannot fire is reported and left out."""
+        found: dict[int, cron.CronSchedule] = {}
+        columns = ("pk", *rows.CrontabKey._fields)
+        crontabs = CrontabSchedule.objects.filter(pk__in=[pk for pk in crontab_ids if pk])
+        for pk, *fields, zone in crontabs.values_list(*columns):
+            try:
+                found[pk] = cron.schedule(cron.from_fields(*fields), str(zone))
+                found[pk].next_after(timezone.now())
+            except cron.InvalidCron as error:
+                logger.error("crontab %s cannot fire and is left out: %s", pk, error)
+                found.pop(pk, None)
+        return found
+
+    def _jitters(self, names: Sequence[str] | None = None) -> dict[str, int]:
+        """Return the spread of those rows, of all or of `names`, that have one."""
+        found: dict[str, int] = {}
+        for model in self._models.values():
+            spread = model._default_manager.exclude(jitter_s=0)
+            if names is not None:
+                spread = spread.filter(pk__in=[rows.object_id(model, name) for name in names])
+            for pk, jitter_s in spread.values_list("pk", "jitter_s"):
+                found[rows.row_name(model, pk)] = jitter_s
+        return found
+
+    def _catch_up(self, row_ids: Iterable[int]) -> None:
+        now = timezone.now()
+        overdue = self._heap_of_ours.overdue(row_ids, now)
+        if overdue:
+            self._publish(claim(overdue, now=now))
+
+    def _publish(self, doorbells: Sequence[Doorbell]) -> None:
+        """Send the messages; what cannot be sent stays queued in the database for the sweep."""
+        try:
+            publish(self.app, doorbells, producer=self.producer)
+        except BrokerAway as error:
+            self._report("the broker", error)
