@@ -1,0 +1,1 @@
+"""The application of syncing files: configs, storages, runs, their API and admin."""

@@ -1,0 +1,103 @@
+"""The pages of django-celery-beat and django-celery-results, in this admin's dress.
+
+Rows of ours are read-only there: they follow their sync config.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django_celery_beat.admin import ClockedScheduleAdmin as StockClockedScheduleAdmin
+from django_celery_beat.admin import CrontabScheduleAdmin as StockCrontabScheduleAdmin
+from django_celery_beat.admin import PeriodicTaskAdmin as StockPeriodicTaskAdmin
+from django_celery_beat.admin import PeriodicTaskForm as StockPeriodicTaskForm
+from django_celery_beat.admin import TaskSelectWidget
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+from django_celery_results.admin import GroupResultAdmin as StockGroupResultAdmin
+from django_celery_results.admin import TaskResultAdmin as StockTaskResultAdmin
+from django_celery_results.models import GroupResult, TaskResult
+from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from scheduler import rows
+from scheduler.models import schedulable_models
+
+for model in (
+    PeriodicTask,
+    IntervalSchedule,
+    CrontabSchedule,
+    SolarSchedule,
+    ClockedSchedule,
+    TaskResult,
+    GroupResult,
+):
+    admin.site.unregister(model)
+
+
+class TaskSelect(UnfoldAdminSelectWidget, TaskSelectWidget):
+    """django-celery-beat's list of registered tasks, in this admin's dress."""
+
+
+class PeriodicTaskForm(StockPeriodicTaskForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["task"].widget = UnfoldAdminTextInputWidget()
+        self.fields["regtask"].widget = TaskSelect()
+
+
+@admin.register(PeriodicTask)
+class PeriodicTaskAdmin(StockPeriodicTaskAdmin, ModelAdmin):
+    form = PeriodicTaskForm
+
+    def has_change_permission(self, request: HttpRequest, obj: PeriodicTask | None = None) -> bool:
+        return super().has_change_permission(request, obj) and not _is_ours(obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: PeriodicTask | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and not _is_ours(obj)
+
+
+@admin.register(IntervalSchedule)
+class IntervalScheduleAdmin(ModelAdmin):
+    pass
+
+
+@admin.register(CrontabSchedule)
+class CrontabScheduleAdmin(StockCrontabScheduleAdmin, ModelAdmin):
+    pass
+
+
+@admin.register(SolarSchedule)
+class SolarScheduleAdmin(ModelAdmin):
+    pass
+
+
+@admin.register(ClockedSchedule)
+class ClockedScheduleAdmin(StockClockedScheduleAdmin, ModelAdmin):
+    pass
+
+
+@admin.register(TaskResult)
+class TaskResultAdmin(StockTaskResultAdmin, ModelAdmin):
+    pass
+
+
+@admin.register(GroupResult)
+class GroupResultAdmin(StockGroupResultAdmin, ModelAdmin):
+    pass
+
+
+def _is_ours(task: PeriodicTask | None) -> bool:
+    if task is None:
+        return False
+    return any(
+        task.task == model.schedule_task and rows.object_id(model, task.name) is not None
+        for model in schedulable_models()
+    )

@@ -1,0 +1,42 @@
+"""Sign-in of programs: `Authorization: Bearer <token>`, or `Token <token>`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from filesync.models import ApiToken
+from filesync.models.api_token import hash_token
+
+SCHEMES = (b"bearer", b"token")
+# Often enough to see which tokens are in use, rarely enough not to write on every request.
+NOTE_USE_EVERY = timedelta(minutes=1)
+
+
+class TokenAuthentication(BaseAuthentication):
+    """Find the user of a token by its hash."""
+
+    def authenticate(self, request: Request) -> tuple[AbstractBaseUser, ApiToken] | None:
+        parts = get_authorization_header(request).split()
+        if len(parts) != 2 or parts[0].lower() not in SCHEMES:
+            return None
+        token = (
+            ApiToken.objects.select_related("user")
+            .filter(token_hash=hash_token(parts[1].decode("latin-1")))
+            .first()
+        )
+        if token is None or token.is_expired or not token.user.is_active:
+            raise AuthenticationFailed("the token is unknown, expired or revoked")
+        now = timezone.now()
+        if token.last_used_at is None or now - token.last_used_at > NOTE_USE_EVERY:
+            ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+        return token.user, token
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return what a 401 names, so that an anonymous call is 401 and not 403."""
+        return "Bearer"

@@ -1,0 +1,233 @@
+"""What the resources and the task routes take and answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from filesync.models import RunItem, Storage, SyncConfig, SyncRun
+from scheduler.api.strict import StrictModelSerializer, StrictSerializer
+
+
+class StorageSerializer(StrictModelSerializer):
+    """Secrets go in and never come out: `secrets_set` names those that are set."""
+
+    options = serializers.DictField(
+        child=serializers.CharField(max_length=4096, allow_blank=True), required=False
+    )
+    secrets = serializers.DictField(
+        child=serializers.CharField(max_length=65_536, allow_blank=True),
+        required=False,
+        write_only=True,
+        help_text="Only the secrets that change; an empty text removes one.",
+    )
+    secrets_set = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Storage
+        fields = [
+            "id",
+            "name",
+            "backend",
+            "root",
+            "options",
+            "secrets",
+            "secrets_set",
+            "max_concurrent_runs",
+            "remark",
+            "created_at",
+            "updated_at",
+        ]
+        read_only_fields = ["created_at", "updated_at"]
+
+    def get_secrets_set(self, storage: Storage) -> list[str]:
+        return sorted(storage.secrets)
+
+    def validate_secrets(self, given: dict[str, str]) -> dict[str, str]:
+        kept = dict(self.instance.secrets) if isinstance(self.instance, Storage) else {}
+        return {name: value for name, value in (kept | given).items() if value != ""}
+
+
+class SyncConfigSerializer(StrictModelSerializer):
+    cron = serializers.CharField(
+        max_length=100,
+        allow_blank=True,
+        required=False,
+        help_text="minute hour day month weekday; empty: runs only by hand",
+    )
+    next_run = serializers.SerializerMethodField()
+
+    class Meta:
+        model = SyncConfig
+        fields = [
+            "id",
+            "name",
+            "remark",
+            "enable",
+            "cron",
+            "timezone",
+            "next_run",
+            "start_time",
+            "end_time",
+            "misfire_policy",
+            "misfire_grace_s",
+            "jitter_s",
+            "source_storage",
+            "source_path",
+            "destination_storage",
+            "destination_path",
+            "method",
+            "compare",
+            "filters",
+            "bandwidth",
+            "transfers",
+            "max_runtime_s",
+            "max_attempts",
+            "retry_delay_s",
+            "max_delete_files",
+            "max_delete_percent",
+            "created_at",
+            "updated_at",
+        ]
+        read_only_fields = ["created_at", "updated_at"]
+
+    def get_next_run(self, config: SyncConfig) -> str | None:
+        slot = config.next_slot()
+        return slot.isoformat() if slot else None
+
+
+class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
+    status = serializers.CharField(source="task_status", help_text="celery's word for the state")
+    duration_s = serializers.FloatField(allow_null=True)
+
+    class Meta:
+        model = SyncRun
+        fields = [
+            "id",
+            "task_id",
+            "config",
+            "config_name",
+            "state",
+            "status",
+            "reason",
+            "trigger",
+            "slot",
+            "requested_by",
+            "dry_run",
+            "force",
+            "attempt",
+            "not_before",
+            "created_at",
+            "started_at",
+            "finished_at",
+            "duration_s",
+            "worker",
+            "cancel_requested_at",
+            "phase",
+            "progress",
+            "plan",
+            "files_transferred",
+            "bytes_transferred",
+            "files_deleted",
+            "files_checked",
+            "files_failed",
+            "failure_class",
+            "guard",
+            "message",
+            "advice",
+        ]
+        read_only_fields = fields
+
+
+class RunItemSerializer(serializers.ModelSerializer[RunItem]):
+    class Meta:
+        model = RunItem
+        fields = ["id", "action", "path", "size_bytes", "error"]
+        read_only_fields = fields
+
+
+class ExecuteSerializer(StrictSerializer):
+    dry_run = serializers.BooleanField(
+        default=False, help_text="plan only: say what would change, change nothing"
+    )
+    force = serializers.BooleanField(
+        default=False, help_text="run a disabled config, and once past the count guards"
+    )
+
+
+class QueuedSerializer(serializers.Serializer[Any]):
+    task_id = serializers.UUIDField()
+    config_id = serializers.IntegerField()
+    status = serializers.CharField()
+
+
+class BatchEntrySerializer(serializers.Serializer[Any]):
+    config_id = serializers.IntegerField()
+    name = serializers.CharField()
+    task_id = serializers.UUIDField(allow_null=True)
+    status = serializers.CharField(help_text="queued, or why not")
+    detail = serializers.CharField(allow_blank=True)
+
+
+class BatchSerializer(serializers.Serializer[Any]):
+    queued = serializers.IntegerField()
+    total = serializers.IntegerField()
+    results = BatchEntrySerializer(many=True)
+
+
+class TaskResultSerializer(serializers.Serializer[Any]):
+    task_id = serializers.CharField()
+    status = serializers.CharField()
+    ready = serializers.BooleanField()
+    successful = serializers.BooleanField()
+    failed = serializers.BooleanField()
+    result = serializers.JSONField(allow_null=True)
+    error = serializers.CharField(allow_null=True)
+    progress = serializers.JSONField(allow_null=True)
+    run = SyncRunSerializer(allow_null=True)
+
+
+class ProcessSerializer(serializers.Serializer[Any]):
+    """One beat or worker, by its last sign of life."""
+
+    name = serializers.CharField()
+    seen_at = serializers.DateTimeField()
+    alive = serializers.BooleanField()
+    leading = serializers.BooleanField()
+    slots = serializers.IntegerField(help_text="runs at once; 0 for a beat")
+
+
+class BeatSerializer(serializers.Serializer[Any]):
+    running = serializers.BooleanField()
+    processes = ProcessSerializer(many=True)
+
+
+class BrokerSerializer(serializers.Serializer[Any]):
+    reachable = serializers.BooleanField()
+
+
+class NextRunSerializer(serializers.Serializer[Any]):
+    config_id = serializers.IntegerField()
+    name = serializers.CharField()
+    cron = serializers.CharField()
+    timezone = serializers.CharField()
+    next_run = serializers.DateTimeField()
+
+
+class TaskStatusSerializer(serializers.Serializer[Any]):
+    beat = BeatSerializer()
+    workers = ProcessSerializer(many=True)
+    broker = BrokerSerializer()
+    scheduled_count = serializers.IntegerField(help_text="enabled configs with a cron")
+    scheduled = NextRunSerializer(many=True, help_text="the next ten")
+    running = SyncRunSerializer(many=True)
+    queued = SyncRunSerializer(many=True)
+    queue_depth = serializers.IntegerField()
+    warnings = serializers.ListField(child=serializers.CharField())
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    detail = serializers.CharField()
+    code = serializers.CharField()
+    task_id = serializers.UUIDField(required=False)

@@ -1,0 +1,19 @@
+"""The router of the REST API: the specification's paths, without a trailing slash."""
+
+from __future__ import annotations
+
+from rest_framework.routers import DefaultRouter
+
+from filesync.api import schema  # noqa: F401 - registers the token's description
+from filesync.api.task_views import TaskViewSet
+from filesync.api.views import StorageViewSet, SyncConfigViewSet, SyncRunViewSet
+from scheduler.api.views import SchedulerViewSet
+
+router = DefaultRouter(trailing_slash=False)
+router.register("task/scheduler", SchedulerViewSet, basename="scheduler")
+router.register("task/scheduler", TaskViewSet, basename="task")
+router.register("sync/storages", StorageViewSet)
+router.register("sync/configs", SyncConfigViewSet)
+router.register("sync/runs", SyncRunViewSet)
+
+urlpatterns = router.urls

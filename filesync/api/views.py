@@ -1,0 +1,85 @@
+"""The resources: storages, sync configs, runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
+
+from filesync.api.permissions import IsSuperuserOrReadOnly, MayRun, ModelPermissions
+from filesync.api.serializers import (
+    ErrorSerializer,
+    RunItemSerializer,
+    StorageSerializer,
+    SyncConfigSerializer,
+    SyncRunSerializer,
+)
+from filesync.models import Storage, SyncConfig, SyncRun
+from filesync.services.finishing import cancel_run
+
+
+class StorageViewSet(ModelViewSet):  # type: ignore[type-arg]
+    """Places where files live. Only a superuser may change them."""
+
+    queryset = Storage.objects.all()
+    serializer_class = StorageSerializer
+    permission_classes = [ModelPermissions, IsSuperuserOrReadOnly]
+    filterset_fields = ["backend"]
+    search_fields = ["name", "remark"]
+    ordering_fields = ["name", "created_at"]
+
+
+class SyncConfigViewSet(ModelViewSet):  # type: ignore[type-arg]
+    """What is kept in step with what, and when."""
+
+    queryset = SyncConfig.objects.all()
+    serializer_class = SyncConfigSerializer
+    filterset_fields = ["enable", "method", "source_storage", "destination_storage"]
+    search_fields = ["name", "remark"]
+    ordering_fields = ["name", "created_at", "updated_at"]
+
+
+class RunFilter(filters.FilterSet):
+    since = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+
+    class Meta:
+        model = SyncRun
+        fields = ["config", "state", "trigger", "dry_run"]
+
+
+class SyncRunViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
+    """What happened, and what happens now."""
+
+    queryset = SyncRun.objects.all()
+    serializer_class = SyncRunSerializer
+    filterset_class = RunFilter
+    search_fields = ["config_name", "message"]
+    ordering_fields = ["id", "started_at", "finished_at"]
+
+    @extend_schema(summary="Items of a run", responses=RunItemSerializer(many=True))
+    @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
+    def items(self, request: Request, **_: Any) -> Response:
+        """What the run did to each path, failed ones first; at most 1,000 of them."""
+        items = self.get_object().items
+        rows = [*items.filter(action="FAILED")[:1000], *items.exclude(action="FAILED")[:1000]]
+        return Response(RunItemSerializer(rows[:1000], many=True).data)
+
+    @extend_schema(
+        summary="Cancel a run",
+        request=None,
+        responses={202: SyncRunSerializer, 409: ErrorSerializer},
+    )
+    @action(detail=True, methods=["post"], permission_classes=[MayRun])
+    def cancel(self, request: Request, **_: Any) -> Response:
+        """Cancel it: a queued run at once, a running one as soon as its worker reads the wish."""
+        run = cancel_run(self.get_object().pk)
+        return Response(SyncRunSerializer(run).data, status=202)
+
+    def get_queryset(self) -> QuerySet[SyncRun]:
+        return SyncRun.objects.order_by("-id")

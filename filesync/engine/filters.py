@@ -1,0 +1,154 @@
+"""Check rules and limits in rclone's syntax, and render the filter file of a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from filesync.engine.errors import FilterRefused, LimitRefused
+from filesync.engine.request import KEPT_FOLDER, Limits, Rules
+
+MAX_LINES = 2000
+MAX_LINE_CHARS = 1000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Go's regular expressions have none of these, and rclone panics at one it cannot read.
+_NOT_IN_GO = re.compile(r"\(\?(?:[=!>#(]|<[=!]|P=)|\\[1-9]|[*+?}]\+")
+_RATE = r"(?:off|\d+(?:\.\d+)?[BKMGTP]?(?::(?:off|\d+(?:\.\d+)?[BKMGTP]?))?)"
+_SLOT = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)-)?(?:[01]\d|2[0-3]):[0-5]\d"
+_BANDWIDTH = re.compile(rf"{_RATE}|{_SLOT},{_RATE}(?: {_SLOT},{_RATE})*")
+
+
+def validate_filters(lines: Sequence[str]) -> tuple[str, ...]:
+    """Give the filter lines without blanks at their ends; raises FilterRefused naming the line."""
+    if len(lines) > MAX_LINES:
+        raise FilterRefused(f"more than {MAX_LINES} filter lines", field="filters")
+    return tuple(_filter_line(number, line) for number, line in enumerate(lines, start=1))
+
+
+def _filter_line(number: int, line: str) -> str:
+    where = f"filter line {number} ({line[:60]!r})"
+    if _CONTROL.search(line):
+        raise FilterRefused(f"{where} contains a line break or control character", field="filters")
+    line = line.strip()
+    if len(line) > MAX_LINE_CHARS:
+        raise FilterRefused(f"{where} is longer than {MAX_LINE_CHARS} characters", field="filters")
+    if line[:2] not in ("+ ", "- ") or not line[2:].strip():
+        raise FilterRefused(f"{where} must be '+ pattern' or '- pattern'", field="filters")
+    complaint = _pattern_complaint(line[2:].strip())
+    if complaint:
+        raise FilterRefused(f"{where} {complaint}", field="filters")
+    return line
+
+
+def _pattern_complaint(pattern: str) -> str | None:
+    """Say why rclone could not read a glob pattern; None when it can."""
+    if "***" in pattern:
+        return "has more than two stars in a row"
+    if "{{" in pattern:
+        return _regex_complaint(pattern)
+    in_class = in_braces = escaped = False
+    for char in pattern:
+        if escaped:
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        elif in_class:
+            in_class = char != "]"
+        elif char == "[":
+            in_class = True
+        elif char == "]":
+            return "has ']' without '['"
+        elif char == "{":
+            if in_braces:
+                return "nests '{'"
+            in_braces = True
+        elif char == "}":
+            if not in_braces:
+                return "has '}' without '{'"
+            in_braces = False
+    if in_class or in_braces:
+        return "leaves '[' or '{' open"
+    return "ends with a backslash" if escaped else None
+
+
+def _regex_complaint(pattern: str) -> str | None:
+    opened, closed = pattern.count("{{"), pattern.count("}}")
+    if opened != 1 or closed != 1 or pattern.index("{{") > pattern.index("}}"):
+        return "must hold one '{{regular expression}}'"
+    return _go_regex_complaint(pattern[pattern.index("{{") + 2 : pattern.index("}}")])
+
+
+def _go_regex_complaint(regex: str) -> str | None:
+    if _NOT_IN_GO.search(regex):
+        return "uses what Go's regular expressions do not have (lookaround, back reference)"
+    try:
+        re.compile(regex)
+    except re.error as error:
+        return f"is no regular expression: {error}"
+    return None
+
+
+def validate_rules(rules: Rules) -> Rules:
+    """Give the rules with their filter lines trimmed; raises FilterRefused naming the field."""
+    for name in ("min_size_bytes", "max_size_bytes", "min_age_s", "max_age_s"):
+        value: int | None = getattr(rules, name)
+        if value is not None and value < 0:
+            raise FilterRefused(f"{name} must not be negative", field=name)
+    for low, high in (("min_size_bytes", "max_size_bytes"), ("min_age_s", "max_age_s")):
+        least: int | None = getattr(rules, low)
+        most: int | None = getattr(rules, high)
+        if least is not None and most is not None and least > most:
+            raise FilterRefused(f"{low} is greater than {high}: no file could match", field=low)
+    for pattern, replacement in rules.renames:
+        _check_rename(pattern, replacement)
+    return Rules(
+        filters=validate_filters(rules.filters),
+        min_size_bytes=rules.min_size_bytes,
+        max_size_bytes=rules.max_size_bytes,
+        min_age_s=rules.min_age_s,
+        max_age_s=rules.max_age_s,
+        renames=rules.renames,
+    )
+
+
+def _check_rename(pattern: str, replacement: str) -> None:
+    where = f"rename rule {pattern!r}"
+    if not pattern:
+        raise FilterRefused("a rename rule has no pattern", field="renames")
+    # rclone splits the rule at '/' and '=': a name has no slash, and "\x3d" stands for '='.
+    if _CONTROL.search(pattern + replacement) or "/" in pattern + replacement:
+        raise FilterRefused(f"{where} contains '/' or a control character", field="renames")
+    if "=" in replacement:
+        raise FilterRefused(f"{where}: rclone cannot put '=' into a name", field="renames")
+    if replacement in (".", ".."):
+        raise FilterRefused(f"{where} would name a file {replacement!r}", field="renames")
+    complaint = _go_regex_complaint(pattern)
+    if complaint:
+        raise FilterRefused(f"{where} {complaint}", field="renames")
+
+
+def validate_limits(limits: Limits) -> None:
+    """Raise LimitRefused for a limit that is out of range or not in rclone's syntax."""
+    ranges: tuple[tuple[str, float | None, float, float], ...] = (
+        ("transfers", limits.transfers, 1, 64),
+        ("checkers", limits.checkers, 1, 128),
+        ("calls_per_s", limits.calls_per_s, 0.01, 1000),
+        ("max_bytes", limits.max_bytes, 1, 1 << 60),
+        ("max_files", limits.max_files, 1, 1 << 40),
+        ("max_runtime_s", limits.max_runtime_s, 1, 366 * 86400),
+        ("stall_timeout_s", limits.stall_timeout_s, 1, 366 * 86400),
+    )
+    for name, value, least, most in ranges:
+        if value is not None and not least <= value <= most:
+            raise LimitRefused(f"{name} must be between {least:g} and {most:g}", field=name)
+    if limits.bandwidth is not None and not _BANDWIDTH.fullmatch(limits.bandwidth):
+        raise LimitRefused(
+            f"bandwidth {limits.bandwidth!r} must be a rate like '512K' or a timetable like "
+            "'08:00,512K 23:00,off'",
+            field="bandwidth",
+        )
+
+
+def render_filters(rules: Rules) -> str:
+    """Write the filter file; the folder of kept files is left alone before any other rule."""
+    return "".join(f"{line}\n" for line in (f"- /{KEPT_FOLDER}/**", *rules.filters))

@@ -1,0 +1,124 @@
+"""Decide whether a plan may be carried out: pure; counting it is in plan."""
+
+from __future__ import annotations
+
+from filesync.engine.command import mirrors
+from filesync.engine.errors import Failure, FailureClass
+from filesync.engine.events import Plan
+from filesync.engine.plan import PlanTally
+from filesync.engine.request import SyncRequest
+
+# A folder that cannot be listed fails with one of these; the others concern the whole storage.
+_LISTING_CLASSES = frozenset(
+    {
+        FailureClass.NOT_FOUND,
+        FailureClass.PERMISSION,
+        FailureClass.NAME_NOT_ALLOWED,
+        FailureClass.INTERNAL,
+    }
+)
+
+
+def deletions_allowed(plan: Plan, *, keeps_deleted: bool) -> int:
+    """Give the most deletions rclone may make: the backstop behind the plan.
+
+    Where a storage cannot rename (S3), keeping a file is a copy and a deletion: an overwritten
+    one counts once, and a deleted one twice.
+    """
+    return 2 * plan.deletes + plan.updates if keeps_deleted else plan.deletes
+
+
+def guard_failure(request: SyncRequest, plan: Plan, tally: PlanTally) -> Failure | None:
+    """Tell what forbids carrying a plan out; None when nothing does.
+
+    A MOVE deletes only what it has sent, so only the state of its source is guarded, not counts.
+    """
+    if not request.method.can_delete:
+        return None
+    unreadable = reading_failure(tally)
+    if unreadable is not None:
+        return unreadable
+    if not mirrors(request) or request.force:
+        return None
+    return _empty_source(plan) or _too_many_deletes(request, plan) or _shrunk(request, plan)
+
+
+def reading_failure(tally: PlanTally) -> Failure | None:
+    """Tell why a plan is not to be trusted: force does not help against it."""
+    problem = tally.root_problem or tally.first_problem
+    if problem is None:
+        return None
+    if problem.failure_class is FailureClass.NOT_FOUND and not problem.path:
+        return Failure.of(
+            FailureClass.GUARD,
+            f"The source does not exist: {problem.text}. Nothing was deleted.",
+            guard="source_missing",
+            advice=FailureClass.NOT_FOUND.advice,
+        )
+    if problem.failure_class not in _LISTING_CLASSES or (problem.critical and not problem.path):
+        return Failure.of(problem.failure_class, f"The plan could not be made: {problem.text}")
+    where = f" {problem.path}" if problem.path else ""
+    return Failure.of(
+        FailureClass.GUARD,
+        f"{tally.problems} path(s) could not be read while planning, the first:{where} "
+        f"({problem.text}). What cannot be seen must not be taken for deleted, so nothing was "
+        "done.",
+        guard="source_unreadable",
+        advice="Make the named paths readable, or exclude them with a filter. Force does not help.",
+    )
+
+
+def _empty_source(plan: Plan) -> Failure | None:
+    if plan.source_files or not (plan.deletes or plan.dirs_removed):
+        return None
+    return Failure.of(
+        FailureClass.GUARD,
+        f"The source has no files, and {plan.deletes} of the destination's "
+        f"{plan.destination_files} files would be deleted.",
+        guard="source_empty",
+        advice=(
+            "If the source is a mounted disk, mount it. If the filters let nothing through, "
+            "correct them. If it is meant to be empty, run once with force."
+        ),
+    )
+
+
+def _too_many_deletes(request: SyncRequest, plan: Plan) -> Failure | None:
+    guards = request.guards
+    total = plan.destination_files or 0
+    percent = 100 * plan.deletes / total if total else 0.0
+    numbers = f"{plan.deletes} of the destination's {total} files would be deleted"
+    if guards.max_delete_files is not None and plan.deletes > guards.max_delete_files:
+        return Failure.of(
+            FailureClass.GUARD,
+            f"{numbers}; the limit is {guards.max_delete_files}.",
+            guard="max_delete_files",
+        )
+    if guards.max_delete_percent is not None and percent > guards.max_delete_percent:
+        return Failure.of(
+            FailureClass.GUARD,
+            f"{numbers}, which is {percent:.1f} %; the limit is {guards.max_delete_percent:g} %.",
+            guard="max_delete_percent",
+        )
+    return None
+
+
+def _shrunk(request: SyncRequest, plan: Plan) -> Failure | None:
+    guards = request.guards
+    if guards.max_shrink_percent is None:
+        return None
+    for what, before, now in (
+        ("files", guards.last_good_source_files, plan.source_files),
+        ("bytes", guards.last_good_source_bytes, plan.source_bytes),
+    ):
+        if not before or now is None or now >= before:
+            continue
+        percent = 100 * (before - now) / before
+        if percent > guards.max_shrink_percent:
+            return Failure.of(
+                FailureClass.GUARD,
+                f"The source shrank from {before} to {now} {what} since the last good run, by "
+                f"{percent:.1f} %; the limit is {guards.max_shrink_percent:g} %.",
+                guard="source_shrunk",
+            )
+    return None

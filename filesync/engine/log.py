@@ -1,0 +1,96 @@
+"""Keep a run's log: secrets blanked, the whole compressed up to a cap, the end in memory."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import quote
+
+from filesync.engine.request import Remote
+
+MAX_LOG_BYTES = 64 << 20
+TAIL_LINES = 200
+_TAIL_LINE_CHARS = 2000
+# A shorter secret would blank half of every path; nothing that short protects anything.
+MIN_SECRET_CHARS = 4
+_BLANK = b"[secret]"
+
+
+class Redactor:
+    """Blank secrets in bytes, in each spelling a log could show them."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        spellings = {
+            spelling.encode("utf-8", errors="surrogateescape")
+            for secret in secrets
+            for spelling in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])
+            if len(secret) >= MIN_SECRET_CHARS
+        }
+        longest_first = sorted(spellings, key=len, reverse=True)
+        self._pattern = re.compile(b"|".join(map(re.escape, longest_first))) if spellings else None
+
+    def __call__(self, text: bytes) -> bytes:
+        """Give the text with every secret blanked."""
+        return self._pattern.sub(_BLANK, text) if self._pattern else text
+
+
+def secrets_of(remote: Remote) -> list[str]:
+    """Give what must not be seen of a remote, the strings inside a JSON token included."""
+    found: list[str] = []
+    for value in remote.secrets.values():
+        found += [value, *value.splitlines()]
+        try:
+            token = json.loads(value)
+        except ValueError:
+            continue
+        if isinstance(token, dict):
+            found += [
+                inner
+                for name, inner in token.items()
+                if isinstance(inner, str) and name not in ("token_type", "expiry", "type")
+            ]
+    return found
+
+
+class RunLog:
+    """The text log of one run; `path` None keeps only the end."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
+        self._file: gzip.GzipFile | None = None
+        self._left_bytes = MAX_LOG_BYTES
+        if path is not None:
+            # Level 1: the log of 20,000 files must not cost more than copying them.
+            self._file = gzip.GzipFile(path, "wb", compresslevel=1)
+
+    def write(self, text: bytes) -> None:
+        """Append text that ends with a newline; what is over the cap is left out, once noted."""
+        if self._file is None or self._left_bytes <= 0:
+            return
+        self._left_bytes -= len(text)
+        self._file.write(text)
+        if self._left_bytes <= 0:
+            self._file.write(
+                b"... the log was cut here: it grew over %d MiB\n" % (MAX_LOG_BYTES >> 20)
+            )
+
+    def remember(self, line: bytes) -> None:
+        """Keep a line in the bounded end of the log."""
+        self._tail.append(line[: _TAIL_LINE_CHARS * 4])
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """The last lines, each cut to a bearable length."""
+        return tuple(
+            line.decode("utf-8", errors="replace")[:_TAIL_LINE_CHARS] for line in self._tail
+        )
+
+    def close(self) -> None:
+        """Finish the compressed file; safe to call twice."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None

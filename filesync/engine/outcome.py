@@ -1,0 +1,72 @@
+"""Decide how a run ended from what was seen of it: pure."""
+
+from __future__ import annotations
+
+from filesync.engine.errors import Failure, FailureClass
+from filesync.engine.events import Outcome, Totals
+from filesync.engine.messages import Problem
+from filesync.engine.readers import Problems
+
+# rclone's exit codes that say more than its messages.
+_BY_EXIT_CODE = {
+    2: (FailureClass.CONFIG, "rclone did not accept its command line"),
+    3: (FailureClass.NOT_FOUND, "The folder does not exist"),
+    5: (FailureClass.NETWORK, "A temporary error of the storage"),
+}
+_MAX_TRANSFER_EXIT = 8
+_MAX_DELETE_EXIT = 7
+
+
+def conclude(
+    exit_code: int, totals: Totals, problems: Problems, *, stopped_by: Failure | None = None
+) -> tuple[Outcome, Failure | None]:
+    """Give outcome and failure.
+
+    PARTIAL means that some files failed and others are known to be in step, were sent or were
+    deleted; FAILED that nothing is.
+    """
+    failure = stopped_by or _failure(exit_code, problems)
+    if failure is None and totals.files_failed == 0:
+        return Outcome.SUCCEEDED, None
+    if failure is None:
+        failure = Failure.of(FailureClass.INTERNAL, f"{totals.files_failed} file(s) failed")
+    return (Outcome.PARTIAL if _did_something(totals) else Outcome.FAILED), failure
+
+
+def _did_something(totals: Totals) -> bool:
+    done = totals.files_transferred + totals.files_deleted + totals.files_renamed
+    return done > 0 or totals.files_checked > totals.files_failed
+
+
+def _failure(exit_code: int, problems: Problems) -> Failure | None:
+    if exit_code == 0 and not problems.counts:
+        return None
+    if exit_code == _MAX_TRANSFER_EXIT:
+        return Failure.of(
+            FailureClass.GUARD,
+            "The limit of bytes for one run is reached. The next run goes on from there.",
+            guard="max_bytes",
+            advice="Nothing to do, or raise the limit.",
+        )
+    main = problems.main
+    if main is not None and exit_code == _MAX_DELETE_EXIT and "max-delete" in main.text:
+        return Failure.of(
+            FailureClass.GUARD,
+            f"More was to be deleted than planned, so deleting was ended: {main.text}",
+            guard="max_delete_backstop",
+        )
+    if main is not None:
+        return _of_problem(exit_code, main, sum(problems.counts.values()))
+    failure_class, words = _BY_EXIT_CODE.get(
+        exit_code, (FailureClass.INTERNAL, "rclone ended without a reason")
+    )
+    return Failure.of(failure_class, f"{words} (exit code {exit_code})")
+
+
+def _of_problem(exit_code: int, main: Problem, count: int) -> Failure:
+    failure_class = main.failure_class
+    if failure_class is FailureClass.INTERNAL and exit_code in _BY_EXIT_CODE:
+        failure_class = _BY_EXIT_CODE[exit_code][0]
+    where = f"{main.path}: " if main.path else ""
+    more = f" ({count} errors in all)" if count > 1 else ""
+    return Failure.of(failure_class, f"{where}{main.text}{more}")

@@ -1,0 +1,146 @@
+"""Keep every path below its root: names, real paths, links that lead out, and overlaps."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from filesync.engine.errors import PathRefused
+from filesync.engine.request import Endpoint, Remote
+
+MAX_PATH_CHARS = 4096
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# What makes two remotes the same place, whatever they are called.
+_PLACE_OPTIONS = ("url", "host", "port", "endpoint", "provider", "user", "drive_id", "team_drive")
+
+
+def validate_path(path: str) -> str:
+    """Give a relative path in its one spelling, without slashes at the ends.
+
+    Raises PathRefused for traversal, control characters, and a colon in the first name, with
+    which rclone would take it for another remote.
+    """
+    if len(path) > MAX_PATH_CHARS:
+        raise PathRefused(f"the path is longer than {MAX_PATH_CHARS} characters", field="path")
+    if _CONTROL.search(path):
+        raise PathRefused("the path contains a control character", field="path")
+    names = [name for name in path.split("/") if name not in ("", ".")]
+    if ".." in names:
+        raise PathRefused(f"{path!r} leads out of its root with '..'", field="path")
+    if names and ":" in names[0]:
+        raise PathRefused(
+            f"{path!r} has a colon in its first name, which would name another remote",
+            field="path",
+        )
+    return "/".join(names)
+
+
+def validate_root(remote: Remote) -> None:
+    """Raise PathRefused unless the root is clean, and absolute where it is a local one."""
+    if remote.backend == "local" and not remote.root.startswith("/"):
+        raise PathRefused(f"the local root {remote.root!r} is not absolute", field="root")
+    try:
+        validate_path(remote.root)
+    except PathRefused as error:
+        raise PathRefused(error.message.replace("the path", "the root"), field="root") from error
+
+
+def full_path(endpoint: Endpoint) -> str:
+    """Join root and path as they go behind the colon; only a root's own leading slash stays."""
+    lead = "/" if endpoint.remote.root.startswith("/") else ""
+    parts = (validate_path(endpoint.remote.root), validate_path(endpoint.path))
+    return lead + "/".join(part for part in parts if part)
+
+
+def resolve_local(endpoint: Endpoint, local_roots: tuple[Path, ...]) -> Path:
+    """Give the real folder of a local endpoint, which need not exist yet.
+
+    Raises PathRefused when it is outside every allowed root, or a link on the way leads out of
+    the endpoint's own root.
+    """
+    validate_root(endpoint.remote)
+    root = real_root(endpoint.remote, local_roots)
+    real = Path(os.path.realpath(root / validate_path(endpoint.path)))
+    if not real.is_relative_to(root):
+        raise PathRefused(
+            f"{endpoint.path!r} leads out of {endpoint.remote.root} to {real}", field="path"
+        )
+    return real
+
+
+def real_root(remote: Remote, local_roots: tuple[Path, ...]) -> Path:
+    """Give the real folder of a local remote's root; raises PathRefused when it is not allowed."""
+    root = Path(os.path.realpath(remote.root))
+    if not any(root.is_relative_to(os.path.realpath(allowed)) for allowed in local_roots):
+        allowed = ", ".join(str(path) for path in local_roots) or "none"
+        raise PathRefused(
+            f"{remote.root} is outside the allowed local roots ({allowed})", field="root"
+        )
+    return root
+
+
+def escaping_link(tree: Path, root: Path) -> Path | None:
+    """Find a symbolic link below `tree` that leads to a folder outside `root`; None if clean."""
+    return next((link for link in escaping_links(tree, root) if link is not None), None)
+
+
+def escaping_links(tree: Path, root: Path) -> Iterator[Path | None]:
+    """Yield the links that lead out, and None after each folder so that a caller can do else.
+
+    rclone writes through a linked folder. A link to a file is replaced by a file when it is
+    written, so it is harmless; a dangling one may become a folder later, so it is not.
+    """
+    folders = [os.fspath(tree)]
+    while folders:
+        for link in _links(folders.pop(), folders):
+            target = os.path.realpath(link)
+            if not os.path.isfile(target) and not Path(target).is_relative_to(root):
+                yield Path(link)
+        yield None
+
+
+def _links(folder: str, folders: list[str]) -> list[str]:
+    """Give the links in one folder, and add its own folders to `folders`."""
+    links: list[str] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    links.append(entry.path)
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+    except OSError:
+        # rclone meets the same folder and reports it; nothing is written through it.
+        return links
+    return links
+
+
+def check_no_overlap(source: Endpoint, destination: Endpoint) -> None:
+    """Raise PathRefused when one side contains the other."""
+    if place(source.remote) != place(destination.remote):
+        return
+    one, other = _comparable(source), _comparable(destination)
+    if (
+        one == other
+        or one.startswith(other + "/")
+        or other.startswith(one + "/")
+        or not (one and other)
+    ):
+        raise PathRefused(
+            f"source {one or '/'} and destination {other or '/'} overlap", field="destination"
+        )
+
+
+def _comparable(endpoint: Endpoint) -> str:
+    if endpoint.remote.backend == "local":
+        joined = os.path.join(endpoint.remote.root, validate_path(endpoint.path))
+        return os.path.realpath(joined).rstrip("/")
+    return full_path(endpoint).rstrip("/")
+
+
+def place(remote: Remote) -> tuple[str, ...]:
+    """Tell where a remote is, the same for two remotes with other credentials for one place."""
+    values = (remote.options.get(name, "").rstrip("/").lower() for name in _PLACE_OPTIONS)
+    return (remote.backend, *values)

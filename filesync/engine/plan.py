@@ -1,0 +1,222 @@
+"""Count from a dry run's messages what a run would do: pure; what forbids it is in guards."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from filesync.engine.errors import FailureClass
+from filesync.engine.events import Action, Event, Plan, PlanItem, Progress
+from filesync.engine.messages import LastWords, Message, Problem, Skipped, Stats
+from filesync.engine.request import Method, SyncRequest
+
+MAX_ITEMS = 1000
+_MAX_REMEMBERED = 200_000
+_BATCH_LINES = 20_000
+_COPY_WORDS = {"copy": Action.ADDED, "move": Action.MOVED}
+_DELETE_WORDS = frozenset({"delete", "move into backup dir"})
+
+
+@dataclass(slots=True)
+class PlanTally:
+    """Count what the dry runs of one request say; memory stays bounded.
+
+    In a further pass only files that no earlier pass would send are counted; beyond 200,000
+    remembered ones they count again, so that the plan may say more than will happen, never less.
+    """
+
+    request: SyncRequest
+    copies: int = 0
+    deletes: int = 0
+    renames: int = 0
+    dirs_made: int = 0
+    dirs_removed: int = 0
+    times_updated: int = 0
+    bytes_to_send: int = 0
+    other_changes: int = 0
+    problems: int = 0
+    first_problem: Problem | None = None
+    root_problem: Problem | None = None
+    destination_missing: bool = False
+    last_words: LastWords | None = None
+    _seen: set[int] = field(default_factory=set)
+    _items: list[PlanItem] = field(default_factory=list)
+    _left_off: int = 0
+
+    def take(self, message: Message) -> list[Event]:
+        """Count one message; statistics become progress in checks, for nothing is sent yet."""
+        if isinstance(message, Stats):
+            return [_checks(message)]
+        if isinstance(message, Skipped):
+            self._skipped(message)
+        elif isinstance(message, LastWords):
+            self.last_words = message
+        elif isinstance(message, Problem):
+            if _is_missing_destination(message):
+                self.destination_missing = True
+                return []
+            self.problems += 1
+            self.first_problem = self.first_problem or message
+            if not message.path:
+                self.root_problem = self.root_problem or message
+        return []
+
+    def ended(self, exit_code: int) -> None:
+        """Note how a dry run ended: a failure that named no problem must not look like a plan."""
+        if exit_code != 0 and self.first_problem is None and not self.destination_missing:
+            text, failure_class = f"exit code {exit_code}", FailureClass.INTERNAL
+            if self.last_words is not None:
+                text, failure_class = self.last_words.text, self.last_words.failure_class
+            self.take(Problem(text, None, failure_class, critical=True))
+
+    def _skipped(self, message: Skipped) -> None:
+        what = message.what
+        copying = "move" if self.request.method is Method.MOVE else "copy"
+        if what == copying:
+            self._copy(message)
+        elif what in _DELETE_WORDS:
+            self.deletes += 1
+            self._keep(PlanItem(Action.DELETED, message.path, message.size_bytes))
+        elif what == "remove directory":
+            self.dirs_removed += 1
+            self._keep(PlanItem(Action.DIR_REMOVED, message.path))
+        elif what == "make directory":
+            self.dirs_made += 1
+            self._keep(PlanItem(Action.DIR_MADE, message.path))
+        elif what == "update modification time":
+            self.times_updated += 1
+            self._keep(PlanItem(Action.TIME_UPDATED, message.path, message.size_bytes))
+        elif what.startswith("rename"):
+            self.renames += 1
+            self._keep(PlanItem(Action.RENAMED, message.path, message.size_bytes))
+        else:
+            self.other_changes += 1
+
+    def _copy(self, message: Skipped) -> None:
+        key = hash(message.path)
+        if key in self._seen:
+            return
+        if len(self._seen) < _MAX_REMEMBERED:
+            self._seen.add(key)
+        self.copies += 1
+        self.bytes_to_send += max(0, message.size_bytes or 0)
+        self._keep(PlanItem(_COPY_WORDS[message.what], message.path, message.size_bytes))
+
+    def _keep(self, item: PlanItem) -> None:
+        """Keep a sample; a deletion pushes out something harmless when the sample is full."""
+        if len(self._items) < MAX_ITEMS:
+            self._items.append(item)
+            return
+        self._left_off += 1
+        if item.action is Action.DELETED:
+            for index in range(len(self._items) - 1, -1, -1):
+                if self._items[index].action is not Action.DELETED:
+                    del self._items[index]
+                    self._items.append(item)
+                    return
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether a run would find nothing to do."""
+        return not (
+            self.copies
+            or self.deletes
+            or self.renames
+            or self.dirs_made
+            or self.dirs_removed
+            or self.times_updated
+            or self.other_changes
+            or self.problems
+        )
+
+    def plan(self, report: ReportCounts, *, source_bytes: int | None = None) -> Plan:
+        """Give the plan, with the report's counts of both sides."""
+        adds = min(report.added, self.copies)
+        items = sorted(self._items, key=lambda item: item.action is not Action.DELETED)
+        return Plan(
+            adds=adds,
+            updates=self.copies - adds,
+            deletes=self.deletes,
+            renames=self.renames,
+            dirs_made=self.dirs_made,
+            dirs_removed=self.dirs_removed,
+            times_updated=self.times_updated,
+            bytes_to_send=self.bytes_to_send,
+            source_files=report.added + report.both,
+            source_bytes=source_bytes,
+            destination_files=report.both + report.removed,
+            items=tuple(report.corrected(item) for item in items),
+            items_left_off=self._left_off,
+        )
+
+    @property
+    def sample_paths(self) -> frozenset[str]:
+        """The paths whose marks in the report are wanted."""
+        return frozenset(item.path for item in self._items if item.action is Action.ADDED)
+
+
+def _is_missing_destination(problem: Problem) -> bool:
+    """Tell a destination that the run will make; only FTP counts it as an error."""
+    return (
+        problem.failure_class is FailureClass.NOT_FOUND
+        and "error reading destination root directory" in problem.text
+    )
+
+
+def _checks(stats: Stats) -> Progress:
+    return Progress(
+        bytes_done=0,
+        bytes_total=0,
+        files_done=0,
+        files_total=0,
+        checks_done=stats.checks_done,
+        checks_total=stats.checks_total,
+        deletes=0,
+        errors=stats.errors,
+        speed_bytes_per_s=0.0,
+        eta_s=None,
+    )
+
+
+@dataclass(slots=True)
+class ReportCounts:
+    """How many paths rclone's report puts on each side."""
+
+    added: int = 0
+    both: int = 0
+    removed: int = 0
+    updated_paths: set[str] = field(default_factory=set)
+
+    def read(self, lines: Iterable[bytes], wanted: frozenset[str] = frozenset()) -> ReportCounts:
+        """Count the lines, and remember which of the `wanted` paths exist on both sides."""
+        for line in lines:
+            mark = line[:1]
+            if mark == b"+":
+                self.added += 1
+            elif mark == b"=":
+                self.both += 1
+            elif mark == b"*":
+                self.both += 1
+                if wanted:
+                    path = line[2:].rstrip(b"\n").decode("utf-8", errors="replace")
+                    if path in wanted:
+                        self.updated_paths.add(path)
+            elif mark == b"-":
+                self.removed += 1
+        return self
+
+    def read_slowly(
+        self, lines: Iterable[bytes], wanted: frozenset[str] = frozenset()
+    ) -> Iterator[None]:
+        """Read like `read`, and yield now and then: a million lines take half a second."""
+        rest = iter(lines)
+        while batch := list(itertools.islice(rest, _BATCH_LINES)):
+            self.read(batch, wanted)
+            yield
+
+    def corrected(self, item: PlanItem) -> PlanItem:
+        """Tell an update from an addition, which a dry run's message does not."""
+        if item.action is Action.ADDED and item.path in self.updated_paths:
+            return PlanItem(Action.UPDATED, item.path, item.size_bytes)
+        return item

@@ -1,0 +1,150 @@
+"""Check a request against every rule, and lay out the private files of its run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from filesync.engine import filters, ini, options, paths
+from filesync.engine.command import RunFiles, Sides
+from filesync.engine.errors import EngineError, PathRefused
+from filesync.engine.request import KEPT_FOLDER, Endpoint, Remote, SyncRequest
+from filesync.engine.tuning import tuned_options
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that passed every check, and what its command lines need."""
+
+    request: SyncRequest
+    sides: Sides
+    sections: dict[str, dict[str, str]]
+    files: RunFiles
+
+    @property
+    def one_section(self) -> bool:
+        """Whether both sides are one remote, so that the storage itself can move and copy."""
+        return "dst" not in self.sections
+
+
+def validate_remote(remote: Remote, local_roots: tuple[Path, ...]) -> None:
+    """Raise OptionRefused or PathRefused when a remote may not be used; touches no network."""
+    options.check_options(remote.backend, remote.options, remote.secrets)
+    for name, value in [*remote.options.items(), *remote.secrets.items()]:
+        if not (options.is_multiline(name) or options.is_obscured(remote.backend, name)):
+            ini.check_value(name, value)
+    # Rendered once for its own checks (quoting, JSON); the text is dropped.
+    ini.render_ini({"src": ini.section_of(remote, {})})
+    paths.validate_root(remote)
+    if remote.backend == "local":
+        paths.real_root(remote, local_roots)
+
+
+def validate_request(request: SyncRequest, local_roots: tuple[Path, ...]) -> None:
+    """Raise EngineError when a request may not be carried out; walks no tree, asks no network."""
+    filters.validate_rules(request.rules)
+    filters.validate_limits(request.limits)
+    for side, endpoint in (("source", request.source), ("destination", request.destination)):
+        try:
+            validate_remote(endpoint.remote, local_roots)
+            _location(endpoint, local_roots)
+        except PathRefused as error:
+            raise PathRefused(error.message, field=f"{side}_path") from error
+    paths.check_no_overlap(request.source, request.destination)
+
+
+def prepare(request: SyncRequest, work_dir: Path, local_roots: tuple[Path, ...]) -> Prepared:
+    """Check a request and give what its run needs; writes nothing. Raises EngineError."""
+    request = replace(request, rules=filters.validate_rules(request.rules))
+    filters.validate_limits(request.limits)
+    for endpoint in (request.source, request.destination):
+        validate_remote(endpoint.remote, local_roots)
+    paths.check_no_overlap(request.source, request.destination)
+    for path in request.only_paths or ():
+        _check_only_path(path)
+    source, destination = request.source, request.destination
+    # Kept files move within the destination: with one section they could not be told apart
+    # from the transfers, which then are server-side moves and copies too.
+    shared = source.remote == destination.remote and request.keep_deleted_dir is None
+    section = "src" if shared else "dst"
+    sides = Sides(
+        source=f"src:{_location(source, local_roots)}",
+        destination=f"{section}:{_location(destination, local_roots)}",
+        backup=_backup(request, local_roots),
+    )
+    sections = {"src": ini.section_of(source.remote, tuned_options(source.remote, request.method))}
+    if not shared:
+        tuned = tuned_options(destination.remote, request.method)
+        sections["dst"] = ini.section_of(destination.remote, tuned)
+    return Prepared(request, sides, sections, RunFiles(work_dir))
+
+
+def _location(endpoint: Endpoint, local_roots: tuple[Path, ...]) -> str:
+    if endpoint.remote.backend == "local":
+        return str(paths.resolve_local(endpoint, local_roots))
+    return paths.full_path(endpoint)
+
+
+def _backup(request: SyncRequest, local_roots: tuple[Path, ...]) -> str | None:
+    if request.keep_deleted_dir is None:
+        return None
+    kept = paths.validate_path(request.keep_deleted_dir)
+    synced = paths.validate_path(request.destination.path)
+    inside = os.path.relpath(f"/{kept}", f"/{synced}")
+    if not inside.startswith("..") and inside.split("/")[0] != KEPT_FOLDER:
+        raise PathRefused(
+            f"files cannot be kept in {kept!r}: it is inside the destination and not below its "
+            f"{KEPT_FOLDER}",
+            field="keep_deleted_dir",
+        )
+    if kept == "" or synced == kept or synced.startswith(kept + "/"):
+        raise PathRefused(
+            f"files cannot be kept in {kept!r}: it contains the destination",
+            field="keep_deleted_dir",
+        )
+    endpoint = Endpoint(request.destination.remote, kept)
+    return f"dst:{_location(endpoint, local_roots)}"
+
+
+def check_links(request: SyncRequest, local_roots: tuple[Path, ...]) -> Iterator[None]:
+    """Raise PathRefused when a link in a local destination leads out of its root.
+
+    Yields now and then: a tree of a million files takes a second or two.
+    """
+    remote = request.destination.remote
+    if remote.backend != "local":
+        return
+    root = paths.real_root(remote, local_roots)
+    written = [request.destination.path]
+    if request.keep_deleted_dir is not None:
+        written.append(request.keep_deleted_dir)
+    for path in written:
+        tree = paths.resolve_local(Endpoint(remote, path), local_roots)
+        for link in paths.escaping_links(tree, root):
+            if link is not None:
+                raise PathRefused(
+                    f"the symbolic link {link} leads out of {remote.root}; remove it",
+                    field="destination",
+                )
+            yield
+
+
+def _check_only_path(path: str) -> None:
+    names = path.split("/")
+    if not path or path.startswith("/") or "\0" in path or ".." in names:
+        raise PathRefused(f"{path!r} is no path of a file below the source", field="only_paths")
+
+
+def write_files(prepared: Prepared) -> None:
+    """Write the private files of a run: configuration, filters, the files it is limited to."""
+    files = prepared.files
+    try:
+        ini.write_private(files.config, ini.render_ini(prepared.sections))
+        ini.write_private(files.filters, filters.render_filters(prepared.request.rules))
+        if prepared.request.only_paths is not None:
+            text = "".join(f"{path}\0" for path in prepared.request.only_paths)
+            ini.write_private(files.only, text)
+    except OSError as error:
+        raise EngineError(f"{files.work_dir} cannot be written: {error.strerror}") from error

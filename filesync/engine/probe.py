@@ -1,0 +1,193 @@
+"""Look at a remote without changing it: does it answer, and what is in one folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filesync.engine import ini, paths
+from filesync.engine.binary import check_rclone
+from filesync.engine.errors import Failure, FailureClass
+from filesync.engine.events import StopSignal
+from filesync.engine.log import Redactor, secrets_of
+from filesync.engine.messages import LastWords, Problem, parse_line
+from filesync.engine.prepare import validate_remote
+from filesync.engine.process import RcloneProcess
+from filesync.engine.readers import Problems
+from filesync.engine.request import Endpoint, Method, Remote
+from filesync.engine.tuning import tuned_options
+
+PROBE_TIMEOUT_S = 10.0
+MAX_ENTRIES = 50_000
+"""More entries of one folder are not read; the listing then says that it is cut."""
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or folder; `modified_at` is RFC 3339, "" where the storage has no times."""
+
+    name: str
+    is_dir: bool
+    size_bytes: int
+    modified_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of a folder, folders first; `total` counts the whole folder unless `cut`."""
+
+    entries: tuple[Entry, ...]
+    total: int
+    cut: bool = False
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """Whether a remote answered; `entries` counts what its folder holds."""
+
+    ok: bool
+    duration_s: float
+    entries: int = 0
+    failure: Failure | None = None
+
+
+def probe(
+    remote: Remote,
+    path: str = "",
+    *,
+    rclone: Path,
+    local_roots: tuple[Path, ...],
+    timeout_s: float = PROBE_TIMEOUT_S,
+    stop: StopSignal | None = None,
+) -> ProbeResult:
+    """Test the connection by listing one folder; raises EngineError for a refused remote."""
+    started_s = time.monotonic()
+    listing = list_folder(
+        remote,
+        path,
+        limit=0,
+        rclone=rclone,
+        local_roots=local_roots,
+        timeout_s=timeout_s,
+        stop=stop,
+    )
+    return ProbeResult(
+        ok=listing.failure is None,
+        duration_s=time.monotonic() - started_s,
+        entries=listing.total,
+        failure=listing.failure,
+    )
+
+
+def list_folder(
+    remote: Remote,
+    path: str = "",
+    *,
+    rclone: Path,
+    local_roots: tuple[Path, ...],
+    limit: int = 1000,
+    offset: int = 0,
+    timeout_s: float = PROBE_TIMEOUT_S,
+    stop: StopSignal | None = None,
+) -> Listing:
+    """List one folder, folders first, each by name; raises EngineError for a refused remote.
+
+    A storage that does not answer raises nothing: `failure` says why. A stop gives a failure of
+    class TIMEOUT that is not retried.
+    """
+    check_rclone(rclone)
+    validate_remote(remote, local_roots)
+    location = _location(Endpoint(remote, path), local_roots)
+    with _private_folder() as work_dir:
+        section = ini.section_of(remote, tuned_options(remote, Method.CHECK))
+        ini.write_private(work_dir / "r.conf", ini.render_ini({"src": section}))
+        answer = work_dir / "answer"
+        argv = (
+            *(str(rclone), "lsjson", "--config", str(work_dir / "r.conf")),
+            *("--cache-dir", str(work_dir / "cache"), "--ask-password=false"),
+            *("--use-json-log", "--log-level", "NOTICE", "--retries", "1"),
+            *("--low-level-retries", "1", "--contimeout", f"{timeout_s:g}s"),
+            *("--timeout", f"{timeout_s:g}s", "--no-mimetype", "--", f"src:{location}"),
+        )
+        with RcloneProcess(argv, work_dir=work_dir, stdout_path=answer) as process:
+            failure = _failure(process, Redactor(secrets_of(remote)), timeout_s, stop)
+        if failure is not None:
+            return Listing(entries=(), total=0, failure=failure)
+        entries, cut = _read(answer)
+    entries.sort(key=lambda entry: (not entry.is_dir, entry.name))
+    return Listing(tuple(entries[offset : offset + limit]), total=len(entries), cut=cut)
+
+
+def _location(endpoint: Endpoint, local_roots: tuple[Path, ...]) -> str:
+    if endpoint.remote.backend == "local":
+        return str(paths.resolve_local(endpoint, local_roots))
+    return paths.full_path(endpoint)
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="syncbeat-probe-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _failure(
+    process: RcloneProcess, redact: Redactor, timeout_s: float, stop: StopSignal | None
+) -> Failure | None:
+    """Wait for the end of a process; leaving its context kills what is still running."""
+    problems = Problems()
+    deadline_s = time.monotonic() + timeout_s
+    while not process.ended:
+        for line in process.read_lines(_POLL_S):
+            message = parse_line(redact(line))
+            if isinstance(message, Problem):
+                problems.add(message)
+            elif isinstance(message, LastWords):
+                problems.last_words = message
+        if stop is not None and stop.requested:
+            return Failure.of(FailureClass.TIMEOUT, "Stopped by request.", retryable=False)
+        if time.monotonic() > deadline_s and not process.ended:
+            return Failure.of(
+                FailureClass.TIMEOUT,
+                f"The storage gave no answer within {timeout_s:g} s.",
+                advice=FailureClass.NETWORK.advice,
+            )
+    exit_code = process.wait()
+    if exit_code == 0:
+        return None
+    main = problems.main
+    if main is None:
+        return Failure.of(FailureClass.INTERNAL, f"rclone ended with exit code {exit_code}")
+    return Failure.of(main.failure_class, main.text)
+
+
+def _read(answer: Path) -> tuple[list[Entry], bool]:
+    """Read rclone's array, which has one entry per line, without holding all of it as text."""
+    entries: list[Entry] = []
+    with answer.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            text = line.strip().rstrip(",")
+            if not text.startswith("{"):
+                continue
+            if len(entries) >= MAX_ENTRIES:
+                return entries, True
+            fields = json.loads(text)
+            entries.append(
+                Entry(
+                    name=str(fields.get("Name", "")),
+                    is_dir=bool(fields.get("IsDir")),
+                    size_bytes=int(fields.get("Size", -1)),
+                    modified_at=str(fields.get("ModTime") or ""),
+                )
+            )
+    return entries, False

@@ -1,0 +1,284 @@
+"""Turn a running rclone's messages into events and exact totals; no process is touched here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from filesync.engine.errors import FailureClass
+from filesync.engine.events import (
+    Action,
+    Event,
+    ItemDone,
+    LogLine,
+    Phase,
+    PhaseChanged,
+    Plan,
+    Progress,
+    Totals,
+)
+from filesync.engine.messages import (
+    Copied,
+    Deleted,
+    Difference,
+    DirMade,
+    DirRemoved,
+    LastWords,
+    Message,
+    MovedServerSide,
+    MovedToBackup,
+    Problem,
+    Remark,
+    Renamed,
+    Stats,
+    TimeUpdated,
+)
+from filesync.engine.request import Method
+
+MAX_LOG_EVENTS = 1000
+_MAX_REMEMBERED = 10_000
+_LOUD = frozenset({"notice", "warning", "error", "critical", "plain"})
+
+BREAKER_ERRORS = 100
+"""So many failures in a row without one success end a run: a full disk printed 18,027 lines."""
+_BREAKING = frozenset(
+    {
+        FailureClass.AUTH,
+        FailureClass.QUOTA,
+        FailureClass.RATE_LIMITED,
+        FailureClass.NETWORK,
+        FailureClass.DISK_FULL,
+    }
+)
+
+
+@dataclass(slots=True)
+class Problems:
+    """What went wrong so far: counts by class, and the first words of each."""
+
+    counts: Counter[FailureClass] = field(default_factory=Counter)
+    first: dict[FailureClass, Problem] = field(default_factory=dict)
+    root: Problem | None = None
+    last_words: LastWords | None = None
+    in_a_row: int = 0
+
+    def add(self, problem: Problem) -> None:
+        """Count a problem."""
+        self.counts[problem.failure_class] += 1
+        self.first.setdefault(problem.failure_class, problem)
+        if not problem.path and (self.root is None or problem.critical):
+            self.root = problem
+        self.in_a_row += 1
+
+    @property
+    def main(self) -> Problem | None:
+        """The problem to name first: one of the whole run, else the commonest class's."""
+        if self.root is not None:
+            return self.root
+        if not self.counts:
+            words = self.last_words
+            return Problem(words.text, None, words.failure_class, True) if words else None
+        return self.first[self.counts.most_common(1)[0][0]]
+
+    @property
+    def breaks(self) -> bool:
+        """Whether going on is pointless."""
+        main = self.main
+        return (
+            main is not None and self.in_a_row >= BREAKER_ERRORS and main.failure_class in _BREAKING
+        )
+
+
+@dataclass(slots=True)
+class RunReader:
+    """Read the messages of the stages that carry a request out.
+
+    `one_section` says that both sides are one remote, so that a server-side move or copy is the
+    transfer itself and not the keeping of an old file.
+    """
+
+    method: Method
+    keeps_deleted: bool = False
+    one_section: bool = False
+    files_transferred: int = 0
+    bytes_transferred: int = 0
+    files_deleted: int = 0
+    dirs_removed: int = 0
+    files_renamed: int = 0
+    files_checked: int = 0
+    files_failed: int = 0
+    differences: int = 0
+    problems: Problems = field(default_factory=Problems)
+    phase: Phase | None = None
+    stats: Stats | None = None
+    _earlier_checks: int = 0
+    _earlier_bytes: int = 0
+    _earlier_files: int = 0
+    _moving: dict[str, int | None] = field(default_factory=dict)
+    _replaced: set[str] = field(default_factory=set)
+    _failed: set[str] = field(default_factory=set)
+    _log_events: int = 0
+
+    @property
+    def totals(self) -> Totals:
+        """What was done so far; plain counters, for they change with every file."""
+        return Totals(
+            files_transferred=self.files_transferred,
+            bytes_transferred=self.bytes_transferred,
+            files_deleted=self.files_deleted,
+            dirs_removed=self.dirs_removed,
+            files_renamed=self.files_renamed,
+            files_checked=self.files_checked,
+            files_failed=self.files_failed,
+            differences=self.differences,
+        )
+
+    def found_in_step(self, plan: Plan) -> None:
+        """Note that a plan's comparisons are all there was to do."""
+        compared = (plan.source_files or 0) - plan.adds
+        self.files_checked = max(0, compared)
+
+    def begin_stage(self) -> list[Event]:
+        """Start reading another process: its counters begin at nothing."""
+        if self.stats is not None:
+            self._earlier_checks += self.stats.checks_done - self.stats.deletes
+            self._earlier_bytes += self.stats.bytes_done
+            self._earlier_files += self.stats.transfers_done
+            self.stats = None
+        return self._enter(Phase.LISTING)
+
+    def take(self, message: Message) -> list[Event]:
+        """Give the events that a message means, often none."""
+        if isinstance(message, Stats):
+            return self._stats(message)
+        if isinstance(message, Problem):
+            return self._problem(message)
+        if isinstance(message, Remark):
+            return self._remark(message)
+        if isinstance(message, Difference):
+            return []
+        if isinstance(message, LastWords):
+            self.problems.last_words = message
+            return self._log("error", message.text, None)
+        item = self._item(message)
+        if item is None:
+            return []
+        self.problems.in_a_row = 0
+        return [*self._phase_of(item.action), item]
+
+    def _item(self, message: Message) -> ItemDone | None:
+        if isinstance(message, Copied):
+            return self._copied(message)
+        if isinstance(message, Deleted):
+            return self._deleted(message.path)
+        if isinstance(message, MovedServerSide):
+            return self._moved_server_side(message.path)
+        if isinstance(message, MovedToBackup):
+            self._replaced.discard(message.path)
+            return self._count_delete(message.path)
+        if isinstance(message, Renamed):
+            self.files_renamed += 1
+            return ItemDone(Action.RENAMED, message.path)
+        if isinstance(message, TimeUpdated):
+            return ItemDone(Action.TIME_UPDATED, message.path)
+        if isinstance(message, DirMade):
+            return ItemDone(Action.DIR_MADE, message.path)
+        if isinstance(message, DirRemoved):
+            self.dirs_removed += 1
+            return ItemDone(Action.DIR_REMOVED, message.path)
+        return None
+
+    def _copied(self, message: Copied) -> ItemDone | None:
+        if message.server_side and not self.one_section:
+            self._replaced.add(message.path)
+            return None
+        new = message.new and message.path not in self._replaced
+        self._replaced.discard(message.path)
+        if self.method is Method.MOVE:
+            self._moving[message.path] = message.size_bytes
+            return None
+        self._count_transfer(message.size_bytes)
+        return ItemDone(Action.ADDED if new else Action.UPDATED, message.path, message.size_bytes)
+
+    def _deleted(self, path: str) -> ItemDone | None:
+        if self.method is Method.MOVE:
+            if path not in self._moving:
+                # The storage cannot rename over a file: the old one went first.
+                return None
+            size_bytes = self._moving.pop(path)
+            self._count_transfer(size_bytes)
+            return ItemDone(Action.MOVED, path, size_bytes)
+        # Keeping a file is a copy and a deletion where the storage cannot move.
+        return None if self.keeps_deleted else self._count_delete(path)
+
+    def _moved_server_side(self, path: str) -> ItemDone | None:
+        if self.method is Method.MOVE and self.one_section:
+            self._count_transfer(None)
+            return ItemDone(Action.MOVED, path)
+        self._replaced.add(path)
+        return None
+
+    def _count_transfer(self, size_bytes: int | None) -> None:
+        self.files_transferred += 1
+        self.bytes_transferred += max(0, size_bytes or 0)
+
+    def _count_delete(self, path: str) -> ItemDone:
+        self.files_deleted += 1
+        return ItemDone(Action.DELETED, path)
+
+    def _problem(self, problem: Problem) -> list[Event]:
+        self.problems.add(problem)
+        if not problem.path:
+            return self._log("critical" if problem.critical else "error", problem.text, None)
+        if problem.path in self._failed:
+            return []
+        if len(self._failed) < _MAX_REMEMBERED:
+            self._failed.add(problem.path)
+        self.files_failed += 1
+        return [ItemDone(Action.FAILED, problem.path, error=problem.text)]
+
+    def _remark(self, remark: Remark) -> list[Event]:
+        if remark.level not in _LOUD or not remark.text:
+            return []
+        return self._log(remark.level, remark.text, remark.path)
+
+    def _log(self, level: str, text: str, path: str | None) -> list[Event]:
+        self._log_events += 1
+        return [LogLine(level, text, path)] if self._log_events <= MAX_LOG_EVENTS else []
+
+    def _stats(self, stats: Stats) -> list[Event]:
+        self.stats = stats
+        deletes = 0 if self.method is Method.MOVE else stats.deletes
+        checks = self._earlier_checks + stats.checks_done - stats.deletes
+        self.files_checked = max(0, checks)
+        progress = Progress(
+            bytes_done=self._earlier_bytes + stats.bytes_done,
+            bytes_total=self._earlier_bytes + stats.bytes_total,
+            files_done=self._earlier_files + stats.transfers_done,
+            files_total=self._earlier_files + stats.transfers_total,
+            checks_done=self._earlier_checks + stats.checks_done,
+            checks_total=self._earlier_checks + stats.checks_total,
+            deletes=deletes,
+            errors=stats.errors,
+            speed_bytes_per_s=stats.speed_bytes_per_s,
+            eta_s=stats.eta_s,
+            in_flight=stats.in_flight,
+        )
+        started = self._enter(Phase.TRANSFERRING) if self._transfers_begun(stats) else []
+        return [*started, progress]
+
+    def _transfers_begun(self, stats: Stats) -> bool:
+        return self.phase is Phase.LISTING and bool(stats.in_flight or stats.transfers_done)
+
+    def _phase_of(self, action: Action) -> list[Event]:
+        if action in (Action.DELETED, Action.DIR_REMOVED):
+            return self._enter(Phase.DELETING)
+        if action in (Action.ADDED, Action.UPDATED, Action.MOVED):
+            return self._enter(Phase.TRANSFERRING)
+        return []
+
+    def _enter(self, phase: Phase) -> list[Event]:
+        if self.phase is phase:
+            return []
+        self.phase = phase
+        return [PhaseChanged(phase)]

@@ -1,0 +1,83 @@
+"""Notice that a run must end by itself: no progress, too long, enough files, only errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from filesync.engine.errors import Failure, FailureClass
+from filesync.engine.messages import Message, Stats
+from filesync.engine.readers import BREAKER_ERRORS, RunReader
+from filesync.engine.request import Limits
+
+
+@dataclass(slots=True)
+class Watch:
+    """Compare a run with its limits; `now_s` is a monotonic clock's reading."""
+
+    limits: Limits
+    started_s: float
+    _moved_s: float = field(init=False)
+    _counters: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._moved_s = self.started_s
+
+    def begin_stage(self, now_s: float) -> None:
+        """Start the stall clock anew."""
+        self._moved_s = now_s
+
+    def saw(self, message: Message, now_s: float) -> None:
+        """Note a message; statistics count as progress only when a counter moved."""
+        if isinstance(message, Stats):
+            counters = (
+                message.bytes_done,
+                message.transfers_done,
+                message.checks_done,
+                message.deletes,
+                message.deleted_dirs,
+                message.renames,
+                message.listed,
+            )
+            if counters == self._counters:
+                return
+            self._counters = counters
+        self._moved_s = now_s
+
+    def verdict(self, now_s: float, reader: RunReader | None) -> Failure | None:
+        """Tell why the run must end now; None while it may go on."""
+        stalled_s = now_s - self._moved_s
+        if stalled_s > self.limits.stall_timeout_s:
+            return Failure.of(
+                FailureClass.TIMEOUT,
+                f"No progress for {stalled_s:.0f} s; the limit is "
+                f"{self.limits.stall_timeout_s:g} s.",
+                guard="stall_timeout",
+            )
+        longest_s = self.limits.max_runtime_s
+        if longest_s is not None and now_s - self.started_s > longest_s:
+            return Failure.of(
+                FailureClass.TIMEOUT,
+                f"The run took longer than {longest_s:g} s. What was sent stays; the next run "
+                "goes on from there.",
+                guard="max_runtime",
+                retryable=False,
+            )
+        return None if reader is None else self._counted(reader)
+
+    def _counted(self, reader: RunReader) -> Failure | None:
+        most = self.limits.max_files
+        if most is not None and reader.files_transferred > most:
+            return Failure.of(
+                FailureClass.GUARD,
+                f"{reader.files_transferred} files were sent; the limit of one run is "
+                f"{most}. The next run goes on from there.",
+                guard="max_files",
+            )
+        main = reader.problems.main
+        if main is not None and reader.problems.breaks:
+            return Failure.of(
+                main.failure_class,
+                f"{BREAKER_ERRORS} errors in a row, the first: {main.text}",
+                guard="consecutive_errors",
+            )
+        return None

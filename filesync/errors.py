@@ -1,0 +1,62 @@
+"""What file sync refuses or fails at, each with a `code` and whether trying again can help.
+
+No rest_framework here: `project.exceptions` maps these to HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class FilesyncError(Exception):
+    """The base: `code` for programs, the message for people."""
+
+    code: ClassVar[str] = "filesync"
+    retryable: ClassVar[bool] = False
+
+
+class NotFound(FilesyncError):
+    """What was asked for does not exist."""
+
+    code = "not_found"
+
+
+class Conflict(FilesyncError):
+    """It exists, but its state forbids what was asked."""
+
+    code = "conflict"
+
+
+class RunActive(Conflict):
+    """The config has a run that is queued or running; `task_id` names it."""
+
+    code = "run_active"
+
+    def __init__(self, message: str, task_id: str = "") -> None:
+        super().__init__(message)
+        self.task_id = task_id
+
+
+class ConfigDisabled(Conflict):
+    """The config is disabled, and nobody insisted."""
+
+    code = "config_disabled"
+
+
+class RunFinished(Conflict):
+    """The run has ended, so that it cannot be cancelled."""
+
+    code = "run_finished"
+
+
+class SyncFailed(FilesyncError):
+    """A run ended FAILED, PARTIAL or LOST; the message says why and what to do."""
+
+    code = "sync_failed"
+
+
+class SyncRetrying(FilesyncError):
+    """An attempt failed and the run is queued for another one."""
+
+    code = "sync_retrying"
+    retryable = True

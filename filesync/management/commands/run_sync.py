@@ -1,0 +1,107 @@
+"""`manage.py run_sync CONFIG_ID`: one run in this process, with a progress bar on a terminal."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import uuid
+from argparse import ArgumentParser
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from filesync import engine
+from filesync.errors import FilesyncError
+from filesync.models import SyncRun
+from filesync.services import leases, queueing
+from filesync.services.execution import execute
+from filesync.services.results import summary
+
+
+class Command(BaseCommand):
+    help = "Run one sync config here and now; exit 0 only if the run succeeded."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("config_id", type=int)
+        parser.add_argument(
+            "--dry-run", action="store_true", help="plan only: say what would change"
+        )
+        parser.add_argument(
+            "--force", action="store_true", help="run a disabled config, and past the count guards"
+        )
+        parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+    def handle(self, *args: object, **options: object) -> None:
+        task_id = str(uuid.uuid4())
+        try:
+            run = queueing.queue_run(
+                int(str(options["config_id"])),
+                dry_run=bool(options["dry_run"]),
+                force=bool(options["force"]),
+                task_id=task_id,
+                ring_bell=False,
+            )
+        except FilesyncError as error:
+            raise CommandError(str(error)) from None
+        claim = leases.claim_run(task_id, worker=f"run_sync@{socket.gethostname()}")
+        if claim is None:
+            raise CommandError(
+                f"run {run.pk} is queued: the storage is in use; a worker starts it when it is free"
+            )
+        with _Display(quiet=bool(options["json"])) as display:
+            execute(claim, watch=display.show)
+        run.refresh_from_db()
+        self._tell(run, as_json=bool(options["json"]))
+
+    def _tell(self, run: SyncRun, *, as_json: bool) -> None:
+        if as_json:
+            document = summary(run) | {"plan": run.plan, "message": run.message}
+            self.stdout.write(json.dumps(document, ensure_ascii=False))
+        else:
+            self.stdout.write(
+                f"{run.state}: {run.files_transferred} files, {run.bytes_transferred:,} bytes, "
+                f"{run.files_deleted} deleted, {run.files_failed} failed, "
+                f"{run.duration_s or 0:.1f} s"
+            )
+            if run.plan is not None and run.dry_run:
+                self.stdout.write(
+                    "would add {adds}, update {updates}, delete {deletes}, "
+                    "send {bytes_to_send} bytes".format(**run.plan)
+                )
+        if run.state != SyncRun.State.SUCCEEDED:
+            raise CommandError(f"{run.state} {run.failure_class}: {run.message} {run.advice}")
+
+
+class _Display:
+    """A bar on a terminal, nothing elsewhere: a pipe would only get its last line."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            console=Console(stderr=True),
+            disable=quiet or not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task("starting", total=None)
+
+    def __enter__(self) -> _Display:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, event: engine.Event) -> None:
+        match event:
+            case engine.PhaseChanged(phase):
+                self._bar.update(self._task, description=phase.value.lower())
+            case engine.Progress():
+                self._bar.update(
+                    self._task, completed=event.bytes_done, total=event.bytes_total or None
+                )
+            case _:
+                pass

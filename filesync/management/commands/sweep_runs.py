@@ -1,0 +1,16 @@
+"""`manage.py sweep_runs`: one sweep, as beat and workers do it every few seconds."""
+
+from __future__ import annotations
+
+import json
+
+from django.core.management.base import BaseCommand
+
+from filesync.services.sweeping import sweep
+
+
+class Command(BaseCommand):
+    help = "Requeue runs that lost their worker, ring those that wait, delete old ones."
+
+    def handle(self, *args: object, **options: object) -> None:
+        self.stdout.write(json.dumps(sweep().as_dict()))

@@ -1,0 +1,10 @@
+"""The tables of file sync: where files live, what is kept in step, and what each run did."""
+
+from __future__ import annotations
+
+from filesync.models.api_token import ApiToken
+from filesync.models.run import RunItem, SyncRun
+from filesync.models.storage import Storage
+from filesync.models.sync_config import SyncConfig
+
+__all__ = ["ApiToken", "RunItem", "Storage", "SyncConfig", "SyncRun"]

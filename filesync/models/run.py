@@ -1,0 +1,209 @@
+"""SyncRun, the truth about one run, and RunItem, what it did to one path."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from filesync import engine
+from filesync.models.sync_config import SyncConfig
+
+
+class SyncRun(models.Model):
+    """One run of one config, from the wish to the outcome.
+
+    QUEUED -> RUNNING -> SUCCEEDED | PARTIAL | FAILED | CANCELLED
+    RUNNING -> QUEUED      a retryable failure, a stopped worker, a lost lease
+    RUNNING | QUEUED -> LOST   its attempts are used up by crashes
+    QUEUED -> CANCELLED
+    SKIPPED, MISSED        made as such, with their reason; nothing ever ran
+
+    Every change is a conditional update in `filesync.services`, none is read-then-save. While it
+    is RUNNING, `lease_token` names the worker's claim and `lease_expires_at`, by the database's
+    clock, says until when it counts.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "QUEUED", _("Queued")
+        RUNNING = "RUNNING", _("Running")
+        SUCCEEDED = "SUCCEEDED", _("Succeeded")
+        PARTIAL = "PARTIAL", _("Partly failed")
+        FAILED = "FAILED", _("Failed")
+        CANCELLED = "CANCELLED", _("Cancelled")
+        SKIPPED = "SKIPPED", _("Skipped")
+        MISSED = "MISSED", _("Missed")
+        LOST = "LOST", _("Lost")
+
+    class Trigger(models.TextChoices):
+        CRON = "CRON", _("Schedule")
+        CATCH_UP = "CATCH_UP", _("Schedule, caught up")
+        MANUAL = "MANUAL", _("By hand")
+        BATCH = "BATCH", _("All enabled")
+
+    class Reason(models.TextChoices):
+        NONE = "", ""
+        OVERLAP = "OVERLAP", _("The previous run was still active")
+        DISABLED = "DISABLED", _("The config was disabled")
+        MISFIRE = "MISFIRE", _("The scheduler was not running at that time")
+        CONFIG_DELETED = "CONFIG_DELETED", _("The config was deleted")
+        WORKER_STOPPED = "WORKER_STOPPED", _("The worker was stopped; the run goes on elsewhere")
+        LEASE_LOST = "LEASE_LOST", _("The worker went silent")
+        RETRY = "RETRY", _("The last attempt failed in a way that may pass")
+        CANCELLED_BY_USER = "CANCELLED_BY_USER", _("Cancelled by a person")
+
+    ACTIVE = (State.QUEUED, State.RUNNING)
+    TERMINAL = (
+        State.SUCCEEDED,
+        State.PARTIAL,
+        State.FAILED,
+        State.CANCELLED,
+        State.SKIPPED,
+        State.MISSED,
+        State.LOST,
+    )
+
+    task_id = models.UUIDField(_("task id"), default=uuid.uuid4, unique=True, editable=False)
+    config = models.ForeignKey(
+        SyncConfig,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="runs",
+        verbose_name=_("sync config"),
+    )
+    config_name = models.CharField(_("config name"), max_length=120, blank=True, default="")
+    state = models.CharField(_("state"), max_length=16, choices=State.choices, default=State.QUEUED)
+    reason = models.CharField(
+        _("reason"), max_length=32, choices=Reason.choices, blank=True, default=Reason.NONE
+    )
+    trigger = models.CharField(
+        _("trigger"), max_length=16, choices=Trigger.choices, default=Trigger.MANUAL
+    )
+    slot = models.DateTimeField(_("slot"), null=True, blank=True)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("requested by"),
+    )
+    dry_run = models.BooleanField(_("dry run"), default=False)
+    force = models.BooleanField(_("forced"), default=False)
+    attempt = models.PositiveSmallIntegerField(_("attempt"), default=0)
+    not_before = models.DateTimeField(_("not before"), null=True, blank=True)
+
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    rung_at = models.DateTimeField(_("published"), null=True, blank=True)
+    started_at = models.DateTimeField(_("started"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+
+    worker = models.CharField(_("worker"), max_length=200, blank=True, default="")
+    lease_token = models.UUIDField(null=True, blank=True, editable=False)
+    lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
+    cancel_requested_at = models.DateTimeField(_("cancel requested"), null=True, blank=True)
+
+    phase = models.CharField(_("phase"), max_length=16, blank=True, default="")
+    progress = models.JSONField(_("progress"), default=dict, blank=True)
+    plan = models.JSONField(_("plan"), null=True, blank=True)
+    files_transferred = models.BigIntegerField(_("files transferred"), default=0)
+    bytes_transferred = models.BigIntegerField(_("bytes transferred"), default=0)
+    files_deleted = models.BigIntegerField(_("files deleted"), default=0)
+    files_checked = models.BigIntegerField(_("files checked"), default=0)
+    files_failed = models.BigIntegerField(_("files failed"), default=0)
+
+    failure_class = models.CharField(_("failure class"), max_length=32, blank=True, default="")
+    guard = models.CharField(_("guard"), max_length=32, blank=True, default="")
+    message = models.TextField(_("message"), blank=True, default="")
+    advice = models.TextField(_("advice"), blank=True, default="")
+
+    class Meta:
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["config"],
+                condition=Q(state__in=["QUEUED", "RUNNING"]),
+                name="filesync_run_one_active_per_config",
+            ),
+            models.UniqueConstraint(
+                fields=["config", "slot"],
+                condition=Q(slot__isnull=False),
+                name="filesync_run_one_per_slot",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="RUNNING") | Q(lease_expires_at__isnull=False),
+                name="filesync_run_running_has_lease",
+            ),
+        ]
+        indexes = [
+            # The sweep and the queue: few rows are active, however long the history.
+            models.Index(
+                fields=["state", "id"],
+                condition=Q(state__in=["QUEUED", "RUNNING"]),
+                name="filesync_run_active",
+            ),
+            # A config's history, newest first.
+            models.Index(fields=["config", "-id"], name="filesync_run_history"),
+            # The state tabs, newest first.
+            models.Index(fields=["state", "-id"], name="filesync_run_by_state"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.config_name or '-'} #{self.pk}"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.state in self.TERMINAL
+
+    @property
+    def task_status(self) -> str:
+        """Return celery's word for the state, as the task API and django-celery-results say it."""
+        if self.state == self.State.QUEUED:
+            return "RETRY" if self.attempt else "PENDING"
+        return _TASK_STATUS[self.State(self.state)]
+
+    @property
+    def duration_s(self) -> float | None:
+        """Return the seconds from start to end, None unless it has both."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
+
+_TASK_STATUS = {
+    SyncRun.State.RUNNING: "STARTED",
+    SyncRun.State.SUCCEEDED: "SUCCESS",
+    SyncRun.State.PARTIAL: "FAILURE",
+    SyncRun.State.FAILED: "FAILURE",
+    SyncRun.State.LOST: "FAILURE",
+    SyncRun.State.CANCELLED: "REVOKED",
+    SyncRun.State.SKIPPED: "IGNORED",
+    SyncRun.State.MISSED: "IGNORED",
+}
+
+
+class RunItem(models.Model):
+    """What a run did to one path; how many are stored per run is capped, the counters are not."""
+
+    run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="items")
+    action = models.CharField(
+        _("action"),
+        max_length=32,
+        choices=[(action.value, action.value) for action in engine.Action],
+    )
+    path = models.TextField(_("path"))
+    size_bytes = models.BigIntegerField(_("size"), null=True, blank=True)
+    error = models.TextField(_("error"), blank=True, default="")
+
+    class Meta:
+        verbose_name = _("item")
+        verbose_name_plural = _("items")
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.path}"

@@ -1,0 +1,197 @@
+"""SyncConfig: what is kept in step with what, how, when, and within which limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from filesync import engine
+from filesync.models.storage import Storage
+from scheduler import cron as cron_rules
+from scheduler.models import DAY_S, Doorbell, DueSlot, Schedulable
+
+
+class SyncConfig(Schedulable):
+    """One sync: source, destination, method, schedule, limits."""
+
+    class Method(models.TextChoices):
+        INCREMENTAL = "INCREMENTAL", _("Incremental: copy new and changed files, delete nothing")
+        FULL = "FULL", _("Full: make the destination equal to the source")
+        OVERWRITE = "OVERWRITE", _("Overwrite: send every file again, then as Full")
+        MOVE = "MOVE", _("Move: remove each source file once its copy is verified")
+        CHECK = "CHECK", _("Check: compare only, change nothing")
+
+    class Compare(models.TextChoices):
+        SIZE_TIME = "SIZE_TIME", _("Size and time")
+        CHECKSUM = "CHECKSUM", _("Checksum")
+        SIZE = "SIZE", _("Size only")
+
+    schedule_task = "filesync.tasks.sync_file_task"
+    schedule_kwarg = "config_id"
+
+    name = models.CharField(_("name"), max_length=120, unique=True)
+    source_storage = models.ForeignKey(
+        Storage,
+        on_delete=models.PROTECT,
+        related_name="configs_from",
+        verbose_name=_("source storage"),
+    )
+    source_path = models.CharField(
+        _("source folder"),
+        max_length=1024,
+        blank=True,
+        default="",
+        help_text=_("Below the storage's root; empty is the root itself."),
+    )
+    destination_storage = models.ForeignKey(
+        Storage,
+        on_delete=models.PROTECT,
+        related_name="configs_to",
+        verbose_name=_("destination storage"),
+    )
+    destination_path = models.CharField(
+        _("destination folder"),
+        max_length=1024,
+        blank=True,
+        default="",
+        help_text=_("Below the storage's root; empty is the root itself."),
+    )
+    method = models.CharField(
+        _("method"), max_length=16, choices=Method.choices, default=Method.INCREMENTAL
+    )
+    compare = models.CharField(
+        _("compare"), max_length=16, choices=Compare.choices, default=Compare.SIZE_TIME
+    )
+    filters = models.TextField(
+        _("filters"),
+        blank=True,
+        default="",
+        max_length=20_000,
+        help_text=_("One rule a line, the first match decides: + *.jpg or - /cache/**"),
+    )
+    bandwidth = models.CharField(
+        _("bandwidth limit"),
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("A rate such as 4M, or a timetable such as 08:00,512K 23:00,off"),
+    )
+    transfers = models.PositiveSmallIntegerField(
+        _("transfers at once"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(64)],
+        help_text=_("Empty: what suits the storages."),
+    )
+    max_runtime_s = models.PositiveIntegerField(
+        _("longest run, seconds"), null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+    max_attempts = models.PositiveSmallIntegerField(
+        _("attempts"),
+        default=3,
+        validators=[MinValueValidator(1), MaxValueValidator(20)],
+        help_text=_("How often a run is tried when the failure can pass by itself."),
+    )
+    retry_delay_s = models.PositiveIntegerField(
+        _("first wait before a new attempt, seconds"),
+        default=60,
+        validators=[MaxValueValidator(DAY_S)],
+        help_text=_("Doubled for each further attempt, up to an hour."),
+    )
+    max_delete_files = models.PositiveIntegerField(
+        _("most deletions"),
+        default=1000,
+        help_text=_("A run that would delete more files is stopped before it starts."),
+    )
+    max_delete_percent = models.PositiveSmallIntegerField(
+        _("most deletions, per cent"), default=50, validators=[MaxValueValidator(100)]
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("sync config")
+        verbose_name_plural = _("sync configs")
+        ordering = ["name"]
+        permissions = [
+            ("run_syncconfig", "Can run and cancel syncs"),
+            ("force_syncconfig", "Can force a run past its guards"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def fire(cls, due: Sequence[DueSlot]) -> Sequence[Doorbell]:
+        from filesync.services.queueing import queue_slots
+
+        return queue_slots(due)
+
+    def route(self) -> str:
+        """Return "storage:path -> storage:path" for people; needs both storages loaded."""
+        source = f"{self.source_storage.name}:{self.source_path}"
+        return f"{source} -> {self.destination_storage.name}:{self.destination_path}"
+
+    def next_slot(self, *, now: datetime | None = None) -> datetime | None:
+        """Return when it fires next, in its own time zone; None when it does not."""
+        now = now or timezone.now()
+        if not self.enable or not self.cron:
+            return None
+        after = now
+        if self.start_time is not None and self.start_time > now:
+            after = self.start_time - timedelta(microseconds=1)
+        schedule = cron_rules.schedule(self.cron, self.timezone)
+        slot = schedule.next_after(after)
+        if self.end_time is not None and slot >= self.end_time:
+            return None
+        return slot.astimezone(cron_rules.load_timezone(self.timezone))
+
+    def as_request(self, *, dry_run: bool = False, force: bool = False) -> engine.SyncRequest:
+        """Return the engine's request for one run, secrets in plain text."""
+        return engine.SyncRequest(
+            source=engine.Endpoint(self.source_storage.as_remote(), self.source_path),
+            destination=engine.Endpoint(
+                self.destination_storage.as_remote(), self.destination_path
+            ),
+            method=engine.Method(self.method),
+            compare=engine.Compare(self.compare),
+            rules=engine.Rules(filters=self.filter_lines()),
+            limits=engine.Limits(
+                transfers=self.transfers,
+                bandwidth=self.bandwidth or None,
+                max_runtime_s=self.max_runtime_s,
+            ),
+            guards=engine.Guards(
+                max_delete_files=self.max_delete_files,
+                max_delete_percent=self.max_delete_percent,
+            ),
+            dry_run=dry_run,
+            force=force,
+        )
+
+    def filter_lines(self) -> tuple[str, ...]:
+        """Return the filter rules, without blank lines and # comments."""
+        lines = (line.strip() for line in self.filters.splitlines())
+        return tuple(line for line in lines if line and not line.startswith("#"))
+
+    def clean(self) -> None:
+        super().clean()
+        if not (self.source_storage_id and self.destination_storage_id):
+            return
+        try:
+            engine.validate_request(self.as_request(), tuple(settings.FILESYNC_LOCAL_ROOTS))
+        except engine.EngineError as error:
+            field = error.field if error.field in _REQUEST_FIELDS else "__all__"
+            raise ValidationError(
+                {field: ValidationError(error.message, code=error.code)}
+            ) from None
+
+
+_REQUEST_FIELDS = ("source_path", "destination_path", "filters", "bandwidth", "transfers")

@@ -1,0 +1,105 @@
+"""A worker's hold on a run: claim, keep, give back; conditional updates whose count is checked."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from filesync.models import Storage, SyncRun
+from filesync.services.results import store_result
+from scheduler.clock import from_now
+
+logger = logging.getLogger(__name__)
+
+LEASE_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Proof that this worker holds the run: every later write names the token."""
+
+    run_id: int
+    token: uuid.UUID
+
+    def held(self) -> Q:
+        return Q(pk=self.run_id, state=SyncRun.State.RUNNING, lease_token=self.token)
+
+
+class LeaseLost(Exception):
+    """Another process took the run, or it was ended: stop at once and write nothing."""
+
+    code = "lease_lost"
+    retryable = False
+
+
+def claim_run(task_id: str, *, worker: str) -> Claim | None:
+    """Take a queued run; None where there is nothing to do for this doorbell.
+
+    It is not taken when it is not QUEUED (a duplicate message), before its `not_before`, or while
+    one of its storages has as many runs as it allows; then it stays queued and is rung again.
+    """
+    with transaction.atomic():
+        run = (
+            SyncRun.objects.select_related("config")
+            .filter(task_id=task_id, state=SyncRun.State.QUEUED)
+            .filter(Q(not_before=None) | Q(not_before__lte=Now()))
+            .first()
+        )
+        if run is None or run.config is None:
+            return None
+        if not _has_place(run):
+            return None
+        token = uuid.uuid4()
+        taken = SyncRun.objects.filter(pk=run.pk, state=SyncRun.State.QUEUED).update(
+            state=SyncRun.State.RUNNING,
+            reason=SyncRun.Reason.NONE,
+            attempt=F("attempt") + 1,
+            worker=worker,
+            lease_token=token,
+            lease_expires_at=from_now(LEASE_S),
+            started_at=Now(),
+            phase="",
+            progress={},
+            message="",
+            advice="",
+            failure_class="",
+            guard="",
+        )
+        if not taken:
+            return None
+        run.refresh_from_db()
+        store_result(run)
+    logger.info("run %s of %s started, attempt %d", run.pk, run.config_name, run.attempt)
+    return Claim(run.pk, token)
+
+
+def keep_lease(claim: Claim, *, phase: str, progress: dict[str, object]) -> bool:
+    """Renew the lease and write the progress; return whether somebody asked to cancel.
+
+    Raises:
+        LeaseLost: the run is no longer this worker's.
+    """
+    kept = SyncRun.objects.filter(claim.held()).update(
+        lease_expires_at=from_now(LEASE_S), phase=phase, progress=progress
+    )
+    if not kept:
+        raise LeaseLost(f"run {claim.run_id} is no longer held by this worker")
+    return SyncRun.objects.filter(pk=claim.run_id, cancel_requested_at__isnull=False).exists()
+
+
+def _has_place(run: SyncRun) -> bool:
+    """Return whether every storage of the run allows one more; locks them until the commit."""
+    assert run.config is not None
+    ids = {run.config.source_storage_id, run.config.destination_storage_id}
+    storages = Storage.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
+    for storage in storages:
+        uses = Q(config__source_storage=storage) | Q(config__destination_storage=storage)
+        running = SyncRun.objects.filter(uses, state=SyncRun.State.RUNNING).count()
+        if running >= storage.max_concurrent_runs:
+            return False
+    return True

@@ -1,0 +1,194 @@
+"""Wishes become runs: one row per wish or slot, and a doorbell for a worker after the commit."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from celery import current_app
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from filesync.errors import ConfigDisabled, NotFound, RunActive
+from filesync.models import SyncConfig, SyncRun
+from scheduler.models import Doorbell, DueSlot
+from scheduler.publishing import BrokerAway, publish
+
+logger = logging.getLogger(__name__)
+
+# The namespace of task ids that are derived from (config, slot): two beats name one task alike.
+SLOT_NAMESPACE = uuid.UUID("6a9f7b0e-5d0c-4c39-9a35-7f6d1a3c9f52")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOutcome:
+    """What became of one config of a batch: the run, or why there is none."""
+
+    config_id: int
+    config_name: str
+    run: SyncRun | None
+    code: str
+    detail: str
+
+
+def queue_run(
+    config_id: int,
+    *,
+    trigger: SyncRun.Trigger = SyncRun.Trigger.MANUAL,
+    user: AbstractBaseUser | None = None,
+    dry_run: bool = False,
+    force: bool = False,
+    task_id: str | None = None,
+    ring_bell: bool = True,
+) -> SyncRun:
+    """Queue one run of a config and ring a worker after the commit.
+
+    `force` runs a disabled config, and past the count guards. `task_id` and `ring_bell=False`
+    are for a caller that is the worker itself.
+
+    Raises:
+        NotFound: there is no such config.
+        ConfigDisabled: it is disabled and `force` is off.
+        RunActive: it has an active run; the database's constraint decides between racers.
+    """
+    config = SyncConfig.objects.filter(pk=config_id).first()
+    if config is None:
+        raise NotFound(f"there is no sync config {config_id}")
+    if not config.enable and not force:
+        raise ConfigDisabled(f"{config.name} is disabled: enable it, or run it with force")
+    run = SyncRun(
+        config=config,
+        config_name=config.name,
+        trigger=trigger,
+        requested_by_id=user.pk if user is not None else None,
+        dry_run=dry_run,
+        force=force,
+        task_id=uuid.UUID(task_id) if task_id else uuid.uuid4(),
+    )
+    try:
+        with transaction.atomic():
+            run.save(force_insert=True)
+            if ring_bell:
+                transaction.on_commit(lambda: ring([run]))
+    except IntegrityError:
+        raise _active_error(config) from None
+    logger.info("run %s of %s queued (%s)", run.pk, config.name, trigger)
+    return run
+
+
+def queue_all_enabled(*, user: AbstractBaseUser | None = None) -> list[QueueOutcome]:
+    """Queue a run of every enabled config; say per config what became of it."""
+    outcomes: list[QueueOutcome] = []
+    for config_id, name in SyncConfig.objects.filter(enable=True).values_list("pk", "name"):
+        try:
+            run = queue_run(config_id, trigger=SyncRun.Trigger.BATCH, user=user)
+        except (RunActive, ConfigDisabled, NotFound) as error:
+            outcomes.append(QueueOutcome(config_id, name, None, error.code, str(error)))
+        else:
+            outcomes.append(QueueOutcome(config_id, name, run, "queued", ""))
+    return outcomes
+
+
+def queue_slots(due: Sequence[DueSlot]) -> list[Doorbell]:
+    """Record every claimed slot as one row; return the doorbells of those that are queued.
+
+    Called in beat's claim transaction. A slot whose config has an active run is SKIPPED, slots
+    that nobody fired are MISSED.
+    """
+    names = dict(
+        SyncConfig.objects.filter(pk__in=[entry.object_id for entry in due]).values_list(
+            "pk", "name"
+        )
+    )
+    now = timezone.now()
+    records: list[SyncRun] = []
+    firing: dict[int, SyncRun] = {}
+    for entry in due:
+        name = names.get(entry.object_id)
+        if name is None:
+            continue
+        records += [_slot_run(entry.object_id, name, slot, missed=True) for slot in entry.missed]
+        if entry.slot is not None:
+            run = _slot_run(entry.object_id, name, entry.slot, missed=False)
+            late = bool(entry.missed)
+            run.trigger = SyncRun.Trigger.CATCH_UP if late else SyncRun.Trigger.CRON
+            run.rung_at = now
+            firing[entry.object_id] = run
+    SyncRun.objects.bulk_create(records, batch_size=1_000, ignore_conflicts=True)
+    SyncRun.objects.bulk_create(firing.values(), batch_size=1_000, ignore_conflicts=True)
+    queued = _inserted(firing.values())
+    overlapping = [run for run in firing.values() if run.task_id not in queued]
+    _record_skipped(overlapping)
+    return [doorbell_of(run) for run in firing.values() if run.task_id in queued]
+
+
+def ring(runs: Iterable[SyncRun]) -> int:
+    """Publish a doorbell for each queued run; return how many went out.
+
+    A broker that is down is no error: the row stays QUEUED, and the sweep rings again.
+    """
+    waiting = list(runs)
+    try:
+        publish(current_app, [doorbell_of(run) for run in waiting])
+    except BrokerAway as error:
+        logger.warning("the broker does not answer, queued runs wait for it: %s", error)
+        return 0
+    SyncRun.objects.filter(pk__in=[run.pk for run in waiting], state=SyncRun.State.QUEUED).update(
+        rung_at=Now()
+    )
+    return len(waiting)
+
+
+def doorbell_of(run: SyncRun) -> Doorbell:
+    """Return the message that calls a worker for a queued run; it bears the run's task id."""
+    return Doorbell(
+        SyncConfig.schedule_task, str(run.task_id), {SyncConfig.schedule_kwarg: run.config_id}
+    )
+
+
+def _active_error(config: SyncConfig) -> RunActive:
+    active = SyncRun.objects.filter(config=config, state__in=SyncRun.ACTIVE).first()
+    if active is None:
+        return RunActive(f"{config.name} had a run that ended this moment: try again")
+    return RunActive(
+        f"{config.name} has a run that is {active.state.lower()} already "
+        f"(task {active.task_id}): wait for it, or cancel it",
+        str(active.task_id),
+    )
+
+
+def _slot_run(config_id: int, name: str, slot: datetime, *, missed: bool) -> SyncRun:
+    return SyncRun(
+        config_id=config_id,
+        config_name=name,
+        slot=slot,
+        trigger=SyncRun.Trigger.CRON,
+        task_id=uuid.uuid5(SLOT_NAMESPACE, f"{config_id}@{slot.isoformat()}"),
+        state=SyncRun.State.MISSED if missed else SyncRun.State.QUEUED,
+        reason=SyncRun.Reason.MISFIRE if missed else SyncRun.Reason.NONE,
+        finished_at=timezone.now() if missed else None,
+    )
+
+
+def _inserted(runs: Iterable[SyncRun]) -> set[uuid.UUID]:
+    """Return the task ids that are in the table now, queued."""
+    return set(
+        SyncRun.objects.filter(
+            task_id__in=[run.task_id for run in runs], state=SyncRun.State.QUEUED
+        ).values_list("task_id", flat=True)
+    )
+
+
+def _record_skipped(runs: Sequence[SyncRun]) -> None:
+    """Insert as SKIPPED the slots that the one-active-run constraint turned away."""
+    for run in runs:
+        run.state = SyncRun.State.SKIPPED
+        run.reason = SyncRun.Reason.OVERLAP
+        run.rung_at = None
+        run.finished_at = timezone.now()
+    SyncRun.objects.bulk_create(runs, batch_size=1_000, ignore_conflicts=True)

@@ -1,0 +1,87 @@
+"""What runs beside beat and workers: the sweep, the worker's heartbeat, the death signal."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+
+from celery import signals as celery_signals
+from django.db import InterfaceError, OperationalError, connections
+from django.utils import timezone
+
+from filesync.services import sweeping
+from scheduler.models import Heartbeat
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_EVERY_S = 10.0
+PR_SET_PDEATHSIG = 1
+
+_stopping = threading.Event()
+
+
+def connect() -> None:
+    """Connect to celery's signals; they only fire in a worker or beat."""
+    celery_signals.beat_init.connect(_on_beat_init, dispatch_uid="filesync.beat_init")
+    celery_signals.worker_ready.connect(_on_worker_ready, dispatch_uid="filesync.worker_ready")
+    celery_signals.worker_shutting_down.connect(
+        _on_worker_stopping, dispatch_uid="filesync.worker_stopping"
+    )
+    celery_signals.worker_process_init.connect(
+        _on_pool_process, dispatch_uid="filesync.worker_process"
+    )
+
+
+def _on_beat_init(**_: object) -> None:
+    _repeat("sweep", sweeping.SWEEP_EVERY_S, sweeping.sweep)
+
+
+def _on_worker_ready(sender: object, **_: object) -> None:
+    name = str(getattr(sender, "hostname", socket.gethostname()))
+    slots = int(getattr(getattr(sender, "pool", None), "num_processes", 0) or 0)
+    started_at = timezone.now()
+
+    def beat_heart() -> None:
+        Heartbeat.objects.update_or_create(
+            role=Heartbeat.Role.WORKER,
+            name=name,
+            defaults={"started_at": started_at, "seen_at": timezone.now(), "slots": slots},
+        )
+
+    _repeat("heartbeat", HEARTBEAT_EVERY_S, beat_heart)
+    _repeat("sweep", sweeping.SWEEP_EVERY_S, sweeping.sweep)
+
+
+def _on_worker_stopping(**_: object) -> None:
+    _stopping.set()
+
+
+def _on_pool_process(**_: object) -> None:
+    """Make a pool process die with its worker: an orphan would go on syncing unseen."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _repeat(what: str, every_s: float, action: Callable[[], object]) -> None:
+    """Run `action` now and every `every_s` seconds in a daemon thread; say once when it cannot."""
+
+    def loop() -> None:
+        told = False
+        while not _stopping.is_set():
+            try:
+                action()
+                told = False
+            except (OperationalError, InterfaceError) as error:
+                if not told:
+                    logger.error("%s: the database does not answer: %s", what, error)
+                    told = True
+            finally:
+                connections.close_all()
+            _stopping.wait(every_s)
+
+    threading.Thread(target=loop, name=f"filesync-{what}", daemon=True).start()

@@ -1,0 +1,50 @@
+"""The celery tasks: ids in, one service, small JSON out; no logic of their own."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from celery import Task, shared_task
+from celery.exceptions import Ignore
+
+from filesync.models import SyncRun
+from filesync.services import leases, queueing, sweeping
+from filesync.services.execution import execute
+from filesync.services.recording import record_direct_call
+
+
+@shared_task(bind=True, name="filesync.tasks.sync_file_task")
+def sync_file_task(self: Task[[int], None], config_id: int) -> NoReturn:
+    """Run the sync config `config_id`.
+
+    The message is a doorbell: it carries the task id of a queued run. Called directly, with an id
+    that no run has, it makes its own run. It always ends with celery's Ignore, as the run's
+    outcome is stored together with the run (`services.results`).
+    """
+    task_id = str(self.request.id)
+    if not SyncRun.objects.filter(task_id=task_id).exists():
+        record_direct_call(config_id, task_id)
+    claim = leases.claim_run(task_id, worker=str(self.request.hostname))
+    if claim is not None:
+        execute(claim)
+    raise Ignore
+
+
+@shared_task(name="filesync.tasks.sync_all_enabled_configs")
+def sync_all_enabled_configs() -> list[dict[str, object]]:
+    """Queue every enabled config; return per config its task id, or why it was not queued."""
+    return [
+        {
+            "config_id": outcome.config_id,
+            "task_id": str(outcome.run.task_id) if outcome.run else None,
+            "status": outcome.code,
+            "detail": outcome.detail,
+        }
+        for outcome in queueing.queue_all_enabled()
+    ]
+
+
+@shared_task(name="filesync.tasks.housekeeping")
+def housekeeping() -> dict[str, int]:
+    """Sweep once; beat and workers do it by themselves every few seconds."""
+    return sweeping.sweep().as_dict()
