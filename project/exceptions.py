@@ -1,0 +1,53 @@
+"""Domain errors become HTTP answers: `{"detail", "code"}`, field errors as DRF words them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import ProtectedError
+from rest_framework.exceptions import APIException
+from rest_framework.exceptions import ValidationError as FieldErrors
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from filesync.errors import Conflict, FilesyncError, NotFound, RunActive
+from scheduler.cron import InvalidCron
+from scheduler.sync_scheduler import ScheduleConflict
+
+IN_USE_SHOWN = 20
+
+
+def handle(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Return the answer for an error that a view raised, None for one nobody foresaw."""
+    if isinstance(error, ProtectedError):
+        return _in_use(error)
+    if isinstance(error, InvalidCron):
+        field = "timezone" if error.field == "timezone" else "cron"
+        return exception_handler(FieldErrors({field: [str(error)]}), context)
+    if isinstance(error, FilesyncError | ScheduleConflict):
+        body = {"detail": str(error), "code": error.code}
+        if isinstance(error, RunActive) and error.task_id:
+            body["task_id"] = error.task_id
+        return Response(body, status=_status(error))
+    response = exception_handler(error, context)
+    if response is not None and not isinstance(error, FieldErrors):
+        detail = response.data.get("detail") if isinstance(response.data, dict) else None
+        code = getattr(detail, "code", None) or getattr(error, "default_code", "error")
+        if isinstance(error, APIException) or detail is not None:
+            response.data = {"detail": str(detail), "code": code}
+    return response
+
+
+def _status(error: Exception) -> int:
+    if isinstance(error, NotFound):
+        return 404
+    return 409 if isinstance(error, Conflict | ScheduleConflict) else 400
+
+
+def _in_use(error: ProtectedError) -> Response:
+    users = sorted(str(item) for item in error.protected_objects)
+    shown = ", ".join(users[:IN_USE_SHOWN]) + (" ..." if len(users) > IN_USE_SHOWN else "")
+    return Response(
+        {"detail": f"it is in use by {shown}; change or delete those first", "code": "in_use"},
+        status=409,
+    )
