@@ -10,9 +10,10 @@ import hashlib
 import importlib
 import os
 import shutil
-import tempfile
+import stat
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 # Linux cuts a longer socket path silently at 107 bytes; the margin covers Redis's temporary name.
 SOCKET_PATH_LIMIT = 100
@@ -41,7 +42,8 @@ def redis_socket(data_dir: Path) -> Path:
     if len(os.fsencode(socket)) <= SOCKET_PATH_LIMIT:
         return socket
     digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"syncbeat-{os.getuid()}-{digest}" / "r.sock"
+    # Not TMPDIR, which may be as deep. `own_folder` makes sure that the folder is ours.
+    return Path("/tmp") / f"syncbeat-{os.getuid()}-{digest}" / "r.sock"  # noqa: S108
 
 
 def broker_url(data_dir: Path) -> str:
@@ -51,7 +53,20 @@ def broker_url(data_dir: Path) -> str:
     """
     if redis_binary() is None:
         return "filesystem://"
-    return f"redis+socket://{redis_socket(data_dir)}"
+    return f"redis+socket://{quote(str(redis_socket(data_dir)))}"
+
+
+def own_folder(path: Path) -> None:
+    """Make a folder that only this account may enter.
+
+    Raises:
+        PermissionError: it exists and is another account's, or a link.
+    """
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(f"{path} belongs to somebody else")
+    path.chmod(0o700)
 
 
 def key_from_file(path: Path, generate: Callable[[], str]) -> str:

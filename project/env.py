@@ -7,15 +7,17 @@ found and what is allowed; `manage.py` and `project.celery` turn it into one lin
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import dj_database_url
 from celery.schedules import crontab
+from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from environs import Env, EnvError
 
@@ -103,6 +105,28 @@ def folder(name: str, default: Path) -> Path:
     return path
 
 
+def folders(name: str, default: Path) -> list[Path]:
+    """Return a comma-separated list of absolute paths."""
+    paths = [Path(word).expanduser() for word in words(name)]
+    for path in paths:
+        if not path.is_absolute():
+            raise SettingError(f"{name} has {str(path)!r}; it must be absolute paths")
+    return paths or [default]
+
+
+def secret_keys(name: str) -> list[str]:
+    """Return comma-separated Fernet keys, empty when unset."""
+    keys = words(name)
+    try:
+        for key in keys:
+            Fernet(key)
+    except ValueError:
+        raise SettingError(
+            f"{name} must be comma-separated Fernet keys, as `manage.py make_secret_key` prints"
+        ) from None
+    return keys
+
+
 def timezone(name: str, default: str) -> str:
     value = text(name, default)
     try:
@@ -134,7 +158,7 @@ def database(name: str, *, sqlite_path: Path) -> dict[str, object]:
     SQLite runs in WAL with IMMEDIATE transactions: four writers and a reader saw 2,169
     "database is locked" in 6 s with Django's defaults, and none with these.
     """
-    url = text(name) or f"sqlite:///{sqlite_path}"
+    url = text(name) or f"sqlite:///{quote(str(sqlite_path))}"
     scheme = urlsplit(url).scheme
     if scheme not in DATABASE_SCHEMES:
         raise SettingError(
@@ -146,6 +170,10 @@ def database(name: str, *, sqlite_path: Path) -> dict[str, object]:
         raise SettingError(f"{name} cannot be read: {error}") from None
     options = config.setdefault("OPTIONS", {})
     assert isinstance(options, dict)
+    if scheme == "sqlite" and not Path(str(config["NAME"])).is_absolute():
+        raise SettingError(
+            f"{name} must name an absolute path, as sqlite:////srv/sync.sqlite3 does"
+        )
     if scheme == "sqlite":
         options |= {
             "timeout": 20,
@@ -209,7 +237,7 @@ def _static_entry(name: str, entry: object) -> StaticEntry:
 
 
 def _static_schedule(name: str, value: object) -> crontab | float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
         return float(value)
     if not isinstance(value, str):
         raise SettingError(f"{name}.schedule must be five cron fields or a number of seconds")

@@ -23,7 +23,7 @@ try:
     SECRET_KEY = env.text("SYNCBEAT_SECRET_KEY") or embedded.key_from_file(
         DATA_DIR / "keys" / "django.key", lambda: secrets.token_urlsafe(48)
     )
-    FILESYNC_SECRET_KEYS = env.words("FILESYNC_SECRET_KEYS") or [
+    FILESYNC_SECRET_KEYS = env.secret_keys("FILESYNC_SECRET_KEYS") or [
         embedded.key_from_file(
             DATA_DIR / "keys" / "filesync.key", lambda: Fernet.generate_key().decode()
         )
@@ -187,15 +187,14 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Keeps folders in step: schedules, runs and their outcomes.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
 }
 
 # --- filesync
-FILESYNC_LOCAL_ROOTS = [
-    Path(root) for root in env.words("FILESYNC_LOCAL_ROOTS", [str(DATA_DIR / "files")])
-]
+FILESYNC_LOCAL_ROOTS = env.folders("FILESYNC_LOCAL_ROOTS", DATA_DIR / "files")
 FILESYNC_RCLONE_BINARY = env.text("RCLONE_BINARY")
 FILESYNC_WORK_DIR = DATA_DIR / "work"
 FILESYNC_LOG_DIR = DATA_DIR / "logs"

@@ -56,8 +56,11 @@ class Supervisor:
         self._children = [_Child(service) for service in services]
         self._say = say
         self._stopping = threading.Event()
-        # Held while a service is started or stopped, so that none is revived during a stop.
-        self._changing = threading.Lock()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._stopping.is_set()
 
     def request_stop(self) -> None:
         """End `run` soon; safe in a signal handler."""
@@ -86,18 +89,22 @@ class Supervisor:
     def watch(self) -> None:
         """Restart what ends, with a growing pause, until a stop is asked for."""
         while not self._stopping.wait(0.5):
-            with self._changing:
-                if self._stopping.is_set():
-                    return
-                for child in self._children:
-                    self._revive(child)
+            self.tend()
+
+    def tend(self) -> None:
+        """Look after the services once: restart what ended and has waited its pause.
+
+        Call it from the thread that called `start`: the kernel's death signal follows the thread
+        that started a process, not the process.
+        """
+        for child in self._children:
+            self._revive(child)
 
     def stop(self) -> None:
         """Stop all in reverse order; what does not end in its time is killed with its session."""
         self._stopping.set()
-        with self._changing:
-            for child in reversed(self._children):
-                self._stop_child(child)
+        for child in reversed(self._children):
+            self._stop_child(child)
 
     def _stop_child(self, child: _Child) -> None:
         process, service = child.process, child.service

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 import time
 from argparse import ArgumentParser
 from pathlib import Path
@@ -15,7 +17,7 @@ from django.db import close_old_connections
 
 from filesync.models import ApiToken, Storage, SyncConfig, SyncRun
 from project import accounts
-from project.management.commands.up import print_where, running_system
+from project.management.commands.up import RunningSystem, print_where, running_system
 
 CONFIG_NAME = "Demo"
 WAIT_S = 180
@@ -42,6 +44,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: object, **options: object) -> None:
+        # A log file or a pipe would see nothing until the end.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)
         source, destination = _folders(str(options["src"]), str(options["dst"]))
         with running_system(quiet=True) as system:
             password = accounts.ensure_admin()
@@ -50,8 +55,7 @@ class Command(BaseCommand):
                 get_user_model()._default_manager.filter(is_superuser=True)[0], "demo"
             )
             self.stdout.write(f"copying {source} to {destination}, on the cron {config.cron}")
-            system.watch_in_background()
-            run = self._wait_for_cron(config)
+            run = self._wait_for_cron(config, system)
             self._tell(run, token)
             print_where(password)
             if not options["once"]:
@@ -59,7 +63,7 @@ class Command(BaseCommand):
         if options["once"] and run.state != SyncRun.State.SUCCEEDED:
             raise CommandError(f"the run ended {run.state}: {run.message} {run.advice}".strip())
 
-    def _wait_for_cron(self, config: SyncConfig) -> SyncRun:
+    def _wait_for_cron(self, config: SyncConfig, system: RunningSystem) -> SyncRun:
         """Wait for the first run that the schedule fires from now on, and show its progress."""
         last = SyncRun.objects.filter(config=config).order_by("-id").values_list("pk", flat=True)
         after = last.first() or 0
@@ -68,6 +72,9 @@ class Command(BaseCommand):
         deadline = time.monotonic() + WAIT_S
         shown = ""
         while time.monotonic() < deadline:
+            if system.stopping:
+                raise CommandError("stopped before the schedule fired a run")
+            system.tend()
             close_old_connections()
             run = (
                 SyncRun.objects.filter(config=config, pk__gt=after, slot__isnull=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import io
 import signal
 import sys
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from django.conf import settings
+from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
@@ -43,12 +43,16 @@ class RunningSystem:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
 
+    @property
+    def stopping(self) -> bool:
+        return self._supervisor.stopping
+
     def serve(self) -> None:
         self._supervisor.watch()
 
-    def watch_in_background(self) -> None:
-        """Restart what ends while the caller does something else."""
-        threading.Thread(target=self._supervisor.watch, daemon=True).start()
+    def tend(self) -> None:
+        """Restart what ended; a caller that does not `serve` calls it now and then."""
+        self._supervisor.tend()
 
 
 @contextmanager
@@ -62,7 +66,10 @@ def running_system(*, quiet: bool) -> Iterator[RunningSystem]:
     check_ready_to_start(data_dir)
     say = _printer(quiet=quiet)
     with _only_one(data_dir):
-        call_command("check", fail_level="ERROR", stdout=io.StringIO())
+        errors = [message for message in run_checks() if message.is_serious()]
+        if errors:
+            said = "; ".join(f"{error.msg}: {error.hint or error.id}" for error in errors)
+            raise CommandError(said)
         if embedded.redis_binary() is None and settings.CELERY_BROKER_URL == "filesystem://":
             say("up", "no redis-server was found: messages go through files, half a second each")
         say("up", "preparing the database")
