@@ -249,6 +249,6 @@ class CronDatabaseScheduler(DatabaseScheduler):
     def _publish(self, doorbells: Sequence[Doorbell]) -> None:
         """Send the messages; what cannot be sent stays queued in the database for the sweep."""
         try:
-            publish(self.app, doorbells, producer=self.producer)
+            publish(self.app, doorbells)
         except BrokerAway as error:
             self._report("the broker", error)

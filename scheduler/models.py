@@ -14,7 +14,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
-from django.db import models
+from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from scheduler import cron as cron_rules
@@ -143,7 +143,9 @@ class Schedulable(models.Model):
 
     def save(self, *args: object, **kwargs: object) -> None:
         self.normalise_schedule()
-        super().save(*args, **kwargs)  # type: ignore[arg-type]
+        # One transaction with the signal that writes the PeriodicTask row.
+        with transaction.atomic():
+            super().save(*args, **kwargs)  # type: ignore[arg-type]
 
 
 def schedulable_models() -> list[type[Schedulable]]:

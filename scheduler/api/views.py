@@ -7,6 +7,7 @@ from rest_framework.decorators import action
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
@@ -40,14 +41,14 @@ class SchedulerViewSet(GenericViewSet):  # type: ignore[type-arg]
     pagination_class = None
 
     @extend_schema(summary="Refresh schedules", request=None, responses=RefreshReportSerializer)
-    @action(detail=False, methods=["post"], url_path="refresh-tasks", serializer_class=None)
+    @action(detail=False, methods=["post"], url_path="refresh-tasks", serializer_class=Serializer)
     def refresh_tasks(self, request: Request) -> Response:
         """Make the periodic tasks equal to the sync configs; says what changed."""
         report = get_sync_scheduler().refresh()
         return Response(RefreshReportSerializer(report).data)
 
     @extend_schema(summary="Clear schedules", request=None, responses=RemovedSerializer)
-    @action(detail=False, methods=["delete"], url_path="clear-tasks", serializer_class=None)
+    @action(detail=False, methods=["delete"], url_path="clear-tasks", serializer_class=Serializer)
     def clear_tasks(self, request: Request) -> Response:
         """Remove the periodic tasks of all sync configs, and no others.
 
