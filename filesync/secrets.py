@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import models
 
 
 class SecretsUnreadable(Exception):
@@ -61,24 +59,3 @@ def decrypt(text: str) -> dict[str, str]:
             "FILESYNC_SECRET_KEYS, or enter the secrets again"
         ) from None
     return {str(key): str(value) for key, value in document.items()}
-
-
-if TYPE_CHECKING:
-    _TextField = models.TextField[dict[str, str], dict[str, str]]
-else:
-    _TextField = models.TextField
-
-
-class EncryptedJSONField(_TextField):
-    """A text column that holds `encrypt`ed values; Python sees a plain dict of strings."""
-
-    def from_db_value(self, value: str | None, *_: object) -> dict[str, str]:
-        return decrypt(value or "")
-
-    def to_python(self, value: object) -> object:
-        return value
-
-    def get_prep_value(self, value: object) -> str:
-        if isinstance(value, dict):
-            return encrypt({str(key): str(item) for key, item in value.items()})
-        return str(value or "")

@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from filesync.models import SyncConfig, SyncRun
 from scheduler import cron
 from scheduler.models import Heartbeat
+from scheduler.publishing import write_connection
 
 BEAT_SILENT = timedelta(seconds=20)
 WORKER_SILENT = timedelta(seconds=40)
@@ -87,9 +88,9 @@ def active_runs(limit: int = 50) -> list[SyncRun]:
 
 
 def broker_reachable() -> bool:
-    """Ask the broker once, for a second at most."""
+    """Ask the broker once, for a few seconds at most."""
     try:
-        with current_app.connection_for_write(connect_timeout=1) as connection:
+        with write_connection(current_app) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=1)
     except (BrokerError, OSError):
         return False

@@ -137,10 +137,14 @@ class SyncRunAdmin(ReadOnlyAdmin):
 @admin.register(RunItem)
 class RunItemAdmin(ReadOnlyAdmin):
     list_display = ["path", "action", "size_bytes", "error"]
-    list_filter = ["action", "run"]
+    list_filter = ["action"]
     search_fields = ["path"]
     list_per_page = 100
     show_full_result_count = False
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Allow the link of a run to its items; a filter would list every run there is."""
+        return lookup == "run__id__exact" or bool(super().lookup_allowed(lookup, value, request))
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Keep it out of the menu: it is reached from its run."""

@@ -63,7 +63,10 @@ class StorageForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
-        merged = dict(self.instance.secrets) | (cleaned.get("new_secrets") or {})
+        kept = self.instance.secrets if self.instance.secret_names() else {}
+        merged = kept | (cleaned.get("new_secrets") or {})
+        if self.instance.secret_names() is None and not merged:
+            return cleaned
         self.instance.secrets = {name: value for name, value in merged.items() if value}
         return cleaned
 
@@ -89,7 +92,10 @@ class StorageAdmin(ModelAdmin):
 
     @admin.display(description=_("secrets that are set"))
     def secrets_set(self, storage: Storage) -> str:
-        return ", ".join(sorted(storage.secrets)) or "-"
+        names = storage.secret_names()
+        if names is None:
+            return str(_("unreadable: no configured key opens them; enter them again"))
+        return ", ".join(names) or "-"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_superuser)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -16,7 +16,7 @@ from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
 from filesync.errors import FilesyncError
-from filesync.models import SyncConfig
+from filesync.models import SyncConfig, SyncRun
 from filesync.services import queueing
 from scheduler import cron
 
@@ -75,6 +75,14 @@ class SyncConfigAdmin(ModelAdmin):
         ),
     ]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SyncConfig]:
+        latest = SyncRun.objects.filter(config=OuterRef("pk")).order_by("-id")
+        configs: QuerySet[SyncConfig] = super().get_queryset(request)
+        return configs.annotate(
+            last_run_id=Subquery(latest.values("pk")[:1]),
+            last_state=Subquery(latest.values("state")[:1]),
+        )
+
     @admin.display(description=_("sync"), ordering="name")
     def title(self, config: SyncConfig) -> str:
         return config.remark or config.name
@@ -87,7 +95,7 @@ class SyncConfigAdmin(ModelAdmin):
     def schedule(self, config: SyncConfig) -> str:
         if not config.cron:
             return str(_("only by hand"))
-        return cron.describe(config.cron, get_language() or "en")
+        return _words(config)
 
     @admin.display(description=_("next run"))
     def next_run(self, config: SyncConfig) -> str:
@@ -96,11 +104,11 @@ class SyncConfigAdmin(ModelAdmin):
 
     @admin.display(description=_("last run"))
     def last_run(self, config: SyncConfig) -> str:
-        run = config.runs.order_by("-id").first()
-        if run is None:
+        run_id, state = getattr(config, "last_run_id", None), getattr(config, "last_state", "")
+        if run_id is None:
             return "-"
-        url = reverse("admin:filesync_syncrun_change", args=[run.pk])
-        return format_html('<a href="{}">{}</a>', url, run.get_state_display())
+        url = reverse("admin:filesync_syncrun_change", args=[run_id])
+        return format_html('<a href="{}">{}</a>', url, SyncRun.State(state).label)
 
     @admin.display(description=_("next fires"))
     def schedule_preview(self, config: SyncConfig) -> str:
@@ -110,7 +118,7 @@ class SyncConfigAdmin(ModelAdmin):
         slots = cron.next_slots(config.cron, config.timezone, after=slot, count=4)
         fires = [slot, *(later.astimezone(slot.tzinfo) for later in slots)]
         times = ", ".join(f"{fire:%Y-%m-%d %H:%M %Z}" for fire in fires)
-        return f"{cron.describe(config.cron, get_language() or 'en')}: {times}"
+        return f"{_words(config)}: {times}"
 
     @action(
         description=_("Run now"),
@@ -209,6 +217,13 @@ class SyncConfigAdmin(ModelAdmin):
             return _go(reverse("admin:filesync_syncconfig_change", args=[config_id]))
         self.message_user(request, _("Run %d is queued") % run.pk)
         return _go(reverse("admin:filesync_syncrun_change", args=[run.pk]))
+
+
+def _words(config: SyncConfig) -> str:
+    try:
+        return cron.describe(config.cron, get_language() or "en")
+    except cron.InvalidCron as error:
+        return str(error)
 
 
 def _user(request: HttpRequest) -> Any:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 from django_celery_beat.admin import ClockedScheduleAdmin as StockClockedScheduleAdmin
 from django_celery_beat.admin import CrontabScheduleAdmin as StockCrontabScheduleAdmin
 from django_celery_beat.admin import PeriodicTaskAdmin as StockPeriodicTaskAdmin
@@ -63,6 +65,33 @@ class PeriodicTaskAdmin(StockPeriodicTaskAdmin, ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: PeriodicTask | None = None) -> bool:
         return super().has_delete_permission(request, obj) and not _is_ours(obj)
 
+    @admin.action(description=_("Enable selected tasks"))
+    def enable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
+        super().enable_tasks(request, self._others(request, queryset))
+
+    @admin.action(description=_("Disable selected tasks"))
+    def disable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
+        super().disable_tasks(request, self._others(request, queryset))
+
+    @admin.action(description=_("Toggle activity of selected tasks"))
+    def toggle_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
+        super().toggle_tasks(request, self._others(request, queryset))
+
+    def _others(
+        self, request: HttpRequest, tasks: QuerySet[PeriodicTask]
+    ) -> QuerySet[PeriodicTask]:
+        """Leave out rows of ours, and say so: they follow their sync config."""
+        ours = rows.ours(schedulable_models())
+        left_out = tasks.filter(ours).count()
+        if left_out:
+            self.message_user(
+                request,
+                _("%d tasks belong to sync configs and were left alone: edit the config instead")
+                % left_out,
+                messages.WARNING,
+            )
+        return tasks.exclude(ours)
+
 
 @admin.register(IntervalSchedule)
 class IntervalScheduleAdmin(ModelAdmin):
@@ -71,7 +100,15 @@ class IntervalScheduleAdmin(ModelAdmin):
 
 @admin.register(CrontabSchedule)
 class CrontabScheduleAdmin(StockCrontabScheduleAdmin, ModelAdmin):
-    pass
+    def has_change_permission(
+        self, request: HttpRequest, obj: CrontabSchedule | None = None
+    ) -> bool:
+        """Keep a crontab that rows of ours fire by: an edit would part them from their config."""
+        allowed = bool(super().has_change_permission(request, obj))
+        if obj is None or not allowed:
+            return allowed
+        ours = rows.ours(schedulable_models())
+        return not PeriodicTask.objects.filter(ours, crontab=obj).exists()
 
 
 @admin.register(SolarSchedule)

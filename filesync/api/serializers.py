@@ -22,7 +22,10 @@ class StorageSerializer(StrictModelSerializer):
         write_only=True,
         help_text="Only the secrets that change; an empty text removes one.",
     )
-    secrets_set = serializers.SerializerMethodField()
+    secrets_set = serializers.SerializerMethodField(help_text="names of the secrets that are set")
+    secrets_readable = serializers.SerializerMethodField(
+        help_text="false where no configured key opens them: enter them again"
+    )
 
     class Meta:
         model = Storage
@@ -34,6 +37,7 @@ class StorageSerializer(StrictModelSerializer):
             "options",
             "secrets",
             "secrets_set",
+            "secrets_readable",
             "max_concurrent_runs",
             "remark",
             "created_at",
@@ -42,10 +46,15 @@ class StorageSerializer(StrictModelSerializer):
         read_only_fields = ["created_at", "updated_at"]
 
     def get_secrets_set(self, storage: Storage) -> list[str]:
-        return sorted(storage.secrets)
+        return storage.secret_names() or []
+
+    def get_secrets_readable(self, storage: Storage) -> bool:
+        return storage.secret_names() is not None
 
     def validate_secrets(self, given: dict[str, str]) -> dict[str, str]:
-        kept = dict(self.instance.secrets) if isinstance(self.instance, Storage) else {}
+        kept: dict[str, str] = {}
+        if isinstance(self.instance, Storage) and self.instance.secret_names():
+            kept = self.instance.secrets
         return {name: value for name, value in (kept | given).items() if value != ""}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 
+from celery.states import READY_STATES
 from django.contrib.auth.models import AbstractBaseUser
 from django_celery_results.models import TaskResult
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -12,6 +13,7 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 from rest_framework.viewsets import GenericViewSet
 
 from filesync import selectors
@@ -42,7 +44,7 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
     pagination_class = None
 
     @extend_schema(summary="Status of scheduler, workers and runs", responses=TaskStatusSerializer)
-    @action(detail=False, methods=["get"], url_path="task-status", serializer_class=None)
+    @action(detail=False, methods=["get"], url_path="task-status", serializer_class=Serializer)
     def task_status(self, request: Request) -> Response:
         """Health of beat and workers, what fires next, what runs and what waits."""
         beats = selectors.processes(Heartbeat.Role.BEAT, selectors.BEAT_SILENT)
@@ -99,7 +101,7 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
         methods=["post"],
         url_path="execute-all-enabled",
         permission_classes=[MayRun],
-        serializer_class=None,
+        serializer_class=Serializer,
     )
     def execute_all_enabled(self, request: Request) -> Response:
         """Queue a run of every enabled config; says for each whether it was queued, or why not."""
@@ -127,7 +129,7 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
         detail=False,
         methods=["get"],
         url_path=r"task-result/(?P<task_id>[^/]{1,64})",
-        serializer_class=None,
+        serializer_class=Serializer,
     )
     def task_result(self, request: Request, task_id: str) -> Response:
         """What became of a task, its progress while it runs; a failed run is no HTTP error."""
@@ -141,7 +143,7 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
         answer = {
             "task_id": task_id,
             "status": status,
-            "ready": run.is_terminal if run is not None else status in ("SUCCESS", "FAILURE"),
+            "ready": run.is_terminal if run is not None else status in READY_STATES,
             "successful": status == "SUCCESS",
             "failed": failed,
             "result": _json(result) if not failed else None,

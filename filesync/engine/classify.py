@@ -18,6 +18,7 @@ def _status(*codes: int) -> str:
 _CLASSES: tuple[tuple[FailureClass, re.Pattern[str]], ...] = tuple(
     (failure_class, re.compile("|".join(patterns), re.IGNORECASE))
     for failure_class, patterns in (
+        (FailureClass.GUARD, (r"--max-delete threshold reached",)),
         (
             FailureClass.DISK_FULL,
             (

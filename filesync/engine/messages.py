@@ -166,7 +166,7 @@ _DIFFERENCE = re.compile(r"^file not in |^sizes differ$|^contents differ$|^[\w-]
 # rclone counts these once more after the error that caused them, and they name a remote.
 _CONSEQUENCE = re.compile(
     r"^not deleting (?:files|directories) as there were IO errors|^Attempt \d+/\d+ |"
-    r"^Can't retry any of the errors|^Fatal error received - "
+    r"^Can't retry any of the errors|^Fatal error received - |^Cancelling sync due to fatal error"
 )
 _LAST_WORDS = re.compile(r"^Failed to [\w ]+(?: with \d+ errors?: last error was)?: ")
 

@@ -14,7 +14,6 @@ _BY_EXIT_CODE = {
     5: (FailureClass.NETWORK, "A temporary error of the storage"),
 }
 _MAX_TRANSFER_EXIT = 8
-_MAX_DELETE_EXIT = 7
 
 
 def conclude(
@@ -30,7 +29,15 @@ def conclude(
         return Outcome.SUCCEEDED, None
     if failure is None:
         failure = Failure.of(FailureClass.INTERNAL, f"{totals.files_failed} file(s) failed")
-    return (Outcome.PARTIAL if _did_something(totals) else Outcome.FAILED), failure
+    if _did_something(totals) and not _root_is_missing(problems):
+        return Outcome.PARTIAL, failure
+    return Outcome.FAILED, failure
+
+
+def _root_is_missing(problems: Problems) -> bool:
+    """Whether one whole side was not there: what CHECK counted then compares with nothing."""
+    main = problems.main
+    return main is not None and not main.path and main.failure_class is FailureClass.NOT_FOUND
 
 
 def _did_something(totals: Totals) -> bool:
@@ -49,11 +56,14 @@ def _failure(exit_code: int, problems: Problems) -> Failure | None:
             advice="Nothing to do, or raise the limit.",
         )
     main = problems.main
-    if main is not None and exit_code == _MAX_DELETE_EXIT and "max-delete" in main.text:
+    over = problems.first.get(FailureClass.GUARD)
+    if over is not None:
         return Failure.of(
             FailureClass.GUARD,
-            f"More was to be deleted than planned, so deleting was ended: {main.text}",
+            "More was to be deleted than planned, so the deleting was ended. The source must have "
+            f"changed since: {over.text}",
             guard="max_delete_backstop",
+            advice="Look at the source, then run again: the new plan shows what would go.",
         )
     if main is not None:
         return _of_problem(exit_code, main, sum(problems.counts.values()))

@@ -60,7 +60,7 @@ def run_sync(
     local_roots: tuple[Path, ...],
     stop: StopSignal,
     log_path: Path | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Carry a request out and tell what happens; the last event is Finished.
 
     At least one event comes every 0.5 s while the caller keeps asking. Closing the iterator kills

@@ -9,7 +9,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from filesync import engine
-from filesync.secrets import EncryptedJSONField
+from filesync.secrets import SecretsUnreadable, decrypt, encrypt
 
 
 class Storage(models.Model):
@@ -35,7 +35,9 @@ class Storage(models.Model):
         ),
     )
     options = models.JSONField(_("options"), default=dict, blank=True)
-    secrets = EncryptedJSONField(_("secrets"), default=dict, blank=True)
+    encrypted_secrets = models.TextField(
+        db_column="secrets", default="", blank=True, editable=False
+    )
     max_concurrent_runs = models.PositiveSmallIntegerField(
         _("runs at once"),
         default=2,
@@ -60,6 +62,26 @@ class Storage(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The secrets in plain text, decrypted on each access.
+
+        Raises:
+            SecretsUnreadable: none of the configured keys opens them.
+        """
+        return decrypt(self.encrypted_secrets)
+
+    @secrets.setter
+    def secrets(self, values: dict[str, str]) -> None:
+        self.encrypted_secrets = encrypt(values)
+
+    def secret_names(self) -> list[str] | None:
+        """Return the names of the secrets that are set, None where they cannot be read."""
+        try:
+            return sorted(self.secrets)
+        except SecretsUnreadable:
+            return None
+
     def as_remote(self) -> engine.Remote:
         """Return what the engine needs to reach it, secrets in plain text."""
         return engine.Remote(
@@ -71,7 +93,7 @@ class Storage(models.Model):
 
     def clean(self) -> None:
         super().clean()
-        if not isinstance(self.options, dict) or not isinstance(self.secrets, dict):
+        if not isinstance(self.options, dict):
             raise ValidationError({"options": _("Options are an object of names and texts.")})
         try:
             engine.validate_remote(self.as_remote(), tuple(settings.FILESYNC_LOCAL_ROOTS))
@@ -79,6 +101,8 @@ class Storage(models.Model):
             raise ValidationError(
                 {self._field_of(error): ValidationError(error.message, code=error.code)}
             ) from None
+        except SecretsUnreadable as error:
+            raise ValidationError(ValidationError(str(error), code=error.code)) from None
 
     @staticmethod
     def _field_of(error: engine.EngineError) -> str:

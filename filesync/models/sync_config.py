@@ -140,15 +140,20 @@ class SyncConfig(Schedulable):
         return f"{source} -> {self.destination_storage.name}:{self.destination_path}"
 
     def next_slot(self, *, now: datetime | None = None) -> datetime | None:
-        """Return when it fires next, in its own time zone; None when it does not."""
+        """Return when it fires next, in its own time zone; None when it does not.
+
+        A cron that was written past `save` and cannot fire is None too: a refresh reports it.
+        """
         now = now or timezone.now()
         if not self.enable or not self.cron:
             return None
         after = now
         if self.start_time is not None and self.start_time > now:
             after = self.start_time - timedelta(microseconds=1)
-        schedule = cron_rules.schedule(self.cron, self.timezone)
-        slot = schedule.next_after(after)
+        try:
+            slot = cron_rules.schedule(self.cron, self.timezone).next_after(after)
+        except cron_rules.InvalidCron:
+            return None
         if self.end_time is not None and slot >= self.end_time:
             return None
         return slot.astimezone(cron_rules.load_timezone(self.timezone))
@@ -185,6 +190,8 @@ class SyncConfig(Schedulable):
         super().clean()
         if not (self.source_storage_id and self.destination_storage_id):
             return
+        if self.method not in self.Method or self.compare not in self.Compare:
+            return  # the fields' own choices say so
         try:
             engine.validate_request(self.as_request(), tuple(settings.FILESYNC_LOCAL_ROOTS))
         except engine.EngineError as error:

@@ -19,7 +19,7 @@ from django.db import InterfaceError, OperationalError, connections
 from filesync import engine
 from filesync.models import RunItem, Storage, SyncRun
 from filesync.secrets import SecretsUnreadable
-from filesync.services.finishing import finish_run, requeue_run
+from filesync.services.finishing import cancel_held, finish_run, requeue_run
 from filesync.services.leases import Claim, LeaseLost, keep_lease
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ FENCE_S = 35.0
 FINISH_TRIES_S = 60.0
 ITEM_BATCH = 500
 ITEMS_PER_RUN = 10_000
+WORKER_STOPS = (signal.SIGTERM, signal.SIGQUIT)
 
 
 class DatabaseAway(Exception):
@@ -123,7 +124,9 @@ def execute(claim: Claim, *, watch: Callable[[engine.Event], None] | None = None
     run = SyncRun.objects.select_related(
         "config__source_storage", "config__destination_storage"
     ).get(pk=claim.run_id)
-    assert run.config is not None
+    if run.config is None:
+        _persist(lambda: cancel_held(claim))
+        return
     work_dir = settings.FILESYNC_WORK_DIR / f"run-{run.pk}-{run.attempt}"
     stop = engine.StopSignal()
     recorder = Recorder(claim, stop, watch)
@@ -182,22 +185,22 @@ def log_path(run: SyncRun) -> Path:
 def stopping_worker(stop: engine.StopSignal) -> Iterator[threading.Event]:
     """Turn signals to this process into a stop of the transfer, while the block runs.
 
-    Celery ends its pool processes with SIGTERM on a cold shutdown; without this the process
-    would die at once and leave the run to the lease's end. Ctrl-C at a terminal cancels the run;
-    pool processes ignore it, and keep doing so. A thread that is not the main one cannot take
-    signals and goes without.
+    Celery ends its pool processes with SIGQUIT on a cold shutdown (REMAP_SIGTERM), or SIGTERM;
+    without this the process would die at once and leave the run to the lease's end. Ctrl-C at a
+    terminal cancels the run; pool processes ignore it, and keep doing so. A thread that is not
+    the main one cannot take signals and goes without.
     """
     stopped = threading.Event()
 
     def on_signal(signum: int, _frame: FrameType | None) -> None:
-        if signum == signal.SIGTERM:
+        if signum in WORKER_STOPS:
             stopped.set()
         stop.request()
 
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
-    signals = [signal.SIGTERM]
+    signals = [*WORKER_STOPS]
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signals.append(signal.SIGINT)
     previous = {number: signal.signal(number, on_signal) for number in signals}
@@ -230,7 +233,7 @@ def _store_refreshed(run: SyncRun, result: engine.SyncResult) -> None:
     for section, values in result.refreshed.items():
         storage = Storage.objects.get(pk=storages[section])
         storage.secrets = {**storage.secrets, **values}
-        storage.save(update_fields=["secrets", "updated_at"])
+        storage.save(update_fields=["encrypted_secrets", "updated_at"])
 
 
 def progress_document(progress: engine.Progress) -> dict[str, object]:

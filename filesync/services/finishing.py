@@ -45,46 +45,71 @@ def finish_run(claim: Claim, result: engine.SyncResult) -> SyncRun | None:
     run = SyncRun.objects.select_related("config").filter(claim.held()).first()
     if run is None:
         return None
+    told = _counters(result) | _explanation(result)
     delay_s = retry_delay_s(run, result)
-    values = _counters(result) | _explanation(result)
-    if delay_s is None:
-        state = SyncRun.State(result.outcome.value)
-        values |= {"state": state, "finished_at": Now()} | _released()
-        if state == SyncRun.State.CANCELLED:
-            values["reason"] = SyncRun.Reason.CANCELLED_BY_USER
-    else:
-        values |= {
-            "state": SyncRun.State.QUEUED,
-            "reason": SyncRun.Reason.RETRY,
-            "not_before": from_now(delay_s),
-        } | _released()
-    changed = change_run(claim.held(), **values)
-    if changed is None:
-        return None
-    if delay_s is None:
-        logger.info(
-            "run %s of %s ended %s: %d files, %d bytes, %d deleted, %d failed%s",
-            changed.pk,
-            changed.config_name,
-            changed.state,
-            changed.files_transferred,
-            changed.bytes_transferred,
-            changed.files_deleted,
-            changed.files_failed,
-            f"; {changed.failure_class}: {changed.message}" if changed.message else "",
+    changed: SyncRun | None
+    if delay_s is not None:
+        changed = change_run(
+            claim.held() & Q(cancel_requested_at__isnull=True),
+            state=SyncRun.State.QUEUED,
+            reason=SyncRun.Reason.RETRY,
+            not_before=from_now(delay_s),
+            **told,
+            **_released(),
         )
+        if changed is not None:
+            _log_retry(changed, delay_s)
+            return changed
+    state = SyncRun.State(result.outcome.value)
+    if state == SyncRun.State.CANCELLED or delay_s is not None:
+        changed = _cancel(claim.held(), **told)
+    else:
+        changed = change_run(claim.held(), state=state, finished_at=Now(), **told, **_released())
+    if changed is not None:
+        _log_end(changed)
         ring_waiting()
-    else:
-        logger.warning(
-            "run %s of %s failed (%s: %s), attempt %d again in %.0f s",
-            changed.pk,
-            changed.config_name,
-            changed.failure_class,
-            changed.message,
-            changed.attempt + 1,
-            delay_s,
-        )
     return changed
+
+
+def _cancel(condition: Q, **values: object) -> SyncRun | None:
+    """End a run as CANCELLED, for the reason that its row tells."""
+    run = SyncRun.objects.filter(condition).first()
+    deleted = run is not None and run.config_id is None
+    reason = SyncRun.Reason.CONFIG_DELETED if deleted else SyncRun.Reason.CANCELLED_BY_USER
+    return change_run(
+        condition,
+        state=SyncRun.State.CANCELLED,
+        reason=reason,
+        finished_at=Now(),
+        **values,
+        **_released(),
+    )
+
+
+def _log_retry(run: SyncRun, delay_s: float) -> None:
+    logger.warning(
+        "run %s of %s failed (%s: %s), attempt %d again in %.0f s",
+        run.pk,
+        run.config_name,
+        run.failure_class,
+        run.message,
+        run.attempt + 1,
+        delay_s,
+    )
+
+
+def _log_end(run: SyncRun) -> None:
+    logger.info(
+        "run %s of %s ended %s: %d files, %d bytes, %d deleted, %d failed%s",
+        run.pk,
+        run.config_name,
+        run.state,
+        run.files_transferred,
+        run.bytes_transferred,
+        run.files_deleted,
+        run.files_failed,
+        f"; {run.failure_class}: {run.message}" if run.message else "",
+    )
 
 
 def retry_delay_s(run: SyncRun, result: engine.SyncResult) -> float | None:
@@ -103,9 +128,12 @@ def retry_delay_s(run: SyncRun, result: engine.SyncResult) -> float | None:
 
 
 def requeue_run(claim: Claim, reason: SyncRun.Reason) -> bool:
-    """Put a held run back into the queue, without counting the attempt; say whether it was held."""
+    """Put a held run back into the queue, without counting the attempt; say whether it was held.
+
+    One that somebody asked to cancel ends CANCELLED instead.
+    """
     run = change_run(
-        claim.held(),
+        claim.held() & Q(cancel_requested_at__isnull=True),
         state=SyncRun.State.QUEUED,
         reason=reason,
         rung_at=None,
@@ -113,9 +141,14 @@ def requeue_run(claim: Claim, reason: SyncRun.Reason) -> bool:
         **_released(),
     )
     if run is None:
-        return False
+        return _cancel(claim.held()) is not None
     logger.warning("run %s of %s goes back to the queue: %s", run.pk, run.config_name, reason)
     return True
+
+
+def cancel_held(claim: Claim) -> SyncRun | None:
+    """End a held run as CANCELLED before anything was started."""
+    return _cancel(claim.held())
 
 
 def cancel_run(

@@ -97,9 +97,8 @@ def _has_place(run: SyncRun) -> bool:
     assert run.config is not None
     ids = {run.config.source_storage_id, run.config.destination_storage_id}
     storages = Storage.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
-    for storage in storages:
-        uses = Q(config__source_storage=storage) | Q(config__destination_storage=storage)
-        running = SyncRun.objects.filter(uses, state=SyncRun.State.RUNNING).count()
-        if running >= storage.max_concurrent_runs:
+    for pk, limit in list(storages.values_list("pk", "max_concurrent_runs")):
+        uses = Q(config__source_storage=pk) | Q(config__destination_storage=pk)
+        if SyncRun.objects.filter(uses, state=SyncRun.State.RUNNING).count() >= limit:
             return False
     return True

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
+from django_celery_results.models import TaskResult
 
 from filesync.models import SyncRun
 from filesync.services.finishing import change_run
@@ -43,6 +47,7 @@ class SweepReport:
 
 def sweep() -> SweepReport:
     """Requeue or give up what lost its lease, ring what waits, delete what is past its time."""
+    _remove_leftovers()
     requeued, lost, cancelled = _recover_stale()
     return SweepReport(
         requeued=requeued,
@@ -81,10 +86,11 @@ def _recover_stale() -> tuple[int, int, int]:
 def _give_up(condition: Q, state: SyncRun.State, run: SyncRun) -> SyncRun | None:
     logger.error("run %s of %s lost its worker, given up as %s", run.pk, run.config_name, state)
     is_lost = state == SyncRun.State.LOST
+    cancelled = SyncRun.Reason.CANCELLED_BY_USER if run.config_id else SyncRun.Reason.CONFIG_DELETED
     return change_run(
         condition,
         state=state,
-        reason=SyncRun.Reason.LEASE_LOST if is_lost else SyncRun.Reason.CANCELLED_BY_USER,
+        reason=SyncRun.Reason.LEASE_LOST if is_lost else cancelled,
         finished_at=Now(),
         lease_token=None,
         lease_expires_at=None,
@@ -110,11 +116,24 @@ def _ring_forgotten() -> int:
     return ring(list(forgotten))
 
 
+def _remove_leftovers() -> None:
+    """Remove the private folders of runs that were killed here; they hold a configuration."""
+    work_dir: Path = settings.FILESYNC_WORK_DIR
+    folders = {path.name: path for path in work_dir.glob("run-*") if path.is_dir()}
+    if not folders:
+        return
+    running = SyncRun.objects.filter(state=SyncRun.State.RUNNING).values_list("pk", "attempt")
+    for name in folders.keys() - {f"run-{pk}-{attempt}" for pk, attempt in running}:
+        shutil.rmtree(folders[name], ignore_errors=True)
+
+
 def _delete_old() -> int:
     cutoff = timezone.now() - timedelta(days=settings.FILESYNC_KEEP_RUNS_DAYS)
     old = SyncRun.objects.filter(finished_at__lt=cutoff).order_by("pk")
-    ids = list(old.values_list("pk", flat=True)[:DELETE_CHUNK])
-    if ids:
-        SyncRun.objects.filter(pk__in=ids).delete()
+    expired = dict(old.values_list("pk", "task_id")[:DELETE_CHUNK])
+    if expired:
+        with transaction.atomic():
+            TaskResult.objects.filter(task_id__in=map(str, expired.values())).delete()
+            SyncRun.objects.filter(pk__in=list(expired)).delete()
     Heartbeat.objects.filter(seen_at__lt=timezone.now() - HEARTBEAT_KEEP).delete()
-    return len(ids)
+    return len(expired)
