@@ -1,0 +1,403 @@
+"""`make bench-scheduler`: stock DatabaseScheduler and ours on the same rows, in one run.
+
+Each database gets a process of its own (settings are read once), and so does each measurement of
+memory. Stock's slow paths are measured over fewer rows and scaled; the table says where.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.report import Row, write_section
+from tests.servers.postgres import PostgresServer
+from tests.servers.process import short_temp_dir
+from tests.servers.redis import RedisServer
+
+CONFIGS = 100_000
+CRONS = 2_000
+STOCK_REFRESH_SAMPLE = 1_000
+STOCK_DISPATCH_SAMPLE = 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--configs", type=int, default=CONFIGS)
+    parser.add_argument("--database", choices=["sqlite", "postgres"], action="append")
+    parser.add_argument("--write", type=Path, help="docs file whose section is replaced")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--memory-of", choices=["stock", "ours"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory_of:
+        print(json.dumps(load_memory_mb(options.memory_of)))
+        return
+    if options.inside:
+        print(json.dumps([row.as_list() for row in Bench(options.configs).run()]))
+        return
+    for database in options.database or ["sqlite", "postgres"]:
+        rows = run_on(database, options.configs)
+        title = f"Scheduler, {options.configs:,} configs, {CRONS:,} distinct crons, {database}"
+        write_section(options.write, title, "make bench-scheduler", rows)
+
+
+def run_on(database: str, configs: int) -> list[Row]:
+    """Run the measurements in a child process with servers of its own."""
+    with ExitStack() as stack:
+        redis = stack.enter_context(RedisServer())
+        data_dir = short_temp_dir("sb-bench-")
+        environment = dict(os.environ) | {
+            "DJANGO_SETTINGS_MODULE": "project.settings",
+            "SYNCBEAT_DATA_DIR": str(data_dir),
+            "CELERY_BROKER": redis.url,
+            "LOG_LEVEL": "error",
+        }
+        environment.pop("DATABASE_URL", None)
+        if database == "postgres":
+            environment["DATABASE_URL"] = stack.enter_context(PostgresServer()).url
+        argv = [sys.executable, "-m", "tests.benchmarks.scheduler", "--inside"]
+        done = subprocess.run(
+            [*argv, "--configs", str(configs)], env=environment, stdout=subprocess.PIPE, check=True
+        )
+        return [Row(*values) for values in json.loads(done.stdout.splitlines()[-1])]
+
+
+class Bench:
+    """The measurements of one database, in the order in which they need each other's rows."""
+
+    def __init__(self, configs: int) -> None:
+        import django
+
+        django.setup()
+        from django.core.management import call_command
+
+        call_command("migrate", verbosity=0)
+        self.configs = configs
+        self.rows: list[Row] = []
+
+    def run(self) -> list[Row]:
+        self.make_configs()
+        self.refresh()
+        self.load()
+        self.reload()
+        self.idle_tick()
+        for count in (1_000, 10_000):
+            self.dispatch(min(count, self.configs))
+        self.stock_dispatch()
+        self.validate_cron()
+        return self.rows
+
+    def note(self, work: str, stock: str, ours: str, ratio: float | None, goal: str) -> None:
+        shown = "-" if ratio is None else f"{ratio:,.0f} x"
+        self.rows.append(Row(work, stock, ours, shown, goal))
+        print(f"{work}: stock {stock}, ours {ours}, ratio {shown}", file=sys.stderr, flush=True)
+
+    def make_configs(self) -> None:
+        from filesync.models import Storage, SyncConfig
+
+        storages = [
+            Storage.objects.create(name=name, backend="local", root=f"/srv/{name}")
+            for name in ("source", "destination")
+        ]
+        SyncConfig.objects.bulk_create(
+            (
+                SyncConfig(
+                    name=f"config {number}",
+                    source_storage=storages[0],
+                    source_path=f"{number}",
+                    destination_storage=storages[1],
+                    destination_path=f"{number}",
+                    cron=cron_of(number % CRONS),
+                )
+                for number in range(self.configs)
+            ),
+            batch_size=2_000,
+        )
+
+    def refresh(self) -> None:
+        from scheduler.sync_scheduler import get_sync_scheduler
+
+        stock_all_s, stock_none_s = stock_refresh_s(self.configs)
+        scheduler = get_sync_scheduler()
+        created_s, report = timed(scheduler.refresh)
+        assert report.created == self.configs, report
+        with counted_queries() as queries:
+            none_s = statistics.median(timed(scheduler.refresh)[0] for _ in range(3))
+        per_chunk = len(queries) / 3 / max(1, self.configs / 2_000)
+        scaled = f"(over {STOCK_REFRESH_SAMPLE:,}, scaled)"
+        self.note(
+            "refresh: create all",
+            f"{stock_all_s:,.0f} s {scaled}",
+            f"{created_s:.1f} s",
+            stock_all_s / created_s,
+            "<= 12 s",
+        )
+        self.note(
+            "refresh: nothing to do",
+            f"{stock_none_s:,.0f} s {scaled}",
+            f"{none_s:.2f} s, {per_chunk:.1f} queries per 2,000",
+            stock_none_s / none_s,
+            "<= 1.5 s",
+        )
+
+    def load(self) -> None:
+        stock, ours = memory_of("stock"), memory_of("ours")
+        stock_text = stock.get("error") or f"{stock['seconds']:.1f} s, +{stock['mb']:.0f} MB"
+        ratio = stock["seconds"] / ours["seconds"] if "seconds" in stock else None
+        self.note(
+            "load",
+            str(stock_text),
+            f"{ours['seconds']:.2f} s, +{ours['mb']:.0f} MB",
+            ratio,
+            "<= 1.5 s, <= 100 MB",
+        )
+
+    def reload(self) -> None:
+        from django.utils import timezone
+        from django_celery_beat.models import PeriodicTask
+
+        from filesync.models import SyncConfig
+
+        # One change among rows that have stood for a while, as on any day but the first.
+        PeriodicTask.objects.update(date_changed=timezone.now() - timedelta(hours=1))
+        ours = our_scheduler()
+        config = SyncConfig.objects.order_by("pk").first()
+        assert config is not None
+        samples = []
+        for minute in range(5):
+            config.cron = f"{minute} 3 * * *"
+            config.save()
+            assert ours._read_stamp()
+            samples.append(timed(ours._reload_changed)[0])
+        ours_s = statistics.median(samples)
+        stock = stock_scheduler()
+        stock_s = None if stock is None else timed(stock.all_as_schedule)[0]
+        self.note(
+            "reload after one change",
+            "does not start" if stock_s is None else f"{stock_s:.1f} s",
+            f"{ours_s * 1000:.0f} ms",
+            None if stock_s is None else stock_s / ours_s,
+            "<= 30 ms",
+        )
+
+    def idle_tick(self) -> None:
+        ours = our_scheduler()
+        ours.tick()
+        ours_s = statistics.median(timed(ours.tick)[0] for _ in range(200))
+        stock = stock_scheduler()
+        stock_s = None
+        if stock is not None:
+            stock.tick()
+            stock_s = statistics.median(timed(stock.tick)[0] for _ in range(5))
+        self.note(
+            "idle tick",
+            "does not start" if stock_s is None else f"{stock_s * 1000:.0f} ms",
+            f"{ours_s * 1000:.2f} ms",
+            None if stock_s is None else stock_s / ours_s,
+            "<= 1 ms",
+        )
+
+    def dispatch(self, count: int) -> None:
+        """Make `count` configs due at one slot, and time the tick that fires them."""
+        from django.utils import timezone
+
+        from filesync.models import SyncConfig, SyncRun
+        from scheduler.sync_scheduler import get_sync_scheduler
+
+        SyncRun.objects.all().delete()
+        ids = SyncConfig.objects.order_by("-pk").values_list("pk", flat=True)[:count]
+        slot = timezone.now().replace(second=0, microsecond=0) + timedelta(minutes=2)
+        SyncConfig.objects.filter(pk__in=list(ids)).update(
+            cron=f"{slot.minute} {slot.hour} {slot.day} {slot.month} *", timezone="UTC"
+        )
+        get_sync_scheduler().refresh()
+        ours = our_scheduler()
+        ours.tick()
+        while timezone.now() < slot:
+            time.sleep(0.05)
+        seconds = timed(ours.tick)[0]
+        # A few of the others may have the very same minute.
+        fired = SyncRun.objects.filter(slot=slot, state=SyncRun.State.QUEUED).count()
+        assert fired >= count, f"{fired} of {count} fired"
+        self.note(
+            f"dispatch of {fired:,} due at once",
+            "see below",
+            f"{fired / seconds:,.0f} per s ({seconds:.2f} s)",
+            None,
+            ">= 2,000 per s",
+        )
+        self.dispatch_per_s = fired / seconds
+
+    def stock_dispatch(self) -> None:
+        """Time stock's ticks over rows that are due, each of which it sends and saves."""
+        from django.utils import timezone
+        from django_celery_beat.models import PeriodicTask
+
+        stock = stock_scheduler()
+        if stock is None:
+            self.note("dispatch, stock", "does not start", "-", None, "-")
+            return
+        due = list(stock.schedule.values())[: STOCK_DISPATCH_SAMPLE + 5]
+        for entry in due:
+            entry.last_run_at = entry.model.last_run_at = timezone.now() - timedelta(days=400)
+        stock.populate_heap()
+        samples = [timed(stock.tick)[0] for _ in range(STOCK_DISPATCH_SAMPLE)]
+        per_s = len(samples) / sum(samples)
+        ratio = self.dispatch_per_s / per_s
+        self.note(
+            f"dispatch, stock, {len(samples)} of {PeriodicTask.objects.count():,}",
+            f"{per_s:.1f} per s",
+            f"{self.dispatch_per_s:,.0f} per s",
+            ratio,
+            "-",
+        )
+
+    def validate_cron(self) -> None:
+        from scheduler.sync_scheduler import get_sync_scheduler
+
+        scheduler = get_sync_scheduler()
+        samples = []
+        for number in range(300):
+            # Each is seen for the first time: nothing is read from a cache.
+            expr = f"{number % 60} {number % 24} {1 + number % 28} * {number % 6}-6"
+            samples.append(timed(partial(scheduler.validate_cron_expression, expr))[0])
+        self.note(
+            "validate-cron with five times",
+            "-",
+            f"{statistics.median(samples) * 1000:.2f} ms",
+            None,
+            "<= 1 ms",
+        )
+
+
+def cron_of(number: int) -> str:
+    """Return one of 2,000 distinct crons, of the kinds that people write."""
+    minute, hour = number % 60, number // 60 % 24
+    kind = number // 1440
+    if kind == 0:
+        return f"{minute} {hour} * * *"
+    return f"{minute} {hour} * * {number % 5}-6"
+
+
+def our_scheduler() -> Any:
+    from project.celery import app
+    from scheduler.beat import CronDatabaseScheduler
+
+    scheduler = CronDatabaseScheduler(app=app, lazy=True)
+    scheduler._load()
+    scheduler._stock_stamp = scheduler._stamp
+    # One holder for all instances of this process, so that a new one leads at once.
+    scheduler._lease.holder = "bench"
+    assert scheduler._lease.hold()
+    return scheduler
+
+
+def stock_scheduler() -> Any | None:
+    """Return a loaded stock scheduler; None where it cannot start on this database."""
+    from django.db import OperationalError
+    from django_celery_beat.schedulers import DatabaseScheduler
+
+    from project.celery import app
+
+    scheduler = DatabaseScheduler(app=app, lazy=True)
+    try:
+        assert scheduler.schedule is not None
+    except OperationalError:
+        return None
+    return scheduler
+
+
+def memory_of(who: str) -> dict[str, Any]:
+    """Load in a fresh process; return seconds and megabytes, or the error."""
+    argv = [sys.executable, "-m", "tests.benchmarks.scheduler", "--memory-of", who]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, check=True)
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def load_memory_mb(who: str) -> dict[str, Any]:
+    import django
+    import psutil
+
+    django.setup()
+    from django.utils import timezone
+
+    from filesync.models import SyncConfig
+
+    # Warm what both need, so that only the schedule is counted.
+    SyncConfig.objects.first()
+    timezone.now()
+    from project.celery import app
+    from scheduler.beat import CronDatabaseScheduler
+
+    process = psutil.Process()
+    before = process.memory_info().rss
+    if who == "stock":
+        seconds, scheduler = timed(stock_scheduler)
+        if scheduler is None:
+            return {"error": "does not start: Expression tree is too large"}
+    else:
+        scheduler = CronDatabaseScheduler(app=app, lazy=True)
+        seconds, _ = timed(scheduler._load)
+    return {"seconds": seconds, "mb": (process.memory_info().rss - before) / 1e6}
+
+
+def stock_refresh_s(configs: int) -> tuple[float, float]:
+    """Time get_or_create and save per config, as most projects do it, over a sample."""
+    from django_celery_beat.models import CrontabSchedule, PeriodicTask
+
+    def refresh() -> None:
+        for number in range(STOCK_REFRESH_SAMPLE):
+            minute, hour, day, month, weekday = cron_of(number % CRONS).split()
+            crontab, _ = CrontabSchedule.objects.get_or_create(
+                minute=minute,
+                hour=hour,
+                day_of_month=day,
+                month_of_year=month,
+                day_of_week=weekday,
+                timezone="UTC",
+            )
+            task, _ = PeriodicTask.objects.get_or_create(
+                name=f"naive {number}", defaults={"crontab": crontab, "task": "naive"}
+            )
+            task.kwargs = json.dumps({"config_id": number})
+            task.save()
+
+    create_s, none_s = timed(refresh)[0], timed(refresh)[0]
+    PeriodicTask.objects.filter(task="naive").delete()
+    scale = configs / STOCK_REFRESH_SAMPLE
+    return create_s * scale, none_s * scale
+
+
+@contextmanager
+def counted_queries() -> Iterator[list[str]]:
+    from django.db import connection
+
+    seen: list[str] = []
+
+    def count(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        seen.append(sql)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(count):
+        yield seen
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.perf_counter()
+    answer = work()
+    return time.perf_counter() - started, answer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Who may call what: every route, once as each role."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.urls import URLPattern, resolve
+
+from filesync.api.urls import urlpatterns
+from filesync.models import SyncRun
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import browser_of, client_of, make_config, make_run
+
+pytestmark = pytest.mark.django_db
+
+TASK = "task/scheduler"
+ROLES = ("anonymous", "nobody", "viewer", "operator", "editor", "superuser")
+NEW_CONFIG: dict[str, object] = {
+    "name": "new",
+    "source_storage": "{storage}",
+    "destination_storage": "{storage}",
+    "source_path": "a",
+    "destination_path": "b",
+}
+NEW_STORAGE: dict[str, object] = {
+    "name": "new",
+    "backend": "webdav",
+    "options": {"url": "https://dav.example.org"},
+}
+
+EVERYBODY = (401, 200, 200, 200, 200, 200)
+VIEWERS = (401, 403, 200, 200, 200, 200)
+OPERATORS = (401, 403, 403, 202, 202, 202)
+EDITORS = (401, 403, 403, 403, 200, 200)
+SUPERUSERS = (401, 403, 403, 403, 403, 200)
+
+MATRIX: list[tuple[str, str, dict[str, object] | None, tuple[int, ...]]] = [
+    ("GET", f"{TASK}/task-status", None, VIEWERS),
+    ("GET", f"{TASK}/task-result/{{task}}", None, VIEWERS),
+    ("POST", f"{TASK}/validate-cron", {"cron": "* * * * *"}, EVERYBODY),
+    ("POST", f"{TASK}/refresh-tasks", None, EDITORS),
+    ("DELETE", f"{TASK}/clear-tasks", None, EDITORS),
+    ("POST", f"{TASK}/execute-sync/{{config}}", None, OPERATORS),
+    ("POST", f"{TASK}/execute-sync/{{config}}", {"force": True}, (401, 403, 403, 403, 403, 202)),
+    ("POST", f"{TASK}/execute-all-enabled", None, OPERATORS),
+    ("GET", "sync/configs", None, VIEWERS),
+    ("OPTIONS", "sync/configs", None, VIEWERS),
+    ("GET", "sync/configs/{config}", None, VIEWERS),
+    ("POST", "sync/configs", NEW_CONFIG, (401, 403, 403, 403, 201, 201)),
+    ("PUT", "sync/configs/{config}", NEW_CONFIG, EDITORS),
+    ("PATCH", "sync/configs/{config}", {"remark": "x"}, EDITORS),
+    ("DELETE", "sync/configs/{config}", None, (401, 403, 403, 403, 204, 204)),
+    ("GET", "sync/storages", None, VIEWERS),
+    ("GET", "sync/storages/{storage}", None, VIEWERS),
+    ("POST", "sync/storages", NEW_STORAGE, (401, 403, 403, 403, 403, 201)),
+    ("PUT", "sync/storages/{storage}", NEW_STORAGE, SUPERUSERS),
+    ("PATCH", "sync/storages/{storage}", {"remark": "x"}, SUPERUSERS),
+    ("DELETE", "sync/storages/{storage}", None, (401, 403, 403, 403, 403, 409)),
+    ("GET", "sync/runs", None, VIEWERS),
+    ("GET", "sync/runs/{run}", None, VIEWERS),
+    ("GET", "sync/runs/{run}/items", None, VIEWERS),
+    ("POST", "sync/runs/{run}/cancel", None, OPERATORS),
+    ("GET", "", None, EVERYBODY),
+]
+
+
+def places_of(run: SyncRun) -> dict[str, object]:
+    assert run.config is not None
+    return {
+        "config": run.config_id,
+        "storage": run.config.source_storage_id,
+        "run": run.pk,
+        "task": run.task_id,
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "role", "status"),
+    [
+        pytest.param(method, path, body, role, status, id=f"{method}-{path or 'root'}-{role}")
+        for method, path, body, statuses in MATRIX
+        for role, status in zip(ROLES, statuses, strict=True)
+    ],
+)
+def test_each_role_may_do_what_it_should_and_no_more(
+    local_root: Path,
+    method: str,
+    path: str,
+    body: dict[str, object] | None,
+    role: str,
+    status: int,
+) -> None:
+    state = SyncRun.State.QUEUED if path.endswith("cancel") else SyncRun.State.SUCCEEDED
+    places = places_of(make_run(make_config(local_root), state=state))
+    filled = {
+        key: value.format(**places) if isinstance(value, str) else value
+        for key, value in (body or {}).items()
+    }
+
+    send = getattr(client_of(role), method.lower())
+    answer = send(f"/api/v1/{path.format(**places)}", filled, format="json")
+
+    assert answer.status_code == status
+
+
+def test_the_matrix_names_every_route_and_method(local_root: Path) -> None:
+    places = places_of(make_run(make_config(local_root)))
+    tried = {
+        (resolve(f"/api/v1/{path.format(**places)}").url_name, method)
+        for method, path, _, _ in MATRIX
+    }
+
+    served = {
+        (pattern.name, method.upper())
+        for pattern in urlpatterns
+        if isinstance(pattern, URLPattern)
+        for method in getattr(pattern.callback, "actions", {"get": ""})
+        if method != "head"
+    }
+
+    assert served - tried == set()
+
+
+@pytest.mark.parametrize("path", ["schema", "docs", "redoc"])
+def test_the_documentation_needs_a_login_too(path: str) -> None:
+    assert client_of("anonymous").get(f"/api/{path}").status_code == 401
+    assert client_of("nobody").get(f"/api/{path}").status_code == 200
+
+
+def test_a_page_without_the_right_to_write_offers_no_form(local_root: Path) -> None:
+    make_config(local_root)
+
+    read = browser_of("viewer").get("/api/v1/sync/storages").content.decode()
+    write = browser_of("superuser").get("/api/v1/sync/storages").content.decode()
+
+    assert "Raw data" in write
+    assert "Raw data" not in read

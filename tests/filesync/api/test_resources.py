@@ -1,0 +1,582 @@
+"""The resources: storages, sync configs, runs; what they take, refuse, show, and how lists work."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from pytest_django.fixtures import DjangoAssertNumQueries
+
+from filesync.models import RunItem, Storage, SyncConfig, SyncRun
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import (
+    browser_of,
+    client_of,
+    make_config,
+    make_run,
+    make_storage,
+    periodic_row,
+)
+
+pytestmark = pytest.mark.django_db
+
+CONFIGS = "/api/v1/sync/configs"
+STORAGES = "/api/v1/sync/storages"
+RUNS = "/api/v1/sync/runs"
+CANARY = "canary-7f3a"
+
+
+def config_body(storage: Storage, **changes: object) -> dict[str, object]:
+    body: dict[str, object] = {
+        "name": "photos",
+        "cron": "0 2 * * *",
+        "timezone": "Asia/Shanghai",
+        "source_storage": storage.pk,
+        "source_path": "source",
+        "destination_storage": storage.pk,
+        "destination_path": "destination",
+    }
+    return body | changes
+
+
+# Sync configs ------------------------------------------------------------------------------------
+
+
+def test_a_posted_config_is_stored_and_scheduled(local_root: Path) -> None:
+    body = config_body(make_storage(local_root), cron=" 0  2 * * * ", remark="every night")
+
+    answer = client_of("editor").post(CONFIGS, body)
+
+    assert answer.status_code == 201
+    config = SyncConfig.objects.get()
+    assert answer.json()["id"] == config.pk
+    assert answer.json()["cron"] == "0 2 * * *"
+    assert answer.json()["next_run"].endswith("T02:00:00+08:00")
+    row = periodic_row(config)
+    assert row is not None
+    assert (row.task, row.kwargs, row.enabled) == (
+        "filesync.tasks.sync_file_task",
+        f'{{"config_id": {config.pk}}}',
+        True,
+    )
+    assert (row.crontab.minute, row.crontab.hour, str(row.crontab.timezone)) == (
+        "0",
+        "2",
+        "Asia/Shanghai",
+    )
+    assert row.description == "every night"
+
+
+def test_a_patched_cron_moves_the_schedule(local_root: Path) -> None:
+    config = make_config(local_root, cron="0 2 * * *")
+
+    answer = client_of("editor").patch(f"{CONFIGS}/{config.pk}", {"cron": "30 4 * * *"})
+
+    assert answer.status_code == 200
+    row = periodic_row(config)
+    assert row is not None
+    assert (row.crontab.minute, row.crontab.hour) == ("30", "4")
+    assert PeriodicTask.objects.filter(name=row.name).count() == 1
+
+
+def test_a_put_config_is_replaced(local_root: Path) -> None:
+    config = make_config(local_root, cron="0 2 * * *", remark="old")
+    body = config_body(config.source_storage, name=config.name, cron="0 5 * * *", remark="new")
+
+    answer = client_of("editor").put(f"{CONFIGS}/{config.pk}", body)
+
+    assert answer.status_code == 200
+    config.refresh_from_db()
+    assert (config.cron, config.remark) == ("0 5 * * *", "new")
+
+
+def test_disabling_switches_the_schedule_off_and_enabling_on_again(local_root: Path) -> None:
+    config = make_config(local_root, cron="0 2 * * *")
+    client = client_of("editor")
+
+    client.patch(f"{CONFIGS}/{config.pk}", {"enable": False})
+    assert not PeriodicTask.objects.filter(
+        name=f"filesync.syncconfig:{config.pk}", enabled=True
+    ).exists()
+
+    client.patch(f"{CONFIGS}/{config.pk}", {"enable": True})
+    row = periodic_row(config)
+    assert row is not None
+    assert row.enabled
+
+
+def test_clearing_the_cron_or_deleting_the_config_removes_the_schedule(local_root: Path) -> None:
+    cleared = make_config(local_root, cron="0 2 * * *")
+    deleted = make_config(local_root, cron="0 2 * * *")
+    client = client_of("editor")
+
+    assert client.patch(f"{CONFIGS}/{cleared.pk}", {"cron": ""}).status_code == 200
+    assert client.delete(f"{CONFIGS}/{deleted.pk}").status_code == 204
+
+    assert periodic_row(cleared) is None
+    assert not PeriodicTask.objects.filter(name=f"filesync.syncconfig:{deleted.pk}").exists()
+    assert not SyncConfig.objects.filter(pk=deleted.pk).exists()
+
+
+def test_deleting_a_config_cancels_what_it_has_queued_and_keeps_its_history(
+    local_root: Path,
+) -> None:
+    config = make_config(local_root)
+    old = make_run(config, state=SyncRun.State.SUCCEEDED)
+    queued = make_run(config)
+
+    client_of("editor").delete(f"{CONFIGS}/{config.pk}")
+
+    old.refresh_from_db()
+    queued.refresh_from_db()
+    assert (old.state, old.config_name) == ("SUCCEEDED", config.name)
+    assert (queued.state, queued.reason) == ("CANCELLED", "CONFIG_DELETED")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"cron": "61 * * * *"}, "cron"),
+        ({"cron": "0 2 * *"}, "cron"),
+        ({"cron": "x" * 101}, "cron"),
+        ({"timezone": "Nowhere/Town"}, "timezone"),
+        ({"method": "MIRROR"}, "method"),
+        ({"compare": "MTIME"}, "compare"),
+        ({"name": ""}, "name"),
+        ({"filters": "*.jpg"}, "filters"),
+        ({"filters": "- [a-"}, "filters"),
+        ({"bandwidth": "fast"}, "bandwidth"),
+        ({"transfers": 0}, "transfers"),
+        ({"transfers": 65}, "transfers"),
+        ({"max_attempts": 0}, "max_attempts"),
+        ({"max_delete_percent": 101}, "max_delete_percent"),
+        ({"max_runtime_s": 0}, "max_runtime_s"),
+        ({"jitter_s": -1}, "jitter_s"),
+        ({"misfire_policy": "ALWAYS"}, "misfire_policy"),
+        ({"source_path": "../etc"}, "source_path"),
+        ({"destination_path": "a:b"}, "destination_path"),
+        ({"source_storage": 999999}, "source_storage"),
+        (
+            {"start_time": "2026-01-02T00:00:00Z", "end_time": "2026-01-01T00:00:00Z"},
+            "end_time",
+        ),
+        ({"enabled": True}, "enabled"),
+        ({"crom": "0 2 * * *"}, "crom"),
+    ],
+)
+def test_what_a_config_cannot_be_is_400_and_names_the_field(
+    local_root: Path, changes: dict[str, object], field: str
+) -> None:
+    body = config_body(make_storage(local_root), **changes)
+
+    answer = client_of("editor").post(CONFIGS, body)
+
+    assert answer.status_code == 400
+    assert list(answer.json()) == [field]
+    assert not SyncConfig.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["name", "source_storage", "destination_storage"])
+def test_a_config_without_a_required_field_is_400(local_root: Path, name: str) -> None:
+    body = config_body(make_storage(local_root))
+    del body[name]
+
+    answer = client_of("editor").post(CONFIGS, body)
+
+    assert (answer.status_code, list(answer.json())) == (400, [name])
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"), [("a", "a"), ("a", "a/b"), ("a/b", "a"), ("", "a"), ("a", "./a/")]
+)
+def test_source_and_destination_that_overlap_are_refused(
+    local_root: Path, source: str, destination: str
+) -> None:
+    body = config_body(make_storage(local_root), source_path=source, destination_path=destination)
+
+    answer = client_of("editor").post(CONFIGS, body)
+
+    assert answer.status_code == 400
+    assert "overlap" in str(answer.json())
+
+
+def test_a_patch_is_checked_together_with_what_is_stored(local_root: Path) -> None:
+    config = make_config(local_root, source_path="a", destination_path="b")
+
+    answer = client_of("editor").patch(f"{CONFIGS}/{config.pk}", {"destination_path": "a/sub"})
+
+    assert answer.status_code == 400
+    config.refresh_from_db()
+    assert config.destination_path == "b"
+
+
+def test_two_configs_of_one_name_are_refused(local_root: Path) -> None:
+    config = make_config(local_root, name="photos")
+
+    answer = client_of("editor").post(CONFIGS, config_body(config.source_storage))
+
+    assert (answer.status_code, list(answer.json())) == (400, ["name"])
+
+
+def test_a_schedule_that_cannot_be_written_leaves_the_config_as_it_was(local_root: Path) -> None:
+    config = make_config(local_root)
+    every = IntervalSchedule.objects.create(every=1, period="hours")
+    PeriodicTask.objects.create(
+        name=f"filesync.syncconfig:{config.pk}", task="someone.elses", interval=every
+    )
+
+    answer = client_of("editor").patch(f"{CONFIGS}/{config.pk}", {"cron": "0 2 * * *"})
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "schedule_conflict")
+    config.refresh_from_db()
+    assert config.cron == ""
+
+
+def test_a_config_whose_cron_was_spoilt_past_the_model_does_not_break_the_list(
+    local_root: Path,
+) -> None:
+    config = make_config(local_root, cron="0 2 * * *")
+    SyncConfig.objects.filter(pk=config.pk).update(cron="99 * * * *")
+
+    answer = client_of("viewer").get(CONFIGS)
+
+    assert answer.status_code == 200
+    assert [entry["next_run"] for entry in answer.json()["results"]] == [None]
+
+
+# Storages ----------------------------------------------------------------------------------------
+
+
+def webdav_body(**changes: object) -> dict[str, object]:
+    body: dict[str, object] = {
+        "name": "disk",
+        "backend": "webdav",
+        "options": {"url": "https://dav.example.org", "user": "kim"},
+        "secrets": {"pass": CANARY},
+    }
+    return body | changes
+
+
+def test_secrets_go_in_and_never_come_out() -> None:
+    client = client_of("superuser")
+
+    made = client.post(STORAGES, webdav_body())
+    pk = made.json()["id"]
+    answers = [
+        made,
+        client.get(STORAGES),
+        client.get(f"{STORAGES}/{pk}"),
+        client.put(f"{STORAGES}/{pk}", webdav_body(remark="x")),
+        client.patch(f"{STORAGES}/{pk}", {"secrets": {"pass": CANARY}}),
+        client.options(f"{STORAGES}/{pk}"),
+        client.get(f"{STORAGES}?search={CANARY}"),
+    ]
+    pages = browser_of("superuser")
+    answers += [pages.get(STORAGES), pages.get(f"{STORAGES}/{pk}")]
+
+    assert Storage.objects.get().secrets == {"pass": CANARY}
+    assert made.json()["secrets_set"] == ["pass"]
+    for answer in answers:
+        assert answer.status_code < 300
+        shown = answer.content.decode().replace(f"search={CANARY}", "")
+        assert CANARY not in shown
+
+
+@pytest.mark.parametrize(
+    "secrets",
+    [{"pass": CANARY, "nonsense": CANARY}, {"headers": f"{CANARY}\nb"}, {"pass": [CANARY]}],
+)
+def test_a_refused_secret_is_not_repeated_in_the_answer(secrets: dict[str, object]) -> None:
+    answer = client_of("superuser").post(STORAGES, webdav_body(secrets=secrets))
+
+    assert answer.status_code == 400
+    assert CANARY not in answer.content.decode()
+
+
+def test_secrets_that_are_not_named_stay_and_an_empty_one_goes() -> None:
+    client = client_of("superuser")
+    body = webdav_body(secrets={"pass": "one", "bearer_token": "two"})
+    pk = client.post(STORAGES, body).json()["id"]
+
+    client.patch(f"{STORAGES}/{pk}", {"remark": "changed"})
+    assert Storage.objects.get().secrets == {"pass": "one", "bearer_token": "two"}
+
+    client.patch(f"{STORAGES}/{pk}", {"secrets": {"pass": "three"}})
+    assert Storage.objects.get().secrets == {"pass": "three", "bearer_token": "two"}
+
+    client.patch(f"{STORAGES}/{pk}", {"secrets": {"bearer_token": ""}})
+    assert Storage.objects.get().secrets == {"pass": "three"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"backend": "carrier-pigeon"}, "backend"),
+        ({"options": {"url": "https://x", "pass": "p"}}, "options"),
+        ({"options": {"url": "https://x", "colour": "red"}}, "options"),
+        ({"options": {"bearer_token_command": "id"}}, "options"),
+        ({"options": "url=x"}, "options"),
+        ({"secrets": {"colour": "red"}}, "options"),
+        ({"root": "../up"}, "root"),
+        ({"max_concurrent_runs": 0}, "max_concurrent_runs"),
+        ({"max_concurrent_runs": 65}, "max_concurrent_runs"),
+        ({"password": "p"}, "password"),
+        ({"name": ""}, "name"),
+    ],
+)
+def test_what_a_storage_cannot_be_is_400_and_names_the_field(
+    changes: dict[str, object], field: str
+) -> None:
+    answer = client_of("superuser").post(STORAGES, webdav_body(**changes))
+
+    assert (answer.status_code, list(answer.json())) == (400, [field])
+    assert not Storage.objects.exists()
+
+
+@pytest.mark.parametrize("root", ["/etc", "relative", "", "{root}/../other"])
+def test_a_local_root_outside_the_allowed_ones_is_refused(local_root: Path, root: str) -> None:
+    body = {"name": "disk", "backend": "local", "root": root.format(root=local_root)}
+
+    answer = client_of("superuser").post(STORAGES, body)
+
+    assert (answer.status_code, list(answer.json())) == (400, ["root"])
+
+
+def test_a_storage_in_use_is_not_deleted_and_the_answer_names_the_configs(
+    local_root: Path,
+) -> None:
+    config = make_config(local_root, name="photos")
+    client = client_of("superuser")
+
+    refused = client.delete(f"{STORAGES}/{config.source_storage_id}")
+    config.delete()
+    done = client.delete(f"{STORAGES}/{config.source_storage_id}")
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
+    assert "photos" in refused.json()["detail"]
+    assert done.status_code == 204
+
+
+# Runs --------------------------------------------------------------------------------------------
+
+
+def test_items_of_a_run_are_told_failed_ones_first(local_root: Path) -> None:
+    run = make_run(make_config(local_root), state=SyncRun.State.PARTIAL)
+    other = make_run(make_config(local_root), state=SyncRun.State.PARTIAL)
+    RunItem.objects.create(run=run, action="ADDED", path="a.txt", size_bytes=3)
+    RunItem.objects.create(run=run, action="FAILED", path="b.txt", error="no right")
+    RunItem.objects.create(run=other, action="ADDED", path="c.txt")
+
+    answer = client_of("viewer").get(f"{RUNS}/{run.pk}/items")
+
+    assert [(item["action"], item["path"]) for item in answer.json()] == [
+        ("FAILED", "b.txt"),
+        ("ADDED", "a.txt"),
+    ]
+    assert answer.json()[0]["error"] == "no right"
+
+
+def test_a_queued_run_is_cancelled_at_once(local_root: Path) -> None:
+    run = make_run(make_config(local_root))
+
+    answer = client_of("operator").post(f"{RUNS}/{run.pk}/cancel")
+
+    assert answer.status_code == 202
+    assert (answer.json()["state"], answer.json()["status"]) == ("CANCELLED", "REVOKED")
+
+
+def test_a_running_run_is_asked_to_stop(local_root: Path) -> None:
+    run = make_run(make_config(local_root), state=SyncRun.State.RUNNING)
+
+    answer = client_of("operator").post(f"{RUNS}/{run.pk}/cancel")
+
+    assert (answer.status_code, answer.json()["state"]) == (202, "RUNNING")
+    assert answer.json()["cancel_requested_at"] is not None
+
+
+@pytest.mark.parametrize("state", SyncRun.TERMINAL)
+def test_a_run_that_has_ended_cannot_be_cancelled(local_root: Path, state: SyncRun.State) -> None:
+    run = make_run(make_config(local_root), state=state)
+
+    answer = client_of("operator").post(f"{RUNS}/{run.pk}/cancel")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "run_finished")
+    run.refresh_from_db()
+    assert run.state == state
+
+
+@pytest.mark.parametrize("path", ["", "/items"])
+def test_an_unknown_run_is_404(path: str) -> None:
+    answer = client_of("viewer").get(f"{RUNS}/999999{path}")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_runs_are_written_by_nobody(local_root: Path, method: str) -> None:
+    run = make_run(make_config(local_root))
+    url = RUNS if method == "post" else f"{RUNS}/{run.pk}"
+
+    answer = client_of("superuser").generic(method.upper(), url)
+
+    assert answer.status_code == 405
+
+
+# Lists -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", ["alpha", "beta", "gamma"]),
+        ("enable=false", ["beta"]),
+        ("method=FULL", ["gamma"]),
+        ("search=ALPH", ["alpha"]),
+        ("search=nightly", ["beta"]),
+        ("ordering=-name", ["gamma", "beta", "alpha"]),
+        ("ordering=created_at", ["beta", "gamma", "alpha"]),
+        ("enable=true&method=FULL", ["gamma"]),
+        ("search=delta", []),
+    ],
+)
+def test_configs_are_filtered_searched_and_ordered(
+    local_root: Path, query: str, names: list[str]
+) -> None:
+    make_config(local_root, name="beta", enable=False, remark="the nightly one")
+    make_config(local_root, name="gamma", method=SyncConfig.Method.FULL)
+    make_config(local_root, name="alpha")
+
+    body = client_of("viewer").get(f"{CONFIGS}?{query}").json()
+
+    assert [entry["name"] for entry in body["results"]] == names
+    assert body["count"] == len(names)
+
+
+def test_configs_are_found_by_their_storages(local_root: Path) -> None:
+    config = make_config(local_root)
+    make_config(local_root)
+
+    for side in ("source_storage", "destination_storage"):
+        body = client_of("viewer").get(f"{CONFIGS}?{side}={config.source_storage_id}").json()
+        assert [entry["id"] for entry in body["results"]] == [config.pk]
+
+
+def test_storages_are_filtered_and_searched(local_root: Path) -> None:
+    make_storage(local_root, name="disk")
+    make_storage(local_root, name="cloud", backend="webdav", options={"url": "https://x"})
+    client = client_of("viewer")
+
+    by_backend = client.get(f"{STORAGES}?backend=webdav").json()
+    by_name = client.get(f"{STORAGES}?search=dis").json()
+
+    assert [entry["name"] for entry in by_backend["results"]] == ["cloud"]
+    assert [entry["name"] for entry in by_name["results"]] == ["disk"]
+
+
+def test_runs_are_filtered_searched_and_newest_first(local_root: Path) -> None:
+    config = make_config(local_root, name="photos")
+    old = make_run(config, state=SyncRun.State.FAILED, message="login refused", dry_run=True)
+    new = make_run(config, state=SyncRun.State.SUCCEEDED, trigger=SyncRun.Trigger.CRON)
+    make_run(make_config(local_root, name="music"))
+    SyncRun.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=3))
+    since = (timezone.now() - timedelta(days=1)).isoformat().replace("+", "%2B")
+    client = client_of("viewer")
+
+    def found(query: str) -> list[int]:
+        return [entry["id"] for entry in client.get(f"{RUNS}?{query}").json()["results"]]
+
+    assert found(f"config={config.pk}") == [new.pk, old.pk]
+    assert found("state=FAILED") == [old.pk]
+    assert found("trigger=CRON") == [new.pk]
+    assert found("dry_run=true") == [old.pk]
+    assert found("search=refused") == [old.pk]
+    assert found(f"config={config.pk}&since={since}") == [new.pk]
+    assert found(f"config={config.pk}&ordering=id") == [old.pk, new.pk]
+
+
+@pytest.mark.parametrize(
+    ("url", "field"),
+    [
+        (f"{RUNS}?state=DONE", "state"),
+        (f"{RUNS}?config=999999", "config"),
+        (f"{RUNS}?since=yesterday", "since"),
+        (f"{CONFIGS}?method=MIRROR", "method"),
+    ],
+)
+def test_a_filter_that_cannot_match_is_400_and_names_the_field(url: str, field: str) -> None:
+    answer = client_of("viewer").get(url)
+
+    assert (answer.status_code, list(answer.json())) == (400, [field])
+
+
+def test_lists_come_in_pages_of_fifty(local_root: Path) -> None:
+    config = make_config(local_root)
+    for _ in range(51):
+        make_run(config, state=SyncRun.State.SUCCEEDED)
+    client = client_of("viewer")
+
+    first = client.get(RUNS).json()
+    second = client.get(first["next"]).json()
+    beyond = client.get(f"{RUNS}?page=3")
+
+    assert (first["count"], len(first["results"]), first["previous"]) == (51, 50, None)
+    assert (len(second["results"]), second["next"]) == (1, None)
+    ids = [entry["id"] for entry in first["results"] + second["results"]]
+    assert len(set(ids)) == 51
+    assert (beyond.status_code, beyond.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("url", [CONFIGS, STORAGES, RUNS])
+def test_a_list_takes_the_same_number_of_queries_however_long_it_is(
+    local_root: Path, django_assert_num_queries: DjangoAssertNumQueries, url: str
+) -> None:
+    client = client_of("superuser")
+    client.get(url)  # notes the use of the token, once
+    make_run(make_config(local_root, cron="0 2 * * *"), state=SyncRun.State.SUCCEEDED)
+    # The token with its user, the count, the page.
+    with django_assert_num_queries(3):
+        assert client.get(url).json()["count"] == 1
+    for _ in range(19):
+        make_run(make_config(local_root, cron="0 2 * * *"), state=SyncRun.State.SUCCEEDED)
+
+    with django_assert_num_queries(3):
+        assert client.get(url).json()["count"] == 20
+
+
+@pytest.mark.parametrize(
+    "path", ["configs", "configs/{config}", "storages", "storages/{storage}", "runs", "runs/{run}"]
+)
+@pytest.mark.parametrize("role", ["viewer", "superuser"])
+def test_every_resource_has_a_page_for_the_browser(local_root: Path, path: str, role: str) -> None:
+    run = make_run(make_config(local_root, cron="0 2 * * *"), state=SyncRun.State.SUCCEEDED)
+    assert run.config is not None
+    url = path.format(run=run.pk, config=run.config_id, storage=run.config.source_storage_id)
+
+    answer = browser_of(role).get(f"/api/v1/sync/{url}")
+
+    assert answer.status_code == 200
+    assert answer["Content-Type"].startswith("text/html")
+    assert b"</html>" in answer.content
+
+
+def test_a_config_can_be_posted_from_the_form_of_the_page(local_root: Path) -> None:
+    storage = make_storage(local_root)
+    browser = browser_of("superuser")
+    form = {key: str(value) for key, value in config_body(storage).items()}
+
+    answer = browser.post(CONFIGS, form | {"csrfmiddlewaretoken": "x"}, format="multipart")
+
+    assert answer.status_code == 201
+    assert SyncConfig.objects.get().name == "photos"
+
+
+def test_the_page_of_a_run_offers_its_items_and_cancel(local_root: Path) -> None:
+    run = make_run(make_config(local_root))
+
+    for action in ("items", "cancel"):
+        answer = browser_of("superuser").get(f"{RUNS}/{run.pk}/{action}")
+        assert answer.status_code in (200, 405)
+        assert b"</html>" in answer.content

@@ -1,0 +1,229 @@
+"""How a run ends early: nothing half done under its final name, no process, no secret file."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from filesync.engine import (
+    Event,
+    FailureClass,
+    Finished,
+    Limits,
+    Method,
+    Outcome,
+    ProcessStarted,
+    Progress,
+    StopSignal,
+    run_sync,
+)
+from tests.filesync.engine.lab import Lab, tree, write_tree
+
+BIG = os.urandom(3 << 20)
+SLOW = Limits(bandwidth="256K", transfers=1)
+
+
+@pytest.fixture
+def slow(lab: Lab) -> Lab:
+    """Return a lab whose one file takes twelve seconds."""
+    write_tree(lab.source, {"big": BIG})
+    return lab
+
+
+def in_flight(event: Event) -> bool:
+    return isinstance(event, Progress) and event.in_flight != ()
+
+
+def pid_of(events: list[Event]) -> int:
+    return [event.pid for event in events if isinstance(event, ProcessStarted)][-1]
+
+
+def partial_files(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.MOVE])
+def test_a_stopped_run_leaves_no_partial_file_and_no_process(slow: Lab, method: Method) -> None:
+    stop = StopSignal()
+    ran = slow.run(
+        slow.between_storages(method, limits=SLOW),
+        stop=stop,
+        on_event=lambda event: stop.request() if in_flight(event) else None,
+    )
+
+    assert ran.result.outcome is Outcome.CANCELLED
+    assert ran.result.failure is None
+    assert partial_files(slow.destination) == []
+    assert (slow.source / "big").read_bytes() == BIG
+    assert not psutil.pid_exists(pid_of(ran.events))
+    assert list(slow.work_dir.iterdir()) == []
+
+
+def test_a_stop_before_the_start_sends_nothing(slow: Lab) -> None:
+    stop = StopSignal()
+    stop.request()
+    ran = slow.run(slow.asking(Method.FULL, limits=SLOW), stop=stop)
+
+    assert ran.result.outcome is Outcome.CANCELLED
+    assert tree(slow.destination) == {}
+
+
+def start(lab: Lab) -> Iterator[Event]:
+    return run_sync(
+        lab.asking(Method.INCREMENTAL, limits=SLOW),
+        work_dir=lab.work_dir,
+        rclone=lab.rclone,
+        local_roots=(lab.root / "files",),
+        stop=StopSignal(),
+    )
+
+
+def test_closing_the_iterator_kills_rclone_and_empties_the_folder(slow: Lab) -> None:
+    events: list[Event] = []
+    running = start(slow)
+    for event in running:
+        events.append(event)
+        if in_flight(event):
+            break
+    assert (slow.work_dir / "r.conf").exists()
+    assert psutil.pid_exists(pid_of(events))
+    running.close()  # type: ignore[attr-defined]
+
+    assert not psutil.pid_exists(pid_of(events))
+    assert list(slow.work_dir.iterdir()) == []
+    assert "big" not in partial_files(slow.destination)
+
+
+def test_the_private_folder_is_private(slow: Lab) -> None:
+    running = start(slow)
+    for event in running:
+        if isinstance(event, ProcessStarted):
+            break
+    modes = {path.name: path.stat().st_mode & 0o777 for path in slow.work_dir.iterdir()}
+    folder_mode = slow.work_dir.stat().st_mode & 0o777
+    running.close()  # type: ignore[attr-defined]
+
+    assert folder_mode == 0o700
+    assert {modes["r.conf"], modes["filter"]} == {0o600}
+
+
+def test_rclone_sees_a_clean_environment(slow: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RCLONE_DRY_RUN", "true")
+    monkeypatch.setenv("SECRET_KEY", "canary")
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    running = start(slow)
+    environment = {}
+    for event in running:
+        if isinstance(event, Progress):
+            break
+        if isinstance(event, ProcessStarted):
+            environment = psutil.Process(event.pid).environ()
+    running.close()  # type: ignore[attr-defined]
+
+    assert environment["TZ"] == "Asia/Shanghai"
+    assert environment["HOME"] == environment["TMPDIR"] == str(slow.work_dir)
+    assert not {"SECRET_KEY", "RCLONE_DRY_RUN", "DJANGO_SETTINGS_MODULE"} & set(environment)
+
+
+def test_rclone_leads_a_session_of_its_own(slow: Lab) -> None:
+    running = start(slow)
+    for event in running:
+        if isinstance(event, ProcessStarted):
+            assert os.getsid(event.pid) == os.getpgid(event.pid) == event.pid
+            break
+    running.close()  # type: ignore[attr-defined]
+
+
+def test_a_run_over_its_time_ends_with_what_it_sent(lab: Lab) -> None:
+    write_tree(lab.source, {"a-small": "1", "big": BIG})
+    ran = lab.run(lab.asking(Method.INCREMENTAL, limits=Limits(1, None, "256K", max_runtime_s=2)))
+
+    assert ran.result.outcome is Outcome.PARTIAL
+    failure = ran.result.failure
+    assert failure is not None
+    assert (failure.failure_class, failure.guard) == (FailureClass.TIMEOUT, "max_runtime")
+    assert not failure.retryable
+    assert partial_files(lab.destination) == ["a-small"]
+
+
+def test_a_stalled_run_is_ended(slow: Lab) -> None:
+    """A bandwidth of one byte is a transfer that does not move."""
+    limits = Limits(bandwidth="1B", transfers=1, stall_timeout_s=2)
+    ran = slow.run(slow.asking(Method.INCREMENTAL, limits=limits))
+
+    assert ran.result.outcome is Outcome.FAILED
+    failure = ran.result.failure
+    assert failure is not None
+    assert (failure.failure_class, failure.guard) == (FailureClass.TIMEOUT, "stall_timeout")
+    assert failure.retryable
+    assert partial_files(slow.destination) == []
+
+
+def test_a_limit_of_files_ends_the_run_before_anything_is_deleted(lab: Lab) -> None:
+    write_tree(lab.source, {f"file{number:03}": "x" * 2000 for number in range(300)})
+    write_tree(lab.destination, {"extra": "1"})
+    limits = Limits(transfers=1, bandwidth="40K", max_files=5)
+    ran = lab.run(lab.asking(Method.FULL, limits=limits))
+
+    assert ran.result.outcome is Outcome.PARTIAL
+    assert ran.result.failure is not None
+    assert ran.result.failure.guard == "max_files"
+    assert 5 < ran.result.totals.files_transferred < 300
+    assert (lab.destination / "extra").exists()
+
+
+def test_a_limit_of_files_that_is_enough_does_not_end_the_run(lab: Lab) -> None:
+    write_tree(lab.source, {f"file{number}": "x" for number in range(5)})
+    ran = lab.run(lab.asking(Method.INCREMENTAL, limits=Limits(max_files=5)))
+
+    assert ran.result.outcome is Outcome.SUCCEEDED
+    assert len(tree(lab.destination)) == 5
+
+
+def test_a_limit_of_bytes_ends_the_run_before_anything_is_deleted(lab: Lab) -> None:
+    write_tree(lab.source, {f"file{number}": "x" * 1000 for number in range(20)})
+    write_tree(lab.destination, {"extra": "1"})
+    limits = Limits(transfers=1, max_bytes=5000)
+    ran = lab.run(lab.asking(Method.FULL, limits=limits))
+
+    assert ran.result.outcome is Outcome.PARTIAL
+    assert ran.result.failure is not None
+    assert ran.result.failure.guard == "max_bytes"
+    assert 5 <= ran.result.totals.files_transferred < 20
+    assert (lab.destination / "extra").exists()
+
+
+def test_the_log_holds_every_line_and_the_tail_is_bounded(lab: Lab) -> None:
+    write_tree(lab.source, {f"file{number:03}": "x" for number in range(300)})
+    ran = lab.run(lab.asking(Method.INCREMENTAL))
+
+    text = gzip.decompress(lab.log_path.read_bytes()).decode()
+    assert all(f'"file{number:03}"' in text for number in range(300))
+    assert len(ran.result.log_tail) == 200
+
+
+def test_a_refused_request_ends_with_its_reason_and_starts_nothing(lab: Lab) -> None:
+    ran = lab.run(lab.asking(Method.FULL, limits=Limits(bandwidth="fast")))
+
+    assert [type(event) for event in ran.events] == [Finished]
+    assert ran.result.outcome is Outcome.FAILED
+    failure = ran.result.failure
+    assert failure is not None
+    assert failure.failure_class is FailureClass.CONFIG
+    assert "bandwidth" in failure.message
+
+
+def test_a_stale_private_folder_is_emptied_first(lab: Lab) -> None:
+    lab.work_dir.mkdir(mode=0o755)
+    (lab.work_dir / "r.conf").write_text("[src]\ntype = alias\n")
+    (lab.work_dir / "cache").mkdir()
+    write_tree(lab.source, {"file": "1"})
+    ran = lab.run(lab.asking(Method.INCREMENTAL))
+
+    assert ran.result.outcome is Outcome.SUCCEEDED
+    assert set(tree(lab.destination)) == {b"file"}

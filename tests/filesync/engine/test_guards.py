@@ -1,0 +1,240 @@
+"""What protects the destination: no plan that smells is carried out."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from filesync.engine import (
+    Action,
+    Event,
+    FailureClass,
+    Guards,
+    Method,
+    Outcome,
+    PlanReady,
+    Rules,
+)
+from tests.filesync.engine.lab import NO_GUARDS, Lab, Ran, tree, write_tree
+
+PRECIOUS = {f"photo{number}": str(number) for number in range(10)}
+DELETING = [Method.FULL, Method.OVERWRITE, Method.MOVE]
+MIRRORING = [Method.FULL, Method.OVERWRITE]
+
+
+@pytest.fixture
+def precious(lab: Lab) -> Lab:
+    """Return a lab with ten files at the destination and an empty source."""
+    write_tree(lab.destination, PRECIOUS)
+    return lab
+
+
+def assert_guarded(ran: Ran, guard: str) -> None:
+    failure = ran.result.failure
+    assert ran.result.outcome is Outcome.FAILED
+    assert failure is not None
+    assert (failure.failure_class, failure.guard) == (FailureClass.GUARD, guard)
+    assert not failure.retryable
+    assert failure.message
+    assert failure.advice
+    assert not ran.items
+
+
+@pytest.mark.parametrize("method", MIRRORING)
+def test_an_empty_source_deletes_nothing(precious: Lab, method: Method) -> None:
+    before = tree(precious.destination)
+    ran = precious.run(precious.asking(method))
+
+    assert_guarded(ran, "source_empty")
+    assert tree(precious.destination) == before
+
+
+def test_moving_an_empty_source_does_nothing(precious: Lab) -> None:
+    before = tree(precious.destination)
+    ran = precious.run(precious.asking(Method.MOVE))
+
+    assert ran.result.outcome is Outcome.SUCCEEDED
+    assert tree(precious.destination) == before
+
+
+@pytest.mark.parametrize("method", DELETING)
+@pytest.mark.parametrize("force", [False, True])
+def test_a_missing_source_deletes_nothing_even_with_force(
+    precious: Lab, method: Method, force: bool
+) -> None:
+    before = tree(precious.destination)
+    shutil.rmtree(precious.source)
+    ran = precious.run(precious.asking(method, force=force))
+
+    assert_guarded(ran, "source_missing")
+    assert tree(precious.destination) == before
+
+
+def test_a_missing_source_of_an_incremental_run_is_not_found(precious: Lab) -> None:
+    shutil.rmtree(precious.source)
+    ran = precious.run(precious.asking(Method.INCREMENTAL))
+
+    assert ran.result.outcome is Outcome.FAILED
+    assert ran.result.failure is not None
+    assert ran.result.failure.failure_class is FailureClass.NOT_FOUND
+    assert ran.result.exit_code == 3
+
+
+@pytest.mark.parametrize("method", DELETING)
+@pytest.mark.parametrize("force", [False, True])
+def test_a_source_unreadable_in_part_deletes_nothing_even_with_force(
+    precious: Lab, bound_rclone: Path, method: Method, force: bool
+) -> None:
+    before = tree(precious.destination)
+    write_tree(precious.source, {"hidden/photo": "1", **PRECIOUS})
+    (precious.source / "hidden").chmod(0o000)
+    ran = precious.run(precious.asking(method, force=force), rclone=bound_rclone)
+
+    assert_guarded(ran, "source_unreadable")
+    assert ran.result.failure is not None
+    assert "hidden" in ran.result.failure.message
+    assert tree(precious.destination) == before
+    assert (precious.source / "photo1").exists()
+
+
+@pytest.mark.parametrize("method", MIRRORING)
+def test_an_empty_source_is_mirrored_with_force(precious: Lab, method: Method) -> None:
+    ran = precious.run(precious.asking(method, force=True))
+
+    assert ran.result.outcome is Outcome.SUCCEEDED
+    assert tree(precious.destination) == {}
+
+
+def test_filters_that_let_nothing_through_delete_nothing(precious: Lab) -> None:
+    write_tree(precious.source, PRECIOUS)
+    write_tree(precious.destination, {"more": "1"})
+    before = tree(precious.destination)
+    ran = precious.run(precious.asking(Method.FULL, rules=Rules(filters=("+ /more", "- *"))))
+
+    assert_guarded(ran, "source_empty")
+    assert tree(precious.destination) == before
+
+
+@pytest.mark.parametrize(
+    ("guards", "left", "guard"),
+    [
+        (Guards(max_delete_files=3, max_delete_percent=None), 6, "max_delete_files"),
+        (Guards(max_delete_files=4, max_delete_percent=None), 6, None),
+        (Guards(max_delete_files=None, max_delete_percent=39.9), 6, "max_delete_percent"),
+        (Guards(max_delete_files=None, max_delete_percent=40), 6, None),
+        (Guards(), 6, None),
+        (Guards(), 5, None),
+        (Guards(), 4, "max_delete_percent"),
+        (
+            Guards(None, None, max_shrink_percent=30, last_good_source_files=10),
+            6,
+            "source_shrunk",
+        ),
+        (Guards(None, None, max_shrink_percent=40, last_good_source_files=10), 6, None),
+        (
+            Guards(None, None, max_shrink_percent=30, last_good_source_bytes=10),
+            6,
+            "source_shrunk",
+        ),
+        (Guards(None, None, max_shrink_percent=40, last_good_source_bytes=10), 6, None),
+        (Guards(None, None, last_good_source_files=1000), 6, None),
+    ],
+)
+@pytest.mark.parametrize("method", MIRRORING)
+def test_counts_are_held_against_the_guards(
+    precious: Lab, method: Method, guards: Guards, left: int, guard: str | None
+) -> None:
+    before = tree(precious.destination)
+    write_tree(precious.source, dict(list(PRECIOUS.items())[:left]))
+    ran = precious.run(precious.asking(method, guards=guards))
+
+    if guard is None:
+        assert ran.result.outcome is Outcome.SUCCEEDED
+        assert tree(precious.destination) == tree(precious.source)
+        return
+    assert_guarded(ran, guard)
+    assert tree(precious.destination) == before
+    forced = precious.run(precious.asking(method, guards=guards, force=True))
+    assert forced.result.outcome is Outcome.SUCCEEDED
+    assert tree(precious.destination) == tree(precious.source)
+
+
+def test_a_source_that_vanishes_after_the_plan_cannot_take_the_destination_with_it(
+    precious: Lab,
+) -> None:
+    write_tree(precious.source, dict(list(PRECIOUS.items())[:8]))
+
+    def unmount(event: Event) -> None:
+        if isinstance(event, PlanReady):
+            for path in precious.source.iterdir():
+                path.unlink()
+
+    ran = precious.run(precious.asking(Method.FULL), on_event=unmount)
+
+    assert ran.result.outcome is Outcome.PARTIAL
+    assert ran.guard == "max_delete_backstop"
+    assert len(tree(precious.destination)) == 8
+
+
+def test_a_guarded_dry_run_brings_its_plan(precious: Lab) -> None:
+    write_tree(precious.source, {"photo1": "1"})
+    request = precious.asking(Method.FULL, guards=Guards(max_delete_files=3), dry_run=True)
+    ran = precious.run(request)
+
+    assert_guarded(ran, "max_delete_files")
+    assert ran.result.plan is not None
+    assert ran.result.plan.deletes == 9
+    assert {item.action for item in ran.result.plan.items} >= {Action.DELETED}
+
+
+def test_a_shrink_guard_measures_the_source(precious: Lab) -> None:
+    write_tree(precious.source, {"photo1": "12345", "photo2": "123", "left.out": "1" * 50})
+    guards = Guards(None, None, max_shrink_percent=99)
+    rules = Rules(filters=("- *.out",))
+    ran = precious.run(precious.asking(Method.FULL, guards=guards, rules=rules))
+
+    assert ran.result.plan is not None
+    assert (ran.result.plan.source_files, ran.result.plan.source_bytes) == (2, 8)
+
+
+def test_an_unreadable_file_fails_alone_and_stops_the_deleting(
+    precious: Lab, bound_rclone: Path
+) -> None:
+    write_tree(precious.source, {"locked": "1", "open": "2"})
+    (precious.source / "locked").chmod(0o000)
+    ran = precious.run(precious.asking(Method.FULL, guards=NO_GUARDS), rclone=bound_rclone)
+
+    assert ran.result.outcome is Outcome.PARTIAL
+    assert ran.result.failure is not None
+    assert ran.result.failure.failure_class is FailureClass.PERMISSION
+    failed = [item for item in ran.items if item.action is Action.FAILED]
+    assert [item.path for item in failed] == ["locked"]
+    assert "permission denied" in (failed[0].error or "")
+    assert ran.result.totals.files_failed == 1
+    assert (precious.destination / "open").exists()
+    assert set(PRECIOUS) <= {path.name for path in precious.destination.iterdir()}
+
+
+def test_when_every_file_fails_the_run_failed(lab: Lab, bound_rclone: Path) -> None:
+    write_tree(lab.source, {"one": "1", "two": "2"})
+    for path in lab.source.iterdir():
+        path.chmod(0o000)
+    ran = lab.run(lab.asking(Method.INCREMENTAL), rclone=bound_rclone)
+
+    assert ran.result.outcome is Outcome.FAILED
+    assert ran.result.failure is not None
+    assert ran.result.failure.failure_class is FailureClass.PERMISSION
+    assert ran.result.totals.files_failed == 2
+
+
+def test_moving_keeps_a_source_file_that_could_not_be_sent(lab: Lab, bound_rclone: Path) -> None:
+    write_tree(lab.source, {"locked": "1", "open": "2"})
+    (lab.source / "locked").chmod(0o000)
+    # Within one storage the file would only be renamed, which needs no right to read it.
+    ran = lab.run(lab.between_storages(Method.MOVE), rclone=bound_rclone)
+
+    assert ran.result.outcome is Outcome.PARTIAL
+    assert (lab.source / "locked").exists()
+    assert set(tree(lab.destination)) == {b"open"}

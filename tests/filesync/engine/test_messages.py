@@ -1,0 +1,281 @@
+"""One line of rclone's log, one message: the lines are real ones of rclone 1.75."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filesync.engine import FailureClass, InFlight
+from filesync.engine.classify import classify
+from filesync.engine.messages import (
+    MAX_TEXT_CHARS,
+    Copied,
+    Deleted,
+    Difference,
+    DirMade,
+    DirRemoved,
+    LastWords,
+    Message,
+    MovedServerSide,
+    MovedToBackup,
+    Problem,
+    Remark,
+    Renamed,
+    Skipped,
+    Stats,
+    TimeUpdated,
+    parse_line,
+)
+
+
+def line(msg: str, level: str = "info", **more: object) -> bytes:
+    return json.dumps({"level": level, "msg": msg, **more}).encode()
+
+
+FS = {"object": "Local file system at /data", "objectType": "*local.Fs"}
+FILE = {"object": "d/f.bin", "objectType": "*local.Object"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (line("Copied (new)", size=3225, **FILE), Copied("d/f.bin", 3225, True)),
+        (line("Copied (replaced existing)", size=5, **FILE), Copied("d/f.bin", 5, False)),
+        (line("Copied (new) to: new.md", size=4, **FILE), Copied("d/f.bin", 4, True)),
+        (line("Multi-thread Copied (new)", size=9, **FILE), Copied("d/f.bin", 9, True)),
+        (line("Copied (server-side copy)", **FILE), Copied("d/f.bin", None, True, True)),
+        (line("Deleted", **FILE), Deleted("d/f.bin")),
+        (line("Moved (server-side)", **FILE), MovedServerSide("d/f.bin")),
+        (line("Moved (server-side) to: new.md", **FILE), MovedServerSide("d/f.bin")),
+        (line("Moved into backup dir", **FILE), MovedToBackup("d/f.bin")),
+        (line('Renamed from "old name"', **FILE), Renamed("d/f.bin", "old name")),
+        (line("Updated modification time in destination", **FILE), TimeUpdated("d/f.bin")),
+        (line("Removing directory", object="gone", objectType="string"), DirRemoved("gone")),
+        (
+            line("Made directory with metadata (mtime=2026-11-24T11:14:00Z)", object="sub"),
+            DirMade("sub"),
+        ),
+        (
+            line(
+                "Skipped copy as --dry-run is set (size 10)",
+                "notice",
+                skipped="copy",
+                size=10,
+                **FILE,
+            ),
+            Skipped("copy", "d/f.bin", 10),
+        ),
+        (
+            line("Skipped remove directory", "notice", skipped="remove directory", object="gone"),
+            Skipped("remove directory", "gone", None),
+        ),
+        (line("sizes differ", "error", **FILE), Difference("d/f.bin", "sizes differ")),
+        (line("md5 differ", "error", **FILE), Difference("d/f.bin", "md5 differ")),
+        (
+            line("file not in webdav root 'up'", "error", **FILE),
+            Difference("d/f.bin", "file not in webdav root 'up'"),
+        ),
+        (
+            line("Failed to copy: open /x: permission denied", "error", **FILE),
+            Problem(
+                "Failed to copy: open /x: permission denied",
+                "d/f.bin",
+                FailureClass.PERMISSION,
+                False,
+            ),
+        ),
+        (
+            line('Failed to create file system for "src:": didn\'t find section', "critical"),
+            Problem(
+                'Failed to create file system for "src:": didn\'t find section',
+                None,
+                FailureClass.CONFIG,
+                True,
+            ),
+        ),
+        (
+            line("error reading source root directory: directory not found", "error", **FS),
+            Problem(
+                "error reading source root directory: directory not found",
+                None,
+                FailureClass.NOT_FOUND,
+                False,
+            ),
+        ),
+        (
+            line("not deleting files as there were IO errors", "error", **FS),
+            Remark("error", "not deleting files as there were IO errors", None),
+        ),
+        (
+            line("Attempt 1/1 failed with 2 errors and: x", "error"),
+            Remark("error", "Attempt 1/1 failed with 2 errors and: x", None),
+        ),
+        (
+            line("Failed to sync with 6 errors: last error was: quota exceeded", "notice"),
+            LastWords(
+                "Failed to sync with 6 errors: last error was: quota exceeded", FailureClass.QUOTA
+            ),
+        ),
+        (
+            line("Failed to backend: NewFs: no such host", "notice"),
+            LastWords("Failed to backend: NewFs: no such host", FailureClass.NETWORK),
+        ),
+        (
+            line("There was nothing to transfer"),
+            Remark("info", "There was nothing to transfer", None),
+        ),
+        (
+            b"Error: unknown flag: --nonsense",
+            Problem("Error: unknown flag: --nonsense", None, FailureClass.CONFIG, True),
+        ),
+        (
+            b"panic: regexp: Compile(`[`): error",
+            Problem("panic: regexp: Compile(`[`): error", None, FailureClass.INTERNAL, True),
+        ),
+        (b"  --flag   help text", Remark("plain", "--flag   help text", None)),
+        (b"", Remark("plain", "", None)),
+        (b"[1, 2]", Remark("plain", "[1, 2]", None)),
+        (b'"text"', Remark("plain", '"text"', None)),
+        (
+            b'{"level":"info","msg":"Copied (new)","object":"a","size":NaN}',
+            Copied("a", None, True),
+        ),
+        (b"{}", Remark("info", "", None)),
+        (b'{"level":"error","msg":', Remark("plain", '{"level":"error","msg":', None)),
+    ],
+)
+def test_a_line_becomes_its_message(text: bytes, message: Message) -> None:
+    assert parse_line(text) == message
+
+
+def test_statistics_are_read_with_what_is_in_flight() -> None:
+    stats = {
+        "bytes": 100,
+        "totalBytes": 200,
+        "transfers": 1,
+        "totalTransfers": 3,
+        "checks": 4,
+        "totalChecks": 5,
+        "deletes": 6,
+        "deletedDirs": 7,
+        "renames": 8,
+        "errors": 9,
+        "listed": 10,
+        "speed": 12.5,
+        "eta": None,
+        "lastError": "x",
+        "transferring": [{"name": "a", "size": 5, "bytes": 2, "eta": None}, {"name": "b"}, 7],
+    }
+    assert parse_line(line("\nTransferred: ...", "notice", stats=stats)) == Stats(
+        bytes_done=100,
+        bytes_total=200,
+        transfers_done=1,
+        transfers_total=3,
+        checks_done=4,
+        checks_total=5,
+        deletes=6,
+        deleted_dirs=7,
+        renames=8,
+        errors=9,
+        listed=10,
+        speed_bytes_per_s=12.5,
+        eta_s=None,
+        last_error="x",
+        in_flight=(InFlight("a", 5, 2), InFlight("b", -1, 0)),
+    )
+
+
+def test_invalid_utf8_is_read_as_replacement_characters() -> None:
+    assert parse_line(b'{"level":"info","msg":"Deleted","object":"a\xff"}') == Deleted("a\ufffd")
+
+
+def test_a_long_error_is_cut() -> None:
+    message = parse_line(line("x" * 100_000, "error"))
+    assert isinstance(message, Problem)
+    assert len(message.text) == MAX_TEXT_CHARS
+
+
+# A small alphabet: drawing from all of Unicode first builds a table for seconds.
+texts = st.text('aZ0 ":/\n\0\u6587', max_size=8)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
+    max_leaves=8,
+)
+known_keys = st.sampled_from(["level", "msg", "object", "objectType", "size", "skipped", "stats"])
+stats_keys = st.sampled_from(["bytes", "eta", "speed", "transferring", "lastError", "errors"])
+
+
+@given(
+    st.dictionaries(
+        known_keys, json_values | st.dictionaries(stats_keys, json_values), max_size=7
+    ).map(lambda entry: json.dumps(entry).encode())
+    | st.binary()
+)
+def test_every_line_becomes_some_message(text: bytes) -> None:
+    parse_line(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "failure_class"),
+    [
+        ("couldn't list files: 401 Unauthorized", FailureClass.AUTH),
+        ("couldn't list files: 401 Not Authorized", FailureClass.AUTH),
+        ("ssh: handshake failed: ssh: unable to authenticate", FailureClass.AUTH),
+        ('failed to make FTP connection to "h:21": 530 "Login incorrect."', FailureClass.AUTH),
+        ("couldn't fetch token: invalid_grant: maybe token expired?", FailureClass.AUTH),
+        ("response error: The attempted logon is invalid.", FailureClass.AUTH),
+        ("api error InvalidAccessKeyId: unknown, StatusCode: 403,", FailureClass.AUTH),
+        ("api error SignatureDoesNotMatch: x", FailureClass.AUTH),
+        ("open /a: permission denied", FailureClass.PERMISSION),
+        (
+            "https response error StatusCode: 403, RequestID: x, AccessDenied",
+            FailureClass.PERMISSION,
+        ),
+        ("Update Put failed: 403 Forbidden", FailureClass.PERMISSION),
+        ("write /a: read-only file system", FailureClass.PERMISSION),
+        ("directory not found", FailureClass.NOT_FOUND),
+        ("open /a: no such file or directory", FailureClass.NOT_FOUND),
+        ("api error NoSuchBucket: The bucket does not exist", FailureClass.NOT_FOUND),
+        ("Put failed: Not Found: 404 Not Found", FailureClass.NOT_FOUND),
+        ("write /a.partial: no space left on device", FailureClass.DISK_FULL),
+        ("preallocate: file too big for remaining disk space", FailureClass.DISK_FULL),
+        ("googleapi: Error 403: storageQuotaExceeded", FailureClass.QUOTA),
+        ("Put failed: 507 Insufficient Storage", FailureClass.QUOTA),
+        ("write /a: disk quota exceeded", FailureClass.QUOTA),
+        ("googleapi: Error 403: rateLimitExceeded", FailureClass.RATE_LIMITED),
+        ("429 Too Many Requests", FailureClass.RATE_LIMITED),
+        ("api error SlowDown: Please reduce your request rate", FailureClass.RATE_LIMITED),
+        ("too_many_write_operations/..", FailureClass.RATE_LIMITED),
+        ("dial tcp 127.0.0.1:9: connect: connection refused", FailureClass.NETWORK),
+        ("dial tcp: lookup nowhere: no such host", FailureClass.NETWORK),
+        ("read tcp: i/o timeout", FailureClass.NETWORK),
+        ("unexpected EOF", FailureClass.NETWORK),
+        ("Put failed: 502 Bad Gateway", FailureClass.NETWORK),
+        ("open /a/b: file name too long", FailureClass.NAME_NOT_ALLOWED),
+        ("invalid file name", FailureClass.NAME_NOT_ALLOWED),
+        ("path/malformed_path/..", FailureClass.NAME_NOT_ALLOWED),
+        ("tls: failed to verify certificate: x509: unknown authority", FailureClass.CONFIG),
+        ("can't sync or move files on overlapping remotes", FailureClass.CONFIG),
+        ("failed to parse private key file: ssh: no key found", FailureClass.CONFIG),
+        ("Got fatal error on delete: --max-delete threshold reached", FailureClass.GUARD),
+        ("corrupted on transfer: md5 hashes differ", FailureClass.INTERNAL),
+        ("", FailureClass.INTERNAL),
+    ],
+)
+def test_rclones_words_tell_the_failure_class(text: str, failure_class: FailureClass) -> None:
+    assert classify(text) is failure_class
+
+
+@pytest.mark.parametrize("name", ["401", "report-403.pdf", "track 429 mix", "404/429/507"])
+def test_a_number_in_a_name_is_no_status(name: str) -> None:
+    assert classify(f"Failed to copy: hash of /data/{name} differs") is FailureClass.INTERNAL
+
+
+@pytest.mark.parametrize("failure_class", list(FailureClass))
+def test_every_failure_class_says_what_to_do(failure_class: FailureClass) -> None:
+    assert failure_class.advice.endswith(".")
+    assert isinstance(failure_class.retryable, bool)

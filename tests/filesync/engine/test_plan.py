@@ -1,0 +1,218 @@
+"""A plan counts what a dry run says, in bounded memory, and each guard speaks for its own case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from filesync.engine import (
+    Action,
+    Endpoint,
+    FailureClass,
+    Guards,
+    Method,
+    Plan,
+    PlanItem,
+    Remote,
+    SyncRequest,
+)
+from filesync.engine.classify import classify
+from filesync.engine.guards import deletions_allowed, guard_failure
+from filesync.engine.messages import LastWords, Message, Problem, Skipped
+from filesync.engine.plan import MAX_ITEMS, PlanTally, ReportCounts
+
+REMOTE = Remote("local", "/data")
+FULL = SyncRequest(Endpoint(REMOTE, "a"), Endpoint(REMOTE, "b"), Method.FULL)
+
+
+def tallied(messages: Iterable[Message], request: SyncRequest = FULL) -> PlanTally:
+    tally = PlanTally(request)
+    for message in messages:
+        tally.take(message)
+    return tally
+
+
+def problem(text: str, path: str | None = None, *, critical: bool = False) -> Problem:
+    return Problem(text, path, classify(text), critical)
+
+
+def test_a_plan_counts_every_kind_of_change() -> None:
+    tally = tallied(
+        [
+            Skipped("copy", "new", 10),
+            Skipped("copy", "changed", 5),
+            Skipped("move", "changed", 3),  # the old one is kept first
+            Skipped("delete", "gone", 7),
+            Skipped("move into backup dir", "gone-too", 7),
+            Skipped("update modification time", "touched", 1),
+            Skipped("make directory", "made", None),
+            Skipped("remove directory", "removed", None),
+            Skipped("set directory modification time", "made", None),
+        ]
+    )
+    report = ReportCounts().read(
+        [b"+ new\n", b"* changed\n", b"= same\n", b"- gone\n", b"- gone-too\n", b"! odd\n", b"\n"],
+        tally.sample_paths,
+    )
+    plan = tally.plan(report, source_bytes=99)
+
+    assert (plan.adds, plan.updates, plan.deletes) == (1, 1, 2)
+    assert (plan.times_updated, plan.dirs_made, plan.dirs_removed) == (1, 1, 1)
+    assert plan.bytes_to_send == 15
+    assert (plan.source_files, plan.destination_files, plan.source_bytes) == (3, 4, 99)
+    assert {(item.action, item.path) for item in plan.items} == {
+        (Action.DELETED, "gone"),
+        (Action.DELETED, "gone-too"),
+        (Action.ADDED, "new"),
+        (Action.UPDATED, "changed"),
+        (Action.TIME_UPDATED, "touched"),
+        (Action.DIR_MADE, "made"),
+        (Action.DIR_REMOVED, "removed"),
+    }
+    assert not tally.changes_nothing
+
+
+def test_a_second_pass_counts_only_what_the_first_left() -> None:
+    tally = tallied([Skipped("copy", "a", 1), Skipped("copy", "b", 1), Skipped("copy", "a", 1)])
+    assert (tally.copies, tally.bytes_to_send) == (2, 2)
+
+
+def test_a_move_plans_what_it_takes_away() -> None:
+    request = replace(FULL, method=Method.MOVE)
+    plan = tallied([Skipped("move", "a", 1)], request).plan(ReportCounts(added=1))
+    assert plan.items == (PlanItem(Action.MOVED, "a", 1),)
+    assert (plan.adds, plan.deletes) == (1, 0)
+
+
+def test_the_sample_is_capped_and_deletions_are_kept_first() -> None:
+    copies = [Skipped("copy", f"copy{number}", 1) for number in range(MAX_ITEMS + 500)]
+    deletes = [Skipped("delete", f"delete{number}", 1) for number in range(700)]
+    tally = tallied([*copies, *deletes])
+    plan = tally.plan(ReportCounts())
+
+    assert len(plan.items) == MAX_ITEMS
+    assert plan.items_left_off == 1200
+    assert [item.action for item in plan.items[:700]] == [Action.DELETED] * 700
+    assert (plan.updates, plan.deletes) == (1500, 700)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Skipped("copy", "a", 1),
+        Skipped("delete", "a", 1),
+        Skipped("update modification time", "a", 1),
+        Skipped("make directory", "a", None),
+        Skipped("remove directory", "a", None),
+        Skipped("set directory modification time", "a", None),
+        Skipped("something rclone will learn", "a", None),
+        problem("odd", "a"),
+    ],
+)
+def test_a_plan_with_any_change_is_carried_out(message: Message) -> None:
+    assert tallied([]).changes_nothing
+    assert not tallied([message]).changes_nothing
+
+
+@pytest.mark.parametrize(
+    ("messages", "exit_code", "guard", "failure_class"),
+    [
+        ([], 0, None, None),
+        (
+            [problem("error reading source root directory: directory not found")],
+            3,
+            "source_missing",
+            FailureClass.GUARD,
+        ),
+        (
+            [problem("failed to open directory: permission denied", "sub")],
+            1,
+            "source_unreadable",
+            FailureClass.GUARD,
+        ),
+        (
+            [problem('failed to open directory "": permission denied', "")],
+            1,
+            "source_unreadable",
+            FailureClass.GUARD,
+        ),
+        ([problem("directory not found", "sub")], 1, "source_unreadable", FailureClass.GUARD),
+        ([problem("something odd", "sub")], 1, "source_unreadable", FailureClass.GUARD),
+        ([problem("401 Unauthorized")], 1, None, FailureClass.AUTH),
+        ([problem("connection refused", "sub")], 1, None, FailureClass.NETWORK),
+        ([problem("429 Too Many Requests", "sub")], 1, None, FailureClass.RATE_LIMITED),
+        (
+            [problem("Failed to create file system: odd", critical=True)],
+            1,
+            None,
+            FailureClass.INTERNAL,
+        ),
+        ([LastWords("Failed to sync: quota", FailureClass.QUOTA)], 1, None, FailureClass.QUOTA),
+        ([], 1, None, FailureClass.INTERNAL),
+        ([], -9, None, FailureClass.INTERNAL),
+        ([problem("error reading destination root directory: directory not found")], 3, None, None),
+    ],
+)
+@pytest.mark.parametrize("force", [False, True])
+def test_a_plan_that_saw_an_error_is_not_carried_out(
+    messages: list[Message],
+    exit_code: int,
+    guard: str | None,
+    failure_class: FailureClass | None,
+    force: bool,
+) -> None:
+    request = replace(FULL, force=force)
+    tally = tallied(messages, request)
+    tally.ended(exit_code)
+    failure = guard_failure(request, tally.plan(ReportCounts(both=5)), tally)
+
+    assert (failure and failure.failure_class) == failure_class
+    assert (failure and failure.guard) == guard
+
+
+PLAN = Plan(deletes=10, source_files=90, source_bytes=900, destination_files=100)
+
+
+@pytest.mark.parametrize(
+    ("guards", "plan", "guard"),
+    [
+        (Guards(), PLAN, None),
+        (Guards(max_delete_files=10), PLAN, None),
+        (Guards(max_delete_files=9), PLAN, "max_delete_files"),
+        (Guards(max_delete_files=0), PLAN, "max_delete_files"),
+        (Guards(max_delete_files=0), replace(PLAN, deletes=0), None),
+        (Guards(max_delete_percent=10), PLAN, None),
+        (Guards(max_delete_percent=9.9), PLAN, "max_delete_percent"),
+        (Guards(), replace(PLAN, source_files=0), "source_empty"),
+        (Guards(), replace(PLAN, source_files=0, deletes=0), None),
+        (Guards(), replace(PLAN, source_files=0, deletes=0, dirs_removed=1), "source_empty"),
+        (Guards(max_shrink_percent=10, last_good_source_files=100), PLAN, None),
+        (Guards(max_shrink_percent=9, last_good_source_files=100), PLAN, "source_shrunk"),
+        (Guards(max_shrink_percent=9, last_good_source_bytes=1000), PLAN, "source_shrunk"),
+        (Guards(max_shrink_percent=9, last_good_source_files=80), PLAN, None),
+        (Guards(max_shrink_percent=9), PLAN, None),
+        (Guards(last_good_source_files=10**6), PLAN, None),
+    ],
+)
+def test_each_guard_has_its_limit(guards: Guards, plan: Plan, guard: str | None) -> None:
+    request = replace(FULL, guards=guards)
+    failure = guard_failure(request, plan, PlanTally(request))
+    assert (failure and failure.guard) == guard
+    if failure is not None:
+        assert str(plan.deletes) in failure.message or "shrank" in failure.message
+    forced = replace(request, force=True)
+    assert guard_failure(forced, plan, PlanTally(forced)) is None
+
+
+@pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.CHECK])
+def test_a_method_that_cannot_delete_is_not_guarded(method: Method) -> None:
+    request = replace(FULL, method=method, guards=Guards(max_delete_files=0))
+    assert guard_failure(request, replace(PLAN, source_files=0), PlanTally(request)) is None
+
+
+def test_the_backstop_is_the_plans_count() -> None:
+    plan = Plan(updates=3, deletes=10)
+    assert deletions_allowed(plan, keeps_deleted=False) == 10
+    assert deletions_allowed(plan, keeps_deleted=True) == 23

@@ -1,0 +1,586 @@
+"""The admin: every page renders in both languages, buttons act only on POST, secrets stay in."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.contrib.sessions.models import Session
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+from django_celery_results.models import GroupResult, TaskResult
+from pytest_django.fixtures import DjangoAssertNumQueries
+
+from filesync.models import ApiToken, RunItem, Storage, SyncConfig, SyncRun
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import (
+    make_config,
+    make_run,
+    make_storage,
+    make_user,
+    periodic_row,
+)
+
+pytestmark = pytest.mark.django_db
+
+CANARY = "canary-9e41"
+LANGUAGES = ("en", "zh-hans")
+# What the browser posts from a button's dialog.
+SUBMITTED = {"_form_submitted": "True"}
+
+
+def sign_in(role: str, *, language: str = "en", csrf: bool = False) -> Client:
+    client = Client(enforce_csrf_checks=csrf, headers={"accept-language": language})
+    client.force_login(make_user(role))
+    return client
+
+
+@pytest.fixture
+def superuser() -> Client:
+    return sign_in("superuser")
+
+
+@pytest.fixture
+def rows(local_root: Path) -> dict[str, Model]:
+    """Return a row of every model that has pages, by its label."""
+    config = make_config(
+        local_root,
+        cron="0 2 * * *",
+        source_storage=make_storage(
+            local_root,
+            backend="webdav",
+            options={"url": "https://dav.example.org"},
+            secrets={"pass": CANARY},
+        ),
+    )
+    run = make_run(config, state=SyncRun.State.FAILED, failure_class="AUTH", message="refused")
+    now = timezone.now()
+    every = IntervalSchedule.objects.create(every=1, period="hours")
+    made: list[Model] = [
+        config,
+        config.source_storage,
+        run,
+        RunItem.objects.create(run=run, action="FAILED", path="a.txt", error="no right"),
+        ApiToken.issue(make_user("viewer"), "laptop")[0],
+        User.objects.get(username__startswith="viewer"),
+        Group.objects.create(name="operators"),
+        PeriodicTask.objects.create(name="report", task="reports.send", interval=every),
+        every,
+        CrontabSchedule.objects.create(minute="7"),
+        SolarSchedule.objects.create(event="sunrise", latitude=1, longitude=2),
+        ClockedSchedule.objects.create(clocked_time=now + timedelta(days=1)),
+        TaskResult.objects.create(task_id="t", status="SUCCESS", result="{}"),
+        GroupResult.objects.create(group_id="g", result="[]"),
+    ]
+    return {row._meta.label_lower: row for row in made}
+
+
+PAGES = sorted(model._meta.label_lower for model in admin.site._registry)
+
+
+def url_of(label: str, page: str, row: Model | None = None) -> str:
+    """Return the address of an admin page of a model, or of one of its rows."""
+    args = [] if row is None else [row.pk]
+    return reverse(f"admin:{label.replace('.', '_')}_{page}", args=args)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("label", PAGES)
+def test_every_list_form_and_row_has_a_page(
+    rows: dict[str, Model], label: str, language: str
+) -> None:
+    client = sign_in("superuser", language=language)
+    row = rows[label]
+
+    listed = client.get(url_of(label, "changelist"))
+    shown = client.get(url_of(label, "change", row))
+    added = client.get(url_of(label, "add"))
+
+    assert (listed.status_code, shown.status_code) == (200, 200)
+    read_only = label in ("filesync.syncrun", "filesync.runitem")
+    assert added.status_code == (403 if read_only else 200)
+    for page in (listed, shown):
+        text = page.content.decode()
+        assert f'lang="{language}"' in text
+        assert CANARY not in text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_first_page_renders(language: str) -> None:
+    page = sign_in("superuser", language=language).get(reverse("admin:index"))
+
+    assert page.status_code == 200
+
+
+def test_every_registered_model_has_a_row_here(rows: dict[str, Model]) -> None:
+    assert sorted(rows) == PAGES
+
+
+def test_nobody_comes_in_without_a_login() -> None:
+    for label in PAGES:
+        answer = Client().get(url_of(label, "changelist"))
+        assert answer.status_code == 302
+        assert reverse("admin:login") in answer["Location"]
+
+
+@pytest.mark.parametrize("label", ["filesync.syncconfig", "filesync.syncrun", "filesync.storage"])
+def test_a_list_takes_the_same_number_of_queries_however_long_it_is(
+    local_root: Path,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+    label: str,
+) -> None:
+    client = sign_in("superuser")
+    storage = make_storage(local_root)
+    config = make_config(local_root, source_storage=storage, cron="0 2 * * *")
+    make_run(config, state=SyncRun.State.SUCCEEDED)
+    url = url_of(label, "changelist")
+    client.get(url)
+    with django_assert_max_num_queries(30) as few:
+        client.get(url)
+    for number in range(19):
+        make_storage(local_root)
+        more = make_config(
+            local_root, source_storage=storage, source_path=f"s{number}", cron="0 2 * * *"
+        )
+        make_run(more, state=SyncRun.State.SUCCEEDED)
+
+    with django_assert_num_queries(len(few)):
+        client.get(url)
+
+
+# Sync configs ------------------------------------------------------------------------------------
+
+
+def config_form(config: SyncConfig, **changes: str) -> dict[str, str]:
+    form = {
+        "name": config.name,
+        "remark": "",
+        "enable": "on",
+        "source_storage": str(config.source_storage_id),
+        "source_path": "source",
+        "destination_storage": str(config.destination_storage_id),
+        "destination_path": "destination",
+        "method": "INCREMENTAL",
+        "compare": "SIZE_TIME",
+        "cron": "0 2 * * *",
+        "timezone": "UTC",
+        "misfire_policy": "RUN_ONCE",
+        "misfire_grace_s": "3600",
+        "jitter_s": "0",
+        "filters": "",
+        "max_delete_files": "1000",
+        "max_delete_percent": "50",
+        "bandwidth": "",
+        "max_attempts": "3",
+        "retry_delay_s": "60",
+    }
+    return form | changes
+
+
+def test_a_saved_form_writes_the_config_and_its_schedule(
+    local_root: Path, superuser: Client
+) -> None:
+    config = make_config(local_root)
+
+    answer = superuser.post(
+        url_of("filesync.syncconfig", "change", config), config_form(config, cron=" 5  3 * * * ")
+    )
+
+    assert answer.status_code == 302
+    config.refresh_from_db()
+    row = periodic_row(config)
+    assert config.cron == "5 3 * * *"
+    assert row is not None
+    assert (row.crontab.minute, row.crontab.hour) == ("5", "3")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("cron", "61 * * * *"),
+        ("timezone", "Nowhere/Town"),
+        ("filters", "*.jpg"),
+        ("bandwidth", "fast"),
+        ("source_path", "../up"),
+        ("destination_path", "source/sub"),
+        ("method", "MIRROR"),
+    ],
+)
+def test_a_refused_form_says_so_at_the_field_and_changes_nothing(
+    local_root: Path, superuser: Client, field: str, value: str
+) -> None:
+    config = make_config(local_root)
+
+    answer = superuser.post(
+        url_of("filesync.syncconfig", "change", config),
+        config_form(config, **{"remark": "changed", field: value}),
+    )
+
+    assert answer.status_code == 200
+    errors = answer.context["adminform"].form.errors
+    assert list(errors) == ["__all__" if field == "destination_path" else field]
+    config.refresh_from_db()
+    assert config.remark == ""
+
+
+BUTTONS = [("run", False), ("dry-run", True)]
+
+
+@pytest.mark.parametrize(("button", "dry_run"), BUTTONS)
+def test_a_button_queues_a_run_only_when_it_is_posted(
+    local_root: Path, superuser: Client, button: str, *, dry_run: bool
+) -> None:
+    config = make_config(local_root)
+    url = button_url(superuser, url_of("filesync.syncconfig", "change", config), button)
+
+    assert superuser.get(url).status_code == 200
+    assert not SyncRun.objects.exists()
+
+    answer = superuser.post(url, SUBMITTED)
+    run = SyncRun.objects.get()
+    assert (run.config, run.dry_run, run.state) == (config, dry_run, "QUEUED")
+    assert run.requested_by is not None
+    assert answer["HX-Redirect"] == url_of("filesync.syncrun", "change", run)
+
+
+def button_url(client: Client, page: str, path: str) -> str:
+    """Return the address behind a button of a page, which must show it."""
+    html = client.get(page).content.decode()
+    found = re.findall(rf'"([^"]*/{path}/?)"', html)
+    assert found, f"{page} shows no button for {path}"
+    return str(found[0])
+
+
+@pytest.mark.parametrize(("button", "dry_run"), BUTTONS)
+def test_a_button_of_a_busy_config_says_why_it_did_nothing(
+    local_root: Path, superuser: Client, button: str, *, dry_run: bool
+) -> None:
+    active = make_run(make_config(local_root))
+    page = url_of("filesync.syncconfig", "change", active.config)
+    url = button_url(superuser, page, button)
+
+    superuser.post(url, SUBMITTED)
+
+    assert SyncRun.objects.count() == 1
+    assert str(active.task_id) in superuser.get(page).content.decode()
+
+
+def test_run_all_queues_every_enabled_config_only_when_it_is_posted(
+    local_root: Path, superuser: Client
+) -> None:
+    make_config(local_root)
+    make_config(local_root)
+    make_config(local_root, enable=False)
+    url = button_url(superuser, url_of("filesync.syncconfig", "changelist"), "run-all")
+
+    superuser.get(url)
+    assert not SyncRun.objects.exists()
+
+    superuser.post(url, SUBMITTED)
+    assert SyncRun.objects.filter(trigger="BATCH").count() == 2
+
+
+def test_cancel_ends_a_queued_run_only_when_it_is_posted(
+    local_root: Path, superuser: Client
+) -> None:
+    run = make_run(make_config(local_root))
+    url = button_url(superuser, url_of("filesync.syncrun", "change", run), "cancel")
+
+    superuser.get(url)
+    run.refresh_from_db()
+    assert run.state == "QUEUED"
+
+    superuser.post(url, SUBMITTED)
+    run.refresh_from_db()
+    assert run.state == "CANCELLED"
+
+
+@pytest.mark.parametrize("button", ["run", "dry-run"])
+def test_a_button_without_the_csrf_token_does_nothing(local_root: Path, button: str) -> None:
+    config = make_config(local_root)
+    page = url_of("filesync.syncconfig", "change", config)
+    url = button_url(sign_in("superuser"), page, button)
+
+    answer = sign_in("superuser", csrf=True).post(url, SUBMITTED)
+
+    assert answer.status_code == 403
+    assert not SyncRun.objects.exists()
+
+
+def test_cancel_without_the_csrf_token_does_nothing(local_root: Path) -> None:
+    run = make_run(make_config(local_root))
+    url = button_url(sign_in("superuser"), url_of("filesync.syncrun", "change", run), "cancel")
+
+    answer = sign_in("superuser", csrf=True).post(url, SUBMITTED)
+
+    run.refresh_from_db()
+    assert (answer.status_code, run.state) == (403, "QUEUED")
+
+
+def test_buttons_are_for_operators(local_root: Path) -> None:
+    config = make_config(local_root)
+    run = make_run(make_config(local_root))
+    admin_client = sign_in("superuser")
+    config_page = url_of("filesync.syncconfig", "change", config)
+    run_page = url_of("filesync.syncrun", "change", run)
+    urls = [
+        button_url(admin_client, config_page, "run"),
+        button_url(admin_client, config_page, "dry-run"),
+        button_url(admin_client, run_page, "cancel"),
+    ]
+    viewer, operator = sign_in("viewer"), sign_in("operator")
+
+    assert [viewer.post(url, SUBMITTED).status_code for url in urls] == [403, 403, 403]
+    assert SyncRun.objects.filter(state="QUEUED").count() == 1
+    assert operator.post(urls[0], SUBMITTED).status_code == 200
+    assert operator.post(urls[2], SUBMITTED).status_code == 200
+    assert SyncRun.objects.filter(state="CANCELLED").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "before", "after"),
+    [("disable_selected", True, False), ("enable_selected", False, True)],
+)
+def test_selected_configs_are_switched_with_their_schedules(
+    local_root: Path, superuser: Client, action: str, *, before: bool, after: bool
+) -> None:
+    configs = [make_config(local_root, cron="0 2 * * *", enable=before) for _ in range(2)]
+
+    superuser.post(
+        url_of("filesync.syncconfig", "changelist"),
+        {"action": action, "_selected_action": [config.pk for config in configs]},
+    )
+
+    for config in configs:
+        config.refresh_from_db()
+        row = periodic_row(config)
+        assert config.enable is after
+        assert row is not None
+        assert row.enabled is after
+
+
+# Runs --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", ["filesync.syncrun", "filesync.runitem"])
+@pytest.mark.parametrize("page", ["change", "delete"])
+def test_history_is_written_by_nobody(
+    rows: dict[str, Model], superuser: Client, label: str, page: str
+) -> None:
+    answer = superuser.post(url_of(label, page, rows[label]), {"post": "yes", "state": "X"})
+
+    assert answer.status_code == 403
+    assert SyncRun.objects.filter(state="FAILED").count() == 1
+    assert RunItem.objects.count() == 1
+
+
+def test_the_list_of_items_does_not_offer_every_run_as_a_filter(
+    local_root: Path, superuser: Client
+) -> None:
+    config = make_config(local_root)
+    for _ in range(60):
+        make_run(config, state=SyncRun.State.SUCCEEDED)
+    run = make_run(config, state=SyncRun.State.PARTIAL)
+    RunItem.objects.create(run=run, action="ADDED", path="a.txt")
+
+    html = superuser.get(
+        f"{url_of('filesync.runitem', 'changelist')}?run__id__exact={run.pk}"
+    ).content.decode()
+
+    assert "a.txt" in html
+    assert html.count("run__id__exact=") < 60
+
+
+# Storages ----------------------------------------------------------------------------------------
+
+
+def storage_form(**changes: str) -> dict[str, str]:
+    form = {
+        "name": "disk",
+        "backend": "webdav",
+        "root": "",
+        "options": "url = https://dav.example.org\nuser = kim",
+        "new_secrets": "",
+        "max_concurrent_runs": "2",
+        "remark": "",
+    }
+    return form | changes
+
+
+def test_the_form_takes_secrets_and_never_shows_them(superuser: Client) -> None:
+    url = url_of("filesync.storage", "add")
+    answer = superuser.post(url, storage_form(new_secrets=f"pass = {CANARY}"))
+    assert answer.status_code == 302
+    storage = Storage.objects.get()
+    assert storage.secrets == {"pass": CANARY}
+    assert storage.options == {"url": "https://dav.example.org", "user": "kim"}
+
+    change = url_of("filesync.storage", "change", storage)
+    pages = [
+        superuser.get(change),
+        superuser.get(url_of("filesync.storage", "changelist")),
+        superuser.get(url_of("filesync.storage", "history", storage)),
+        superuser.get(url_of("filesync.storage", "delete", storage)),
+        superuser.post(change, storage_form(options="no equals sign")),
+        sign_in("viewer").get(change),
+    ]
+
+    for page in pages:
+        assert page.status_code == 200
+        assert CANARY not in page.content.decode()
+    assert "pass" in pages[0].content.decode()
+    assert Session.objects.exists()
+    assert CANARY not in str(list(Session.objects.values()))
+
+
+def test_the_form_keeps_changes_and_removes_secrets_by_name(superuser: Client) -> None:
+    storage = Storage(name="disk", backend="webdav", options={"url": "https://dav.example.org"})
+    storage.secrets = {"pass": "one", "bearer_token": "two"}
+    storage.save()
+    url = url_of("filesync.storage", "change", storage)
+
+    superuser.post(url, storage_form(remark="changed"))
+    assert Storage.objects.get().secrets == {"pass": "one", "bearer_token": "two"}
+
+    superuser.post(url, storage_form(new_secrets="pass = a = b\nbearer_token ="))
+    assert Storage.objects.get().secrets == {"pass": "a = b"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"backend": "carrier-pigeon"}, "backend"),
+        ({"options": "colour = red"}, "options"),
+        ({"options": "bearer_token_command = id"}, "options"),
+        ({"options": "no equals sign"}, "options"),
+        ({"backend": "local", "options": "", "root": "/etc"}, "root"),
+        ({"max_concurrent_runs": "0"}, "max_concurrent_runs"),
+    ],
+)
+def test_a_refused_storage_says_so_at_the_field(
+    superuser: Client, changes: dict[str, str], field: str
+) -> None:
+    answer = superuser.post(url_of("filesync.storage", "add"), storage_form(**changes))
+
+    assert answer.status_code == 200
+    assert field in answer.context["adminform"].form.errors
+    assert not Storage.objects.exists()
+
+
+def test_only_a_superuser_changes_storages(local_root: Path) -> None:
+    storage = make_storage(local_root)
+    editor = sign_in("editor")
+
+    assert editor.get(url_of("filesync.storage", "change", storage)).status_code == 200
+    for page, row in (("add", None), ("change", storage), ("delete", storage)):
+        answer = editor.post(url_of("filesync.storage", page, row), storage_form())
+        assert answer.status_code == 403
+
+
+# Tokens and other people's pages -----------------------------------------------------------------
+
+
+def test_a_new_token_is_shown_once(superuser: Client) -> None:
+    user = make_user("viewer")
+
+    page = superuser.post(
+        url_of("filesync.apitoken", "add"), {"name": "script", "user": user.pk}, follow=True
+    )
+
+    found = re.search(r"sb_[\w-]{43}", page.content.decode())
+    assert found is not None
+    answer = Client(headers={"authorization": f"Bearer {found[0]}"}).get("/api/v1/sync/configs")
+    assert answer.status_code == 200
+    again = superuser.get(url_of("filesync.apitoken", "changelist")).content.decode()
+    assert found[0] not in again
+
+
+@pytest.mark.parametrize("page", ["change", "delete"])
+def test_our_periodic_rows_are_read_only(local_root: Path, superuser: Client, page: str) -> None:
+    row = periodic_row(make_config(local_root, cron="0 2 * * *"))
+    url = url_of("django_celery_beat.periodictask", page, row)
+
+    assert superuser.post(url, {"post": "yes", "name": "mine", "enabled": ""}).status_code == 403
+
+    assert row is not None
+    row.refresh_from_db()
+    assert row.enabled
+
+
+@pytest.mark.parametrize(
+    "action", ["disable_tasks", "toggle_tasks", "enable_tasks", "delete_selected"]
+)
+def test_actions_on_a_selection_leave_our_rows_alone(
+    local_root: Path, superuser: Client, action: str
+) -> None:
+    ours = periodic_row(make_config(local_root, cron="0 2 * * *"))
+    off = periodic_row(make_config(local_root, cron="0 2 * * *", enable=False))
+    assert ours is not None
+    assert off is not None
+
+    superuser.post(
+        url_of("django_celery_beat.periodictask", "changelist"),
+        {"action": action, "_selected_action": [ours.pk, off.pk], "post": "yes"},
+    )
+
+    ours.refresh_from_db()
+    off.refresh_from_db()
+    assert (ours.enabled, off.enabled) == (True, False)
+
+
+def test_other_peoples_periodic_rows_stay_editable(superuser: Client) -> None:
+    every = IntervalSchedule.objects.create(every=1, period="hours")
+    row = PeriodicTask.objects.create(name="report", task="reports.send", interval=every)
+
+    superuser.post(
+        url_of("django_celery_beat.periodictask", "changelist"),
+        {"action": "disable_tasks", "_selected_action": [row.pk]},
+    )
+
+    row.refresh_from_db()
+    assert not row.enabled
+
+
+def test_a_crontab_that_our_rows_fire_by_is_neither_changed_nor_deleted(
+    local_root: Path, superuser: Client
+) -> None:
+    config = make_config(local_root, cron="0 2 * * *", timezone="UTC")
+    row = periodic_row(config)
+    assert row is not None
+    crontab = row.crontab
+    form = {
+        "minute": "9",
+        "hour": "9",
+        "day_of_month": "*",
+        "month_of_year": "*",
+        "day_of_week": "*",
+        "timezone": "UTC",
+        # The page lists the periodic tasks of the crontab too; this form leaves them out.
+        "periodictask_set-TOTAL_FORMS": "0",
+        "periodictask_set-INITIAL_FORMS": "0",
+    }
+
+    free = CrontabSchedule.objects.create(minute="7")
+    for schedule in (free, crontab):
+        superuser.post(url_of("django_celery_beat.crontabschedule", "change", schedule), form)
+    superuser.post(url_of("django_celery_beat.crontabschedule", "delete", crontab), {"post": "yes"})
+
+    free.refresh_from_db()
+    assert (free.minute, free.hour) == ("9", "9")
+    crontab.refresh_from_db()
+    assert (crontab.minute, crontab.hour) == ("0", "2")
+    assert periodic_row(config) is not None

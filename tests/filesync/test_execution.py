@@ -1,0 +1,397 @@
+"""A worker's side of a run, with the real rclone on local trees: what is done, stored and told."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from pytest_django.fixtures import SettingsWrapper
+
+from filesync import engine
+from filesync.models import RunItem, Storage, SyncConfig, SyncRun
+from filesync.services import leases
+from filesync.services.execution import execute, log_path
+from filesync.services.finishing import cancel_run
+from tests.filesync.engine.lab import files_of, names, tree, write_tree
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import (
+    claim,
+    make_config,
+    make_run,
+    make_storage,
+    stored_status,
+)
+
+pytestmark = pytest.mark.django_db
+
+FILES: Mapping[str, str | bytes] = {
+    "a.txt": "alpha",
+    "sub/b.txt": "beta",
+    "sub/deep/c.bin": b"\x00" * 2048,
+}
+BYTES = 5 + 4 + 2048
+CANARY = "canary-2d8f"
+
+
+def carry_out(run: SyncRun, watch: Callable[[engine.Event], None] | None = None) -> SyncRun:
+    """Claim and execute a run as a worker does; return it as it stands afterwards."""
+    execute(claim(run), watch=watch)
+    run.refresh_from_db()
+    return run
+
+
+def items(run: SyncRun) -> set[tuple[str, str]]:
+    return set(run.items.values_list("action", "path"))
+
+
+def test_an_incremental_run_copies_what_is_new_and_says_what_it_did(local_root: Path) -> None:
+    source, destination = local_root / "source", local_root / "destination"
+    write_tree(source, FILES)
+    write_tree(destination, {"kept.txt": "only here"})
+
+    run = carry_out(make_run(make_config(local_root)))
+
+    assert (run.state, run.reason, run.message, run.failure_class) == ("SUCCEEDED", "", "", "")
+    assert stored_status(run) == "SUCCESS"
+    expected = files_of(source) | {b"kept.txt": files_of(destination)[b"kept.txt"]}
+    assert files_of(destination) == expected
+    assert (run.files_transferred, run.bytes_transferred) == (3, BYTES)
+    assert (run.files_deleted, run.files_failed) == (0, 0)
+    assert {entry for entry in items(run) if entry[0] == "ADDED"} == {
+        ("ADDED", name) for name in FILES
+    }
+    assert run.items.get(path="sub/deep/c.bin").size_bytes == 2048
+    assert run.started_at is not None
+    assert run.finished_at is not None
+    assert run.finished_at >= run.started_at
+
+
+def test_a_second_run_sends_only_what_changed(local_root: Path) -> None:
+    config = make_config(local_root)
+    write_tree(local_root / "source", FILES)
+    carry_out(make_run(config))
+    write_tree(local_root / "source", {"a.txt": "alpha, and more"})
+
+    run = carry_out(make_run(config))
+
+    assert (run.state, run.files_transferred, run.bytes_transferred) == ("SUCCEEDED", 1, 15)
+    assert items(run) == {("UPDATED", "a.txt")}
+    third = carry_out(make_run(config))
+    assert (third.state, third.files_transferred, items(third)) == ("SUCCEEDED", 0, set())
+
+
+def test_filters_count(local_root: Path) -> None:
+    write_tree(local_root / "source", {"a.jpg": "1", "b.tmp": "2", "cache/c.jpg": "3"})
+    config = make_config(local_root, filters="# photos only\n- /cache/**\n+ *.jpg\n- *\n")
+
+    run = carry_out(make_run(config))
+
+    assert run.state == "SUCCEEDED"
+    assert names(files_of(local_root / "destination")) == {"a.jpg"}
+
+
+def test_a_full_run_makes_the_destination_the_source(local_root: Path) -> None:
+    write_tree(local_root / "source", FILES)
+    write_tree(local_root / "destination", {"extra.txt": "goes", **FILES})
+    config = make_config(local_root, method=SyncConfig.Method.FULL)
+
+    run = carry_out(make_run(config))
+
+    assert run.state == "SUCCEEDED"
+    assert tree(local_root / "destination") == tree(local_root / "source")
+    assert run.files_deleted == 1
+    assert ("DELETED", "extra.txt") in items(run)
+    assert run.plan is not None
+    assert run.plan["deletes"] == 1
+
+
+@pytest.mark.parametrize("method", list(SyncConfig.Method))
+def test_a_source_that_is_missing_fails_and_says_what_to_do(
+    local_root: Path, method: SyncConfig.Method
+) -> None:
+    write_tree(local_root / "destination", FILES)
+    before = tree(local_root / "destination")
+
+    run = carry_out(make_run(make_config(local_root, method=method)))
+
+    assert run.state == "FAILED"
+    assert run.failure_class in ("NOT_FOUND", "GUARD")
+    assert run.message
+    assert run.advice
+    assert tree(local_root / "destination") == before
+    assert stored_status(run) == "FAILURE"
+
+
+@pytest.mark.parametrize("method", [SyncConfig.Method.FULL, SyncConfig.Method.OVERWRITE])
+def test_too_many_deletions_stop_a_run_before_it_starts(
+    local_root: Path, method: SyncConfig.Method
+) -> None:
+    write_tree(local_root / "source", {"new.txt": "new"})
+    write_tree(local_root / "destination", {f"{number}.txt": "old" for number in range(10)})
+    before = tree(local_root / "destination")
+    config = make_config(local_root, method=method, max_delete_files=9, max_delete_percent=100)
+
+    run = carry_out(make_run(config))
+
+    assert (run.state, run.failure_class) == ("FAILED", "GUARD")
+    assert run.guard
+    assert "10" in run.message
+    assert "9" in run.message
+    assert run.advice
+    assert run.plan is not None
+    assert run.plan["deletes"] == 10
+    assert tree(local_root / "destination") == before
+    assert items(run) == set()
+
+
+def test_too_large_a_share_of_deletions_stops_a_run_too(local_root: Path) -> None:
+    write_tree(local_root / "source", {"0.txt": "old"})
+    write_tree(local_root / "destination", {f"{number}.txt": "old" for number in range(10)})
+    before = tree(local_root / "destination")
+    config = make_config(local_root, method=SyncConfig.Method.FULL, max_delete_percent=50)
+
+    run = carry_out(make_run(config))
+
+    assert (run.state, run.failure_class) == ("FAILED", "GUARD")
+    assert tree(local_root / "destination") == before
+
+
+def test_force_goes_past_the_count_guards_once(local_root: Path) -> None:
+    write_tree(local_root / "source", {"new.txt": "new"})
+    write_tree(local_root / "destination", {f"{number}.txt": "old" for number in range(10)})
+    config = make_config(local_root, method=SyncConfig.Method.FULL, max_delete_files=1)
+
+    run = carry_out(make_run(config, force=True))
+
+    assert (run.state, run.files_deleted) == ("SUCCEEDED", 10)
+    assert tree(local_root / "destination") == tree(local_root / "source")
+
+
+@pytest.mark.parametrize("method", list(SyncConfig.Method))
+def test_a_dry_run_changes_nothing_and_stores_its_plan(
+    local_root: Path, method: SyncConfig.Method
+) -> None:
+    write_tree(local_root / "source", FILES)
+    write_tree(local_root / "destination", {"a.txt": "alpha", "extra.txt": "extra"})
+    before = tree(local_root / "source"), tree(local_root / "destination")
+
+    run = carry_out(make_run(make_config(local_root, method=method), dry_run=True))
+
+    assert run.state == "SUCCEEDED"
+    assert (tree(local_root / "source"), tree(local_root / "destination")) == before
+    assert run.files_transferred == run.files_deleted == 0
+    if method != SyncConfig.Method.CHECK:
+        assert run.plan is not None
+        assert run.plan["adds"] >= 2
+        assert "sub/b.txt" in {item["path"] for item in run.plan["items"]}
+        extra = method in (SyncConfig.Method.FULL, SyncConfig.Method.OVERWRITE)
+        assert run.plan["deletes"] == int(extra)
+
+
+def test_a_check_tells_the_differences_and_changes_nothing(local_root: Path) -> None:
+    write_tree(local_root / "source", {"a.txt": "alpha", "b.txt": "beta"})
+    write_tree(local_root / "destination", {"a.txt": "other", "c.txt": "gamma"})
+    before = tree(local_root / "destination")
+
+    run = carry_out(make_run(make_config(local_root, method=SyncConfig.Method.CHECK)))
+
+    assert {
+        ("DIFFERS", "a.txt"),
+        ("MISSING_ON_DESTINATION", "b.txt"),
+        ("MISSING_ON_SOURCE", "c.txt"),
+    } <= items(run)
+    assert run.is_terminal
+    assert tree(local_root / "destination") == before
+
+
+def test_a_move_takes_the_source_away(local_root: Path) -> None:
+    write_tree(local_root / "source", FILES)
+    before = files_of(local_root / "source")
+
+    run = carry_out(make_run(make_config(local_root, method=SyncConfig.Method.MOVE)))
+
+    assert (run.state, run.files_transferred) == ("SUCCEEDED", 3)
+    assert files_of(local_root / "destination") == before
+    assert files_of(local_root / "source") == {}
+
+
+# Stopping ----------------------------------------------------------------------------------------
+
+
+def slow_config(root: Path) -> SyncConfig:
+    """Return a config whose run takes minutes unless it is stopped."""
+    write_tree(root / "source", {"big.bin": os.urandom(8 * 1024 * 1024)})
+    return make_config(root, bandwidth="64K")
+
+
+def test_a_running_run_obeys_cancel_and_leaves_no_partial_file(local_root: Path) -> None:
+    run = make_run(slow_config(local_root))
+    seen: list[int] = []
+
+    def cancel_once_it_transfers(event: engine.Event) -> None:
+        if isinstance(event, engine.Progress) and event.in_flight and not seen:
+            seen.append(event.bytes_done)
+            cancel_run(run.pk)
+
+    carry_out(run, cancel_once_it_transfers)
+
+    assert seen
+    assert (run.state, run.reason) == ("CANCELLED", "CANCELLED_BY_USER")
+    assert stored_status(run) == run.task_status == "REVOKED"
+    assert files_of(local_root / "destination") == {}
+    assert run.finished_at is not None
+
+
+def test_a_stopped_worker_gives_the_run_back(local_root: Path) -> None:
+    run = make_run(slow_config(local_root))
+    sent: list[engine.Event] = []
+
+    def stop_worker(event: engine.Event) -> None:
+        if isinstance(event, engine.Progress) and event.in_flight and not sent:
+            sent.append(event)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        carry_out(run, stop_worker)
+
+    run.refresh_from_db()
+    assert (run.state, run.reason, run.attempt) == ("QUEUED", "WORKER_STOPPED", 0)
+    assert stored_status(run) == "PENDING"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_run_that_was_given_away_stops_and_writes_nothing(local_root: Path) -> None:
+    run = make_run(slow_config(local_root))
+    taken: list[leases.Claim] = []
+
+    def give_away(event: engine.Event) -> None:
+        if isinstance(event, engine.Progress) and event.in_flight and not taken:
+            SyncRun.objects.filter(pk=run.pk).update(
+                state=SyncRun.State.QUEUED, lease_token=None, lease_expires_at=None
+            )
+            taken.append(claim(run, worker="other"))
+
+    carry_out(run, give_away)
+
+    assert taken
+    assert (run.state, run.worker, run.lease_token) == ("RUNNING", "other", taken[0].token)
+    assert stored_status(run) == "STARTED"
+
+
+def test_a_run_keeps_its_lease_and_shows_its_progress_while_it_goes(local_root: Path) -> None:
+    run = make_run(slow_config(local_root))
+    stored: list[dict[str, object]] = []
+
+    def look(event: engine.Event) -> None:
+        row = SyncRun.objects.get(pk=run.pk)
+        if row.progress.get("bytes_done"):
+            stored.append(row.progress | {"phase": row.phase})
+            cancel_run(run.pk)
+
+    carry_out(run, look)
+
+    assert stored[0]["phase"] == "TRANSFERRING"
+    assert stored[0]["bytes_total"] == 8 * 1024 * 1024
+    assert stored[0]["in_flight"]
+
+
+# What else is kept -------------------------------------------------------------------------------
+
+
+def test_the_private_files_of_a_run_go_with_it_and_its_log_stays(
+    local_root: Path, settings: SettingsWrapper
+) -> None:
+    write_tree(local_root / "source", FILES)
+
+    run = carry_out(make_run(make_config(local_root)))
+
+    assert list(settings.FILESYNC_WORK_DIR.iterdir()) == []
+    assert log_path(run).is_file()
+    assert log_path(run).is_relative_to(settings.FILESYNC_LOG_DIR)
+
+
+def test_more_items_than_are_kept_are_still_counted(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filesync.services.execution.ITEMS_PER_RUN", 5)
+    write_tree(local_root / "source", {f"{number}.txt": "x" for number in range(12)})
+
+    run = carry_out(make_run(make_config(local_root)))
+
+    assert run.files_transferred == 12
+    assert RunItem.objects.filter(run=run).count() == 5
+
+
+def test_settings_that_went_bad_since_the_save_fail_the_run(
+    local_root: Path, settings: SettingsWrapper
+) -> None:
+    write_tree(local_root / "source", FILES)
+    config = make_config(local_root)
+    settings.FILESYNC_LOCAL_ROOTS = [local_root / "elsewhere"]
+
+    run = carry_out(make_run(config))
+
+    assert (run.state, run.failure_class) == ("FAILED", "CONFIG")
+    assert str(local_root) in run.message
+    assert not (local_root / "destination").exists()
+
+
+def test_secrets_that_no_key_opens_fail_the_run_and_say_so(
+    local_root: Path, settings: SettingsWrapper
+) -> None:
+    settings.FILESYNC_SECRET_KEYS = [Fernet.generate_key().decode()]
+    write_tree(local_root / "source", FILES)
+    remote = make_storage(
+        local_root,
+        backend="webdav",
+        options={"url": "http://127.0.0.1:9/"},
+        secrets={"pass": CANARY},
+    )
+    config = make_config(
+        local_root, source_storage=make_storage(local_root), destination_storage=remote
+    )
+    run = make_run(config)
+    settings.FILESYNC_SECRET_KEYS = [Fernet.generate_key().decode()]
+
+    carry_out(run)
+
+    assert (run.state, run.failure_class) == ("FAILED", "CONFIG")
+    assert "FILESYNC_SECRET_KEYS" in run.message
+    assert CANARY not in run.message
+
+
+def test_an_unreachable_storage_waits_for_another_attempt(local_root: Path) -> None:
+    write_tree(local_root / "source", FILES)
+    remote = make_storage(local_root, backend="webdav", options={"url": "http://127.0.0.1:9/"})
+    config = make_config(
+        local_root,
+        source_storage=make_storage(local_root),
+        destination_storage=remote,
+        destination_path="d",
+    )
+
+    run = carry_out(make_run(config))
+
+    assert (run.state, run.reason, run.failure_class) == ("QUEUED", "RETRY", "NETWORK")
+    assert run.not_before is not None
+    assert stored_status(run) == "RETRY"
+
+
+def test_a_config_that_was_deleted_before_the_work_began_does_nothing(local_root: Path) -> None:
+    write_tree(local_root / "source", FILES)
+    config = make_config(local_root)
+    run = make_run(config)
+    held = claim(run)
+    config.delete()
+
+    execute(held)
+
+    run.refresh_from_db()
+    assert (run.state, run.reason) == ("CANCELLED", "CONFIG_DELETED")
+    assert not (local_root / "destination").exists()
+    assert Storage.objects.exists()

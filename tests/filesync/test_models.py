@@ -1,0 +1,427 @@
+"""What a saved row always is: normalised, allowed, and held by the database's own constraints."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
+from django.utils import timezone
+
+from filesync.models import Storage, SyncConfig, SyncRun
+from scheduler.cron import InvalidCron
+from scheduler.sync_scheduler import ScheduleConflict
+from tests.filesync.factories import SLOT, make_config, make_run, make_storage, periodic_row
+from tests.filesync.factories import allow_local_root as allow_local_root
+
+pytestmark = pytest.mark.django_db
+
+
+def complaints(row: Storage | SyncConfig) -> dict[str, list[str]]:
+    """Return what `full_clean`, which admin and API call, says by field."""
+    with pytest.raises(ValidationError) as refused:
+        row.full_clean()
+    found: dict[str, list[str]] = refused.value.message_dict
+    return found
+
+
+# The schedule of a config ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        ("0 2 * * *", "0 2 * * *"),
+        ("  0   2  *  *  * ", "0 2 * * *"),
+        ("0 2 * * MON", "0 2 * * mon"),
+        ("", ""),
+        ("   ", ""),
+    ],
+)
+def test_a_cron_is_normalised_whoever_saves_it(local_root: Path, written: str, stored: str) -> None:
+    config = make_config(local_root, cron=written)
+
+    config.refresh_from_db()
+    assert config.cron == stored
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "names"),
+    [
+        ("cron", "61 * * * *", "minute"),
+        ("cron", "0 0 30 2 *", "day_of_month"),
+        ("cron", "0 2 * *", "cron"),
+        ("timezone", "Nowhere/Town", "timezone"),
+        ("timezone", "", "timezone"),
+    ],
+)
+def test_a_schedule_that_beat_could_not_read_is_not_saved(
+    local_root: Path, field: str, value: str, names: str
+) -> None:
+    config = make_config(local_root, cron="0 2 * * *")
+    setattr(config, field, value)
+
+    with pytest.raises(InvalidCron) as refused:
+        config.save()
+
+    assert refused.value.field == names
+    config.refresh_from_db()
+    assert (config.cron, config.timezone != "Nowhere/Town") == ("0 2 * * *", True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("cron", "61 * * * *"), ("cron", "x"), ("timezone", "Nowhere/Town")],
+)
+def test_clean_names_the_field_of_a_wrong_schedule(
+    local_root: Path, field: str, value: str
+) -> None:
+    config = make_config(local_root, cron="0 2 * * *")
+    setattr(config, field, value)
+
+    assert list(complaints(config)) == [field]
+
+
+def test_an_end_before_the_start_is_refused(local_root: Path) -> None:
+    config = make_config(local_root)
+    config.start_time = SLOT
+    config.end_time = SLOT
+
+    assert list(complaints(config)) == ["end_time"]
+
+
+def test_a_saved_config_has_its_periodic_row_and_a_deleted_one_has_none(local_root: Path) -> None:
+    config = make_config(local_root, cron="0 2 * * *", timezone="Asia/Shanghai")
+    row = periodic_row(config)
+    assert row is not None
+    assert row.enabled
+
+    config.delete()
+    assert periodic_row(config) is None
+
+
+def test_config_and_schedule_are_written_together_or_not_at_all(local_root: Path) -> None:
+    config = make_config(local_root, cron="0 2 * * *")
+    row = periodic_row(config)
+    assert row is not None
+    row.task = "someone.elses"
+    row.save()
+    config.cron, config.remark = "0 3 * * *", "changed"
+
+    with pytest.raises(ScheduleConflict):
+        config.save()
+
+    config.refresh_from_db()
+    assert (config.cron, config.remark) == ("0 2 * * *", "")
+
+
+def test_a_rolled_back_save_leaves_no_schedule(local_root: Path) -> None:
+    config = make_config(local_root)
+
+    with transaction.atomic():
+        config.cron = "0 2 * * *"
+        config.save()
+        assert periodic_row(config) is not None
+        transaction.set_rollback(True)
+
+    assert periodic_row(config) is None
+
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, datetime(2026, 3, 2, 2, 0, tzinfo=UTC)),
+        ({"cron": "0 13 * * *"}, datetime(2026, 3, 1, 13, 0, tzinfo=UTC)),
+        ({"cron": "0 12 * * *"}, datetime(2026, 3, 2, 12, 0, tzinfo=UTC)),
+        ({"enable": False}, None),
+        ({"cron": ""}, None),
+        (
+            {"start_time": datetime(2026, 3, 9, 2, 0, tzinfo=UTC)},
+            datetime(2026, 3, 9, 2, 0, tzinfo=UTC),
+        ),
+        (
+            {"start_time": datetime(2026, 3, 9, 2, 1, tzinfo=UTC)},
+            datetime(2026, 3, 10, 2, 0, tzinfo=UTC),
+        ),
+        (
+            {"start_time": datetime(2026, 2, 1, tzinfo=UTC)},
+            datetime(2026, 3, 2, 2, 0, tzinfo=UTC),
+        ),
+        ({"end_time": datetime(2026, 3, 2, 2, 0, tzinfo=UTC)}, None),
+        (
+            {"end_time": datetime(2026, 3, 2, 2, 1, tzinfo=UTC)},
+            datetime(2026, 3, 2, 2, 0, tzinfo=UTC),
+        ),
+        ({"end_time": datetime(2026, 2, 1, tzinfo=UTC)}, None),
+        ({"timezone": "Asia/Shanghai"}, datetime(2026, 3, 1, 18, 0, tzinfo=UTC)),
+    ],
+)
+def test_the_next_slot_keeps_to_enable_zone_start_and_end(
+    local_root: Path, changes: dict[str, object], expected: datetime | None
+) -> None:
+    config = make_config(local_root, cron="0 2 * * *", timezone="UTC")
+    for name, value in changes.items():
+        setattr(config, name, value)
+
+    assert config.next_slot(now=NOON) == expected
+
+
+def test_the_next_slot_is_told_in_the_configs_own_zone(local_root: Path) -> None:
+    config = make_config(local_root, cron="0 2 * * *", timezone="Asia/Shanghai")
+
+    slot = config.next_slot(now=NOON)
+
+    assert slot is not None
+    assert (slot.hour, slot.utcoffset()) == (2, timedelta(hours=8))
+
+
+# What a config may ask of the engine -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"),
+    [("a", "a"), ("a", "a/b"), ("a/b/c", "a"), ("", "a"), ("a", ""), ("a/", "/a")],
+)
+def test_source_and_destination_must_not_overlap(
+    local_root: Path, source: str, destination: str
+) -> None:
+    config = make_config(local_root)
+    config.source_path, config.destination_path = source, destination
+
+    assert "overlap" in str(complaints(config))
+
+
+def test_folders_that_overlap_through_two_storages_are_refused_too(local_root: Path) -> None:
+    inner = make_storage(local_root / "photos")
+    outer = make_storage(local_root)
+    config = make_config(
+        local_root,
+        source_storage=outer,
+        source_path="photos/2026",
+        destination_storage=inner,
+        destination_path="",
+    )
+
+    assert "overlap" in str(complaints(config))
+
+
+def test_folders_that_overlap_through_a_link_are_refused_too(local_root: Path) -> None:
+    (local_root / "real").mkdir()
+    (local_root / "alias").symlink_to(local_root / "real")
+    config = make_config(local_root)
+    config.source_path, config.destination_path = "real", "alias/sub"
+
+    assert "overlap" in str(complaints(config))
+
+
+def test_neighbours_whose_names_begin_alike_do_not_overlap(local_root: Path) -> None:
+    config = make_config(local_root)
+    config.source_path, config.destination_path = "photos", "photos2"
+
+    config.full_clean()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("source_path", "../../etc"),
+        ("destination_path", "a/../../b"),
+        ("source_path", "other:bucket"),
+        ("filters", "photos/**"),
+        ("filters", "- [a-"),
+        ("bandwidth", "4 MB/s"),
+        ("transfers", 0),
+        ("method", "MIRROR"),
+        ("max_delete_percent", 101),
+        ("name", ""),
+    ],
+)
+def test_clean_names_the_field_that_cannot_be(local_root: Path, field: str, value: object) -> None:
+    config = make_config(local_root)
+    setattr(config, field, value)
+
+    assert list(complaints(config)) == [field]
+
+
+def test_filter_lines_leave_out_blanks_and_comments(local_root: Path) -> None:
+    config = make_config(local_root, filters="# photos\n + *.jpg \n\n- /cache/**\r\n  # end\n")
+
+    assert config.filter_lines() == ("+ *.jpg", "- /cache/**")
+    assert config.as_request().rules.filters == config.filter_lines()
+
+
+def test_the_engines_request_holds_what_the_config_says(local_root: Path) -> None:
+    config = make_config(
+        local_root,
+        method=SyncConfig.Method.FULL,
+        compare=SyncConfig.Compare.CHECKSUM,
+        bandwidth="4M",
+        transfers=3,
+        max_delete_files=7,
+        max_delete_percent=9,
+    )
+
+    request = config.as_request(dry_run=True, force=True)
+
+    assert (request.method, request.compare) == ("FULL", "CHECKSUM")
+    assert (request.source.path, request.destination.path) == ("source", "destination")
+    assert (request.limits.bandwidth, request.limits.transfers) == ("4M", 3)
+    assert (request.guards.max_delete_files, request.guards.max_delete_percent) == (7, 9)
+    assert (request.dry_run, request.force) == (True, True)
+
+
+# Storages ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ({"backend": "carrier-pigeon"}, "backend"),
+        ({"options": {"url": "https://x", "colour": "red"}}, "options"),
+        ({"options": {"url": "https://x", "bearer_token_command": "id"}}, "options"),
+        ({"options": {"url": "https://x", "pass": "p"}}, "options"),
+        ({"options": ["url"]}, "options"),
+        ({"secrets": {"colour": "red"}}, "options"),
+        ({"max_concurrent_runs": 0}, "max_concurrent_runs"),
+        ({"root": "../up"}, "root"),
+        ({"backend": "local", "options": {}, "root": "/etc"}, "root"),
+        ({"backend": "local", "options": {}, "root": "here"}, "root"),
+        ({"backend": "local", "options": {"links": "true"}, "root": "{root}"}, "options"),
+    ],
+)
+def test_clean_names_what_a_storage_cannot_be(
+    local_root: Path, fields: dict[str, object], names: str
+) -> None:
+    storage = Storage(name="s", backend="webdav", options={"url": "https://dav.example.org"})
+    for name, value in fields.items():
+        text = value.format(root=local_root) if isinstance(value, str) else value
+        setattr(storage, name, text)
+
+    assert list(complaints(storage)) == [names]
+
+
+def test_a_storage_that_is_allowed_passes(local_root: Path) -> None:
+    Storage(name="here", backend="local", root=str(local_root)).full_clean()
+    there = Storage(
+        name="there",
+        backend="webdav",
+        options={"url": "https://dav.example.org", "user": "kim"},
+    )
+    there.secrets = {"pass": "p"}
+    there.full_clean()
+
+
+def test_a_storage_in_use_cannot_be_deleted(local_root: Path) -> None:
+    config = make_config(local_root)
+
+    with pytest.raises(ProtectedError):
+        config.source_storage.delete()
+
+
+# What the database itself holds ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", SyncRun.ACTIVE)
+@pytest.mark.parametrize("second", SyncRun.ACTIVE)
+def test_the_database_holds_one_active_run_per_config(
+    local_root: Path, first: SyncRun.State, second: SyncRun.State
+) -> None:
+    config = make_config(local_root)
+    make_run(config, state=first)
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        make_run(config, state=second)
+
+
+def test_runs_that_have_ended_and_other_configs_are_free(local_root: Path) -> None:
+    config = make_config(local_root)
+    for state in SyncRun.TERMINAL:
+        make_run(config, state=state)
+
+    make_run(config)
+    make_run(make_config(local_root))
+
+    assert SyncRun.objects.count() == len(SyncRun.TERMINAL) + 2
+
+
+def test_the_database_holds_one_run_per_slot(local_root: Path) -> None:
+    config = make_config(local_root)
+    make_run(config, state=SyncRun.State.SUCCEEDED, slot=SLOT)
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        make_run(config, state=SyncRun.State.MISSED, slot=SLOT)
+
+    make_run(config, state=SyncRun.State.MISSED, slot=SLOT + timedelta(hours=1))
+    make_run(make_config(local_root), state=SyncRun.State.MISSED, slot=SLOT)
+
+
+def test_the_database_refuses_a_running_run_without_a_lease(local_root: Path) -> None:
+    run = make_run(make_config(local_root))
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        SyncRun.objects.filter(pk=run.pk).update(state=SyncRun.State.RUNNING)
+
+
+def test_the_database_refuses_two_runs_of_one_task(local_root: Path) -> None:
+    run = make_run(make_config(local_root), state=SyncRun.State.SUCCEEDED)
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        make_run(make_config(local_root), task_id=run.task_id)
+
+
+def test_the_database_refuses_a_storage_without_a_place(local_root: Path) -> None:
+    storage = make_storage(local_root)
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Storage.objects.filter(pk=storage.pk).update(max_concurrent_runs=0)
+
+
+@pytest.mark.parametrize("model", [Storage, SyncConfig])
+def test_the_database_refuses_two_of_one_name(
+    local_root: Path, model: type[Storage] | type[SyncConfig]
+) -> None:
+    make_config(local_root, name="one", source_storage=make_storage(local_root, name="one"))
+    make_config(local_root, name="two", source_storage=make_storage(local_root, name="two"))
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        model._default_manager.filter(name="two").update(name="one")
+
+
+# The words of a run ------------------------------------------------------------------------------
+
+
+def test_active_and_terminal_states_are_all_states() -> None:
+    assert sorted([*SyncRun.ACTIVE, *SyncRun.TERMINAL]) == sorted(SyncRun.State)
+
+
+@pytest.mark.parametrize(
+    ("state", "attempt", "word"),
+    [
+        ("QUEUED", 0, "PENDING"),
+        ("QUEUED", 1, "RETRY"),
+        ("RUNNING", 1, "STARTED"),
+        ("SUCCEEDED", 1, "SUCCESS"),
+        ("PARTIAL", 1, "FAILURE"),
+        ("FAILED", 1, "FAILURE"),
+        ("LOST", 1, "FAILURE"),
+        ("CANCELLED", 1, "REVOKED"),
+        ("SKIPPED", 0, "IGNORED"),
+        ("MISSED", 0, "IGNORED"),
+    ],
+)
+def test_each_state_has_its_word_in_celery(state: str, attempt: int, word: str) -> None:
+    assert SyncRun(state=state, attempt=attempt).task_status == word
+
+
+def test_a_run_lasts_from_its_start_to_its_end() -> None:
+    now = timezone.now()
+
+    assert SyncRun().duration_s is None
+    assert SyncRun(started_at=now).duration_s is None
+    assert SyncRun(started_at=now, finished_at=now + timedelta(seconds=90)).duration_s == 90.0

@@ -1,0 +1,415 @@
+"""How wishes and slots become runs: once each, with their reason, whatever the broker does."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from celery import current_app
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from pytest_django import DjangoCaptureOnCommitCallbacks
+
+from filesync.errors import ConfigDisabled, NotFound, RunActive
+from filesync.models import SyncConfig, SyncRun
+from filesync.services import queueing
+from scheduler.models import DueSlot
+from tests.filesync.factories import (
+    SLOT,
+    close_connections,
+    make_config,
+    make_run,
+    make_user,
+    point_broker_at,
+    waiting_messages,
+)
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import use_broker as use_broker
+from tests.servers.process import free_port
+from tests.servers.redis import RedisServer
+
+EARLIER = tuple(SLOT - timedelta(hours=hours) for hours in (3, 2, 1))
+
+
+@pytest.fixture
+def dead_broker() -> Iterator[None]:
+    before = current_app.conf.broker_url
+    point_broker_at(f"redis://127.0.0.1:{free_port()}/0")
+    yield
+    point_broker_at(before)
+
+
+# One wish ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_queued_run_holds_what_was_wished(local_root: Path) -> None:
+    config, user = make_config(local_root), make_user("operator")
+    task_id = str(uuid.uuid4())
+
+    run = queueing.queue_run(
+        config.pk,
+        trigger=SyncRun.Trigger.BATCH,
+        user=user,
+        dry_run=True,
+        force=True,
+        task_id=task_id,
+    )
+
+    stored = SyncRun.objects.get(pk=run.pk)
+    assert (stored.config, stored.config_name, stored.requested_by) == (config, config.name, user)
+    assert (stored.state, stored.trigger, stored.attempt) == ("QUEUED", "BATCH", 0)
+    assert (stored.dry_run, stored.force, str(stored.task_id)) == (True, True, task_id)
+
+
+@pytest.mark.django_db
+def test_an_unknown_config_is_not_found() -> None:
+    with pytest.raises(NotFound, match="999999"):
+        queueing.queue_run(999999)
+
+
+@pytest.mark.django_db
+def test_a_disabled_config_is_refused_unless_forced(local_root: Path) -> None:
+    config = make_config(local_root, enable=False)
+
+    with pytest.raises(ConfigDisabled, match=config.name):
+        queueing.queue_run(config.pk)
+
+    assert queueing.queue_run(config.pk, force=True).force
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("state", SyncRun.ACTIVE)
+def test_an_active_config_is_refused_even_with_force(
+    local_root: Path, state: SyncRun.State, *, force: bool
+) -> None:
+    active = make_run(make_config(local_root), state=state)
+    assert active.config_id is not None
+
+    with pytest.raises(RunActive) as refused:
+        queueing.queue_run(active.config_id, force=force)
+
+    assert refused.value.task_id == str(active.task_id)
+    assert str(active.task_id) in str(refused.value)
+    assert SyncRun.objects.count() == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("state", SyncRun.TERMINAL)
+def test_a_config_whose_run_has_ended_is_queued_again(
+    local_root: Path, state: SyncRun.State
+) -> None:
+    config = make_config(local_root)
+    make_run(config, state=state)
+
+    assert queueing.queue_run(config.pk).state == "QUEUED"
+
+
+@pytest.mark.django_db
+def test_a_refusal_leaves_the_callers_transaction_usable(local_root: Path) -> None:
+    config = make_config(local_root)
+    with transaction.atomic():
+        queueing.queue_run(config.pk)
+        with pytest.raises(RunActive):
+            queueing.queue_run(config.pk)
+        SyncConfig.objects.filter(pk=config.pk).update(remark="still works")
+
+    config.refresh_from_db()
+    assert config.remark == "still works"
+
+
+@pytest.mark.django_db
+def test_a_batch_queues_every_enabled_config_and_says_why_it_left_one_out(
+    local_root: Path,
+) -> None:
+    idle = make_config(local_root, name="a")
+    busy = make_config(local_root, name="b")
+    make_config(local_root, name="c", enable=False)
+    make_run(busy)
+
+    outcomes = queueing.queue_all_enabled()
+
+    assert [(outcome.config_id, outcome.code) for outcome in outcomes] == [
+        (idle.pk, "queued"),
+        (busy.pk, "run_active"),
+    ]
+    assert outcomes[0].run is not None
+    assert outcomes[1].run is None
+    assert SyncRun.objects.filter(config=idle, trigger="BATCH").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_twenty_that_queue_one_config_at_once_exactly_one_succeeds(local_root: Path) -> None:
+    config = make_config(local_root)
+    start = threading.Barrier(20)
+    queued: list[SyncRun] = []
+    refused: list[RunActive] = []
+
+    def wish() -> None:
+        try:
+            start.wait()
+            queued.append(queueing.queue_run(config.pk, ring_bell=False))
+        except RunActive as error:
+            refused.append(error)
+        finally:
+            close_connections()
+
+    threads = [threading.Thread(target=wish) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (len(queued), len(refused)) == (1, 19)
+    assert SyncRun.objects.count() == 1
+    assert {error.task_id for error in refused} == {str(queued[0].task_id)}
+
+
+# Slots -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_slot_becomes_a_queued_run_and_a_doorbell(local_root: Path) -> None:
+    config = make_config(local_root)
+
+    (bell,) = queueing.queue_slots([DueSlot(config.pk, SLOT)])
+
+    run = SyncRun.objects.get()
+    assert (run.state, run.reason, run.trigger, run.slot) == ("QUEUED", "", "CRON", SLOT)
+    assert (run.config_name, run.finished_at) == (config.name, None)
+    assert (bell.task, bell.task_id) == ("filesync.tasks.sync_file_task", str(run.task_id))
+    assert bell.kwargs == {"config_id": config.pk}
+    assert run.rung_at is not None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("state", SyncRun.ACTIVE)
+def test_a_slot_of_an_active_config_is_skipped_with_the_reason(
+    local_root: Path, state: SyncRun.State
+) -> None:
+    config = make_config(local_root)
+    make_run(config, state=state)
+
+    assert queueing.queue_slots([DueSlot(config.pk, SLOT)]) == []
+
+    run = SyncRun.objects.get(slot=SLOT)
+    assert (run.state, run.reason, run.rung_at) == ("SKIPPED", "OVERLAP", None)
+    assert run.finished_at is not None
+
+
+@pytest.mark.django_db
+def test_slots_that_nobody_fired_are_missed_and_the_latest_is_caught_up(local_root: Path) -> None:
+    config = make_config(local_root)
+
+    bells = queueing.queue_slots([DueSlot(config.pk, SLOT, EARLIER)])
+
+    runs = list(SyncRun.objects.order_by("slot"))
+    assert [(run.slot, run.state, run.reason) for run in runs[:3]] == [
+        (slot, "MISSED", "MISFIRE") for slot in EARLIER
+    ]
+    assert all(run.finished_at is not None for run in runs[:3])
+    assert (runs[3].slot, runs[3].state, runs[3].trigger) == (SLOT, "QUEUED", "CATCH_UP")
+    assert [bell.task_id for bell in bells] == [str(runs[3].task_id)]
+
+
+@pytest.mark.django_db
+def test_where_the_policy_lets_no_slot_run_all_are_missed(local_root: Path) -> None:
+    config = make_config(local_root)
+
+    assert queueing.queue_slots([DueSlot(config.pk, None, EARLIER)]) == []
+
+    assert [run.state for run in SyncRun.objects.all()] == ["MISSED"] * 3
+
+
+@pytest.mark.django_db
+def test_the_same_slot_twice_is_one_row(local_root: Path) -> None:
+    config = make_config(local_root)
+    due = [DueSlot(config.pk, SLOT, EARLIER)]
+
+    queueing.queue_slots(due)
+    queueing.queue_slots(due)
+
+    assert SyncRun.objects.count() == 4
+    assert SyncRun.objects.filter(slot=SLOT).count() == 1
+    assert SyncRun.objects.filter(state=SyncRun.State.SKIPPED).count() == 0
+
+
+@pytest.mark.django_db
+def test_a_slot_that_has_run_already_rings_nobody(local_root: Path) -> None:
+    config = make_config(local_root)
+    queueing.queue_slots([DueSlot(config.pk, SLOT)])
+    SyncRun.objects.update(state=SyncRun.State.SUCCEEDED)
+
+    assert queueing.queue_slots([DueSlot(config.pk, SLOT)]) == []
+
+    assert [run.state for run in SyncRun.objects.all()] == ["SUCCEEDED"]
+
+
+@pytest.mark.django_db
+def test_a_slot_of_a_config_that_was_deleted_is_dropped_and_the_others_fire(
+    local_root: Path,
+) -> None:
+    gone, config = make_config(local_root), make_config(local_root)
+    gone_id = gone.pk
+    gone.delete()
+
+    bells = queueing.queue_slots([DueSlot(gone_id, SLOT, EARLIER), DueSlot(config.pk, SLOT)])
+
+    assert [bell.kwargs for bell in bells] == [{"config_id": config.pk}]
+    assert [run.config_id for run in SyncRun.objects.all()] == [config.pk]
+
+
+@pytest.mark.django_db
+def test_one_busy_config_does_not_hold_up_the_others_of_its_slot(local_root: Path) -> None:
+    configs = [make_config(local_root) for _ in range(5)]
+    make_run(configs[2], state=SyncRun.State.RUNNING)
+
+    bells = queueing.queue_slots([DueSlot(config.pk, SLOT) for config in configs])
+
+    assert len(bells) == 4
+    states = SyncRun.objects.filter(slot=SLOT).order_by("config").values_list("state", flat=True)
+    assert list(states) == ["QUEUED", "QUEUED", "SKIPPED", "QUEUED", "QUEUED"]
+
+
+@pytest.mark.django_db
+def test_a_thousand_slots_take_no_statement_each(local_root: Path) -> None:
+    storage = make_config(local_root).source_storage
+    SyncConfig.objects.bulk_create(
+        SyncConfig(name=f"bulk {number}", source_storage=storage, destination_storage=storage)
+        for number in range(1000)
+    )
+    ids = SyncConfig.objects.filter(name__startswith="bulk").values_list("pk", flat=True)
+    due = [DueSlot(pk, SLOT) for pk in ids]
+
+    # SQLite takes some 30 rows an insert, PostgreSQL all.
+    with CaptureQueriesContext(connection) as statements:
+        bells = queueing.queue_slots(due)
+
+    assert len(statements) < 50
+    assert len(bells) == SyncRun.objects.filter(state="QUEUED").count() == 1000
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_beats_with_the_same_slot_make_one_run(local_root: Path) -> None:
+    config = make_config(local_root)
+    start = threading.Barrier(8)
+    bells: list[str] = []
+
+    def fire() -> None:
+        try:
+            start.wait()
+            with transaction.atomic():
+                fired = queueing.queue_slots([DueSlot(config.pk, SLOT)])
+            bells.extend(bell.task_id for bell in fired)
+        finally:
+            close_connections()
+
+    threads = [threading.Thread(target=fire) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [(run.state, run.slot) for run in SyncRun.objects.all()] == [("QUEUED", SLOT)]
+    # A doorbell too many does no harm: they all name the one run.
+    assert set(bells) == {str(SyncRun.objects.get().task_id)}
+
+
+# The doorbell ------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_doorbell_rings_only_after_the_commit(local_root: Path, broker: RedisServer) -> None:
+    config = make_config(local_root)
+
+    with transaction.atomic():
+        run = queueing.queue_run(config.pk)
+        assert waiting_messages(broker) == []
+
+    assert waiting_messages(broker) == [(str(run.task_id), {"config_id": config.pk})]
+    run.refresh_from_db()
+    assert run.rung_at is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_rolled_back_wish_rings_nobody(local_root: Path, broker: RedisServer) -> None:
+    config = make_config(local_root)
+
+    with transaction.atomic():
+        queueing.queue_run(config.pk)
+        transaction.set_rollback(True)
+
+    assert waiting_messages(broker) == []
+    assert not SyncRun.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_caller_that_is_the_worker_itself_rings_nobody(
+    local_root: Path,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    config = make_config(local_root)
+
+    with django_capture_on_commit_callbacks() as callbacks:
+        queueing.queue_run(config.pk, ring_bell=False)
+
+    assert callbacks == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(30)
+@pytest.mark.usefixtures("dead_broker")
+def test_a_broker_that_is_down_is_no_error_and_the_run_waits(local_root: Path) -> None:
+    config = make_config(local_root)
+
+    run = queueing.queue_run(config.pk)
+
+    run.refresh_from_db()
+    assert (run.state, run.rung_at) == ("QUEUED", None)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(30)
+@pytest.mark.usefixtures("broker")
+def test_a_broker_that_stops_answering_is_no_error_and_the_run_waits(local_root: Path) -> None:
+    with RedisServer() as hanging:
+        point_broker_at(hanging.url)
+        warm = queueing.queue_run(make_config(local_root).pk)
+        hanging.pause()
+        run = queueing.queue_run(make_config(local_root).pk)
+        hanging.resume()
+
+    warm.refresh_from_db()
+    run.refresh_from_db()
+    assert warm.rung_at is not None
+    assert (run.state, run.rung_at) == ("QUEUED", None)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(30)
+@pytest.mark.usefixtures("dead_broker")
+def test_ring_stops_at_the_first_that_a_dead_broker_refuses(local_root: Path) -> None:
+    runs = [make_run(make_config(local_root)) for _ in range(20)]
+
+    assert queueing.ring(runs) == 0
+
+    assert SyncRun.objects.filter(state="QUEUED", rung_at=None).count() == 20
+
+
+@pytest.mark.django_db
+def test_ring_notes_only_what_is_still_queued(local_root: Path, broker: RedisServer) -> None:
+    waiting = make_run(make_config(local_root))
+    started = make_run(make_config(local_root), state=SyncRun.State.RUNNING)
+
+    assert queueing.ring([waiting, started]) == 2
+
+    waiting.refresh_from_db()
+    started.refresh_from_db()
+    assert len(waiting_messages(broker)) == 2
+    assert waiting.rung_at is not None
+    assert started.rung_at is None

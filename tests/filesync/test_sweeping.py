@@ -1,0 +1,273 @@
+"""The sweep: what a crash left behind is made true again, once, and nothing else is touched."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+from pytest_django.fixtures import SettingsWrapper
+
+from filesync.models import RunItem, SyncRun
+from filesync.services import sweeping
+from filesync.services.finishing import cancel_run, finish_run
+from filesync.services.sweeping import MAX_CRASHES, SweepReport, sweep
+from scheduler.models import Heartbeat
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import (
+    claim,
+    lapse,
+    make_config,
+    make_run,
+    make_storage,
+    stored_status,
+    waiting_messages,
+)
+from tests.filesync.factories import use_broker as use_broker
+from tests.filesync.test_finishing import SUCCEEDED
+from tests.servers.redis import RedisServer
+
+pytestmark = pytest.mark.django_db
+
+NOTHING = SweepReport(requeued=0, lost=0, cancelled=0, rung=0, deleted=0)
+
+
+@pytest.mark.usefixtures("broker")
+def test_a_run_whose_worker_went_silent_is_queued_again(local_root: Path) -> None:
+    run = make_run(make_config(local_root))
+    silent = claim(run)
+    lapse(run)
+
+    report = sweep()
+
+    run.refresh_from_db()
+    assert report.requeued == 1
+    assert (run.state, run.reason, run.attempt) == ("QUEUED", "LEASE_LOST", 1)
+    assert (run.lease_token, run.lease_expires_at) == (None, None)
+    assert stored_status(run) == run.task_status == "RETRY"
+    assert finish_run(silent, SUCCEEDED) is None
+
+
+def test_a_run_that_was_queued_again_is_rung_by_the_same_sweep(
+    local_root: Path, broker: RedisServer
+) -> None:
+    run = make_run(make_config(local_root))
+    claim(run)
+    lapse(run)
+
+    assert sweep().rung == 1
+
+    assert waiting_messages(broker) == [(str(run.task_id), {"config_id": run.config_id})]
+
+
+@pytest.mark.usefixtures("broker")
+def test_a_lease_that_still_counts_is_left_alone(local_root: Path) -> None:
+    run = make_run(make_config(local_root), state=SyncRun.State.RUNNING)
+
+    assert sweep() == NOTHING
+
+    run.refresh_from_db()
+    assert run.state == "RUNNING"
+
+
+@pytest.mark.usefixtures("broker")
+def test_a_run_that_kills_its_workers_is_given_up_as_lost(local_root: Path) -> None:
+    run = make_run(make_config(local_root, max_attempts=20))
+    for crash in range(1, MAX_CRASHES):
+        claim(run)
+        lapse(run)
+        assert sweep().requeued == 1, crash
+    claim(run)
+    lapse(run)
+
+    report = sweep()
+
+    run.refresh_from_db()
+    assert (report.requeued, report.lost) == (0, 1)
+    assert (run.state, run.reason, run.attempt) == ("LOST", "LEASE_LOST", 3)
+    assert run.finished_at is not None
+    assert run.message
+    assert run.advice
+    assert stored_status(run) == run.task_status == "FAILURE"
+
+
+@pytest.mark.usefixtures("broker")
+def test_a_silent_run_that_somebody_cancelled_is_cancelled(local_root: Path) -> None:
+    run = make_run(make_config(local_root))
+    claim(run)
+    cancel_run(run.pk)
+    lapse(run)
+
+    report = sweep()
+
+    run.refresh_from_db()
+    assert (report.cancelled, report.requeued) == (1, 0)
+    assert (run.state, run.reason, stored_status(run)) == (
+        "CANCELLED",
+        "CANCELLED_BY_USER",
+        "REVOKED",
+    )
+
+
+@pytest.mark.usefixtures("broker")
+def test_sweeping_again_changes_nothing(local_root: Path) -> None:
+    run = make_run(make_config(local_root))
+    claim(run)
+    lapse(run)
+    sweep()
+
+    assert sweep() == NOTHING
+
+
+def test_one_sweep_is_enough_for_many(local_root: Path, broker: RedisServer) -> None:
+    storage = make_storage(local_root, max_concurrent_runs=64)
+    for number in range(30):
+        config = make_config(local_root, source_storage=storage, source_path=f"s{number}")
+        lapse(make_run(config, state=SyncRun.State.RUNNING))
+
+    report = sweep()
+
+    assert (report.requeued, report.rung, len(waiting_messages(broker))) == (30, 30, 30)
+
+
+# Ringing -----------------------------------------------------------------------------------------
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("rung_ago", "not_before_in", "rings"),
+    [
+        (None, None, True),
+        (2 * MINUTE, None, True),
+        (timedelta(seconds=10), None, False),
+        (None, MINUTE, False),
+        (2 * MINUTE, MINUTE, False),
+        (2 * MINUTE, -MINUTE, True),
+        (timedelta(seconds=10), -timedelta(seconds=5), True),
+        (timedelta(seconds=10), -MINUTE, False),
+    ],
+)
+def test_a_waiting_run_is_rung_when_its_time_has_come_and_its_message_may_be_lost(
+    local_root: Path,
+    broker: RedisServer,
+    rung_ago: timedelta | None,
+    not_before_in: timedelta | None,
+    *,
+    rings: bool,
+) -> None:
+    now = timezone.now()
+    run = make_run(
+        make_config(local_root),
+        rung_at=None if rung_ago is None else now - rung_ago,
+        not_before=None if not_before_in is None else now + not_before_in,
+    )
+
+    report = sweep()
+
+    assert report.rung == int(rings)
+    assert [task_id for task_id, _ in waiting_messages(broker)] == [str(run.task_id)] * rings
+
+
+def test_only_queued_runs_are_rung(local_root: Path, broker: RedisServer) -> None:
+    for state in (SyncRun.State.RUNNING, *SyncRun.TERMINAL):
+        make_run(make_config(local_root), state=state)
+
+    assert sweep().rung == 0
+    assert waiting_messages(broker) == []
+
+
+def test_without_a_broker_the_sweep_goes_on(local_root: Path) -> None:
+    make_run(make_config(local_root))
+    stale = make_run(make_config(local_root))
+    claim(stale)
+    lapse(stale)
+
+    report = sweep()
+
+    assert (report.requeued, report.rung) == (1, 0)
+
+
+# History -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("broker")
+def test_history_past_its_days_is_deleted_with_its_items(
+    local_root: Path, settings: SettingsWrapper
+) -> None:
+    settings.FILESYNC_KEEP_RUNS_DAYS = 30
+    config = make_config(local_root)
+    now = timezone.now()
+    old = make_run(
+        config, state=SyncRun.State.SUCCEEDED, finished_at=now - timedelta(days=30, minutes=1)
+    )
+    young = make_run(
+        config, state=SyncRun.State.SUCCEEDED, finished_at=now - timedelta(days=29, hours=23)
+    )
+    active = make_run(config)
+    RunItem.objects.create(run=old, action="ADDED", path="a")
+    RunItem.objects.create(run=young, action="ADDED", path="b")
+
+    report = sweep()
+
+    assert report.deleted == 1
+    assert set(SyncRun.objects.values_list("pk", flat=True)) == {young.pk, active.pk}
+    assert [item.path for item in RunItem.objects.all()] == ["b"]
+
+
+@pytest.mark.usefixtures("broker")
+def test_the_celery_result_of_a_deleted_run_is_deleted_too(
+    local_root: Path, settings: SettingsWrapper
+) -> None:
+    settings.FILESYNC_KEEP_RUNS_DAYS = 30
+    run = make_run(make_config(local_root))
+    finish_run(claim(run), SUCCEEDED)
+    SyncRun.objects.update(finished_at=timezone.now() - timedelta(days=31))
+
+    assert sweep().deleted == 1
+
+    assert stored_status(run) is None
+
+
+@pytest.mark.usefixtures("broker")
+def test_more_history_than_one_chunk_goes_in_several_sweeps(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "DELETE_CHUNK", 2)
+    config = make_config(local_root)
+    for _ in range(5):
+        make_run(
+            config,
+            state=SyncRun.State.SUCCEEDED,
+            finished_at=timezone.now() - timedelta(days=3650),
+        )
+
+    assert [sweep().deleted for _ in range(4)] == [2, 2, 1, 0]
+
+
+@pytest.mark.usefixtures("broker")
+def test_signs_of_life_of_processes_long_gone_are_deleted() -> None:
+    now = timezone.now()
+    for name, age in (("gone", timedelta(hours=2)), ("here", timedelta(minutes=1))):
+        Heartbeat.objects.create(role="worker", name=name, started_at=now - age, seen_at=now - age)
+
+    sweep()
+
+    assert [process.name for process in Heartbeat.objects.all()] == ["here"]
+
+
+@pytest.mark.usefixtures("broker")
+def test_the_command_sweeps_once_and_says_what_it_did(
+    local_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(make_config(local_root))
+    claim(run)
+    lapse(run)
+
+    call_command("sweep_runs")
+
+    run.refresh_from_db()
+    assert run.state == "QUEUED"
+    assert "requeued" in capsys.readouterr().out

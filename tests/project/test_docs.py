@@ -1,0 +1,250 @@
+"""README, docs, Dockerfile and compose.yaml hold: what they name exists, what can run here runs."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from subprocess import CalledProcessError
+from typing import Any
+
+import pytest
+import yaml
+from click import NoSuchOption
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.test import Client
+from pytest_django.fixtures import SettingsWrapper
+from pytest_django.live_server_helper import LiveServer
+
+from filesync.models import ApiToken, SyncConfig, SyncRun
+from scheduler import cron
+from tests.project.docs import (
+    PAGES,
+    READMES,
+    Command,
+    block_commands,
+    check,
+    code_blocks,
+    compose_variables,
+    curl_request,
+    dockerfile,
+    env_example,
+    inline_commands,
+    read,
+    settings_read,
+    settings_table,
+)
+from tests.servers.process import REPOSITORY, free_port
+
+SPEC_CRONS = {"0 2 * * *", "*/30 * * * *", "0 9,18 * * 1-5", "0 0 1 * *"}
+LARGEST_IMAGE_BYTES = 300_000
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_exists_with_its_flags(page: str) -> None:
+    for command in [*block_commands(page), *inline_commands(page)]:
+        check(command)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "python manage.py up --no-such-flag",
+        "python manage.py no_such_command",
+        "celery -A project worker --no-such-flag",
+        "celery -A project inspect no_such_thing",
+        "gunicorn project.wsgi:application --no-such-flag",
+        "docker compose run --rm no_such_service python manage.py check",
+        "make no_such_target",
+        "make demo NO_SUCH_VARIABLE=1",
+        "no_such_program",
+    ],
+)
+def test_a_command_that_would_fail_is_noticed(line: str) -> None:
+    words = shlex.split(line)
+    # Each program's parser refuses in its own way.
+    with pytest.raises(
+        (
+            AssertionError,
+            CalledProcessError,
+            CommandError,
+            LookupError,
+            NoSuchOption,
+            ValueError,
+        )
+    ):
+        check(words)
+
+
+def test_both_readmes_show_the_same_commands() -> None:
+    def without_names(page: str) -> list[Command]:
+        return [
+            [word for word in command if not word.startswith("{")]
+            for command in block_commands(page)
+        ]
+
+    assert without_names("README.md") == without_names("README.zh.md")
+
+
+@pytest.mark.django_db(transaction=True, reset_sequences=True)
+@pytest.mark.parametrize("readme", READMES)
+def test_the_api_examples_succeed_in_their_order(
+    readme: str, client: Client, settings: SettingsWrapper
+) -> None:
+    settings.FILESYNC_LOCAL_ROOTS = [Path("/srv/files")]
+    _, token = ApiToken.issue(User.objects.create_superuser("docs"), "docs")
+    asked = [curl_request(words[1:]) for words in block_commands(readme) if words[0] == "curl"]
+    for request in asked:
+        run = SyncRun.objects.first()
+        url = request.url.replace("$API", "/api/v1")
+        answer = client.generic(
+            request.method,
+            url.replace("$TASK_ID", str(run.task_id) if run else "none"),
+            request.body.encode(),
+            request.headers.get("Content-Type", ""),
+            headers={"Authorization": request.headers["Authorization"].replace("$TOKEN", token)},
+        )
+        assert answer.status_code in (200, 201, 202), (request, answer.content)
+    assert len(asked) == 13
+    assert SyncConfig.objects.get().cron == "0 2 * * *"
+    assert SyncRun.objects.get().state == SyncRun.State.CANCELLED
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_python_example_calls_what_exists(readme: str) -> None:
+    (block,) = code_blocks(readme, "python")
+    names: dict[str, Any] = {}
+    calls = 0
+    for statement in ast.parse(block).body:
+        source = ast.unparse(statement)
+        if source.startswith(("from ", "scheduler = ")):
+            exec(source, names)
+            continue
+        (call,) = (node for node in ast.walk(statement) if isinstance(node, ast.Call))
+        function = eval(ast.unparse(call.func).replace(".delay", ".run"), names)
+        keywords = {str(keyword.arg): keyword.value for keyword in call.keywords}
+        inspect.signature(function).bind(*call.args, **keywords)
+        calls += 1
+    assert calls == 4
+
+
+@pytest.mark.parametrize(("readme", "language"), READMES.items())
+def test_the_cron_table_says_what_the_scheduler_says(readme: str, language: str) -> None:
+    rows = dict(re.findall(r"^\| `([^`]+ [^`]+ [^`]+)` \| ([^|]+) \|$", read(readme), re.MULTILINE))
+    rows = {expr: words for expr, words in rows.items() if len(expr.split()) == 5}
+    assert set(rows) == SPEC_CRONS
+    assert rows == {expr: cron.describe(expr, language) for expr in rows}
+
+
+def test_the_cron_check_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (words,) = (words for words in block_commands("README.md") if "check_cron" in words)
+    call_command(*words[2:])
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+# --- settings
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_settings_table_is_complete_with_defaults_and_bounds(readme: str) -> None:
+    table, known = settings_table(readme), settings_read()
+    assert sorted(table) == sorted(known)
+    wrong = {
+        name: cell
+        for name, cell in table.items()
+        if set(known[name]) - set(re.findall(r"[\w.]+", cell))
+    }
+    assert wrong == {}
+
+
+# --- Docker
+
+
+def test_env_example_names_settings_and_what_compose_reads() -> None:
+    example, variables, known = env_example(), compose_variables(), set(settings_read())
+    assert set(example) - known - set(variables) == set()
+    assert set(variables) - known - set(example) == set()
+    required = {name for name, kind in variables.items() if kind == ":?"}
+    assert required == {"SYNCBEAT_SECRET_KEY", "FILESYNC_SECRET_KEYS", "POSTGRES_PASSWORD"}
+    assert {name for name in required if example[name] == "#"} == set()
+
+
+def test_compose_runs_commands_that_exist_with_settings_that_exist() -> None:
+    document = yaml.safe_load(read("compose.yaml"))
+    services: dict[str, dict[str, Any]] = document["services"]
+    ours = {name: service for name, service in services.items() if service["image"] == "syncbeat"}
+    assert set(ours) == {"migrate", "web", "worker", "beat"}
+    for service in ours.values():
+        check([re.sub(r"\$\{\w+:-(\w+)\}", r"\1", word) for word in service["command"]])
+        assert set(service["environment"]) <= set(settings_read())
+        assert service["depends_on"]
+
+
+def test_compose_waits_only_for_what_can_come() -> None:
+    document = yaml.safe_load(read("compose.yaml"))
+    services: dict[str, dict[str, Any]] = document["services"]
+    for service in services.values():
+        for name, wanted in service.get("depends_on", {}).items():
+            if wanted["condition"] == "service_healthy":
+                assert "test" in services[name]["healthcheck"]
+            else:
+                assert wanted["condition"] == "service_completed_successfully"
+                assert services[name]["restart"] == "no"
+        for volume in service.get("volumes", []):
+            named = re.sub(r"\$\{\w+:-(\w+)\}", r"\1", volume).partition(":")[0]
+            assert named in document["volumes"]
+
+
+def test_the_image_copies_what_exists_and_is_let_through() -> None:
+    let_through = re.findall(r"^!(\w[\w.]*)$", read(".dockerignore"), re.MULTILINE)
+    copied = [arguments.split()[0] for word, arguments in dockerfile() if word == "COPY"]
+    assert sorted(copied) == sorted(let_through)
+    assert [name for name in copied if not (REPOSITORY / name).exists()] == []
+
+
+def test_the_image_starts_what_exists_as_a_user_with_settings_that_exist() -> None:
+    last = dict(dockerfile())
+    check(json.loads(last["CMD"]))
+    assert last["USER"] == "10001:10001"
+    assert {word.partition("=")[0] for word in last["ENV"].split()} <= set(settings_read())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_image_s_health_check_tells_a_living_web_server(live_server: LiveServer) -> None:
+    (arguments,) = (arguments for word, arguments in dockerfile() if word == "HEALTHCHECK")
+    program = json.loads(arguments.partition(" CMD ")[2])
+
+    def exit_code(port: str) -> int:
+        argv = [sys.executable, *program[1:]]
+        env = {**os.environ, "SYNCBEAT_PORT": port}
+        return subprocess.run(argv, env=env, stderr=subprocess.DEVNULL, check=False).returncode
+
+    assert exit_code(live_server.url.rpartition(":")[2]) == 0
+    assert exit_code(str(free_port())) == 1
+
+
+# --- links
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_paths_and_tests_that_are_named_exist(page: str) -> None:
+    text, folder = read(page), (REPOSITORY / page).parent
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    assert [link for link in links if not (folder / link).exists()] == []
+    paths = re.findall(r"`((?:project|filesync|scheduler|tests|docs)/[\w./]*)", text)
+    assert [path for path in paths if not (REPOSITORY / path).exists()] == []
+    promises = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert [name for file, name in promises if f"def {name}(" not in read(file)] == []
+
+
+def test_images_are_small_and_shown() -> None:
+    for image in (REPOSITORY / "docs" / "images").iterdir():
+        assert image.stat().st_size < LARGEST_IMAGE_BYTES
+        assert all(f"docs/images/{image.name}" in read(readme) for readme in READMES)
