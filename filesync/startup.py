@@ -14,7 +14,7 @@ from celery import signals as celery_signals
 from django.db import InterfaceError, OperationalError, connections
 from django.utils import timezone
 
-from filesync.services import sweeping
+from filesync.services import retention, sweeping
 from scheduler.models import Heartbeat
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ def connect() -> None:
 
 def _on_beat_init(**_: object) -> None:
     _repeat("sweep", sweeping.SWEEP_EVERY_S, sweeping.sweep)
+    _repeat("retention", retention.RETAIN_EVERY_S, retention.delete_expired)
 
 
 def _on_worker_ready(sender: object, **_: object) -> None:
@@ -55,6 +56,7 @@ def _on_worker_ready(sender: object, **_: object) -> None:
 
     _repeat("heartbeat", HEARTBEAT_EVERY_S, beat_heart)
     _repeat("sweep", sweeping.SWEEP_EVERY_S, sweeping.sweep)
+    _repeat("retention", retention.RETAIN_EVERY_S, retention.delete_expired)
 
 
 def _on_worker_stopping(**_: object) -> None:

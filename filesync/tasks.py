@@ -8,7 +8,7 @@ from celery import Task, shared_task
 from celery.exceptions import Ignore
 
 from filesync.models import SyncRun
-from filesync.services import leases, queueing, sweeping
+from filesync.services import leases, queueing, retention, sweeping
 from filesync.services.execution import execute
 from filesync.services.recording import record_direct_call
 
@@ -46,5 +46,5 @@ def sync_all_enabled_configs() -> list[dict[str, object]]:
 
 @shared_task(name="filesync.tasks.housekeeping")
 def housekeeping() -> dict[str, int]:
-    """Sweep once; beat and workers do it by themselves every few seconds."""
-    return sweeping.sweep().as_dict()
+    """Sweep once, and delete what is old; beat and workers do both by themselves."""
+    return sweeping.sweep().as_dict() | {"deleted": retention.delete_expired()}

@@ -199,6 +199,9 @@ FILESYNC_RCLONE_BINARY = env.text("RCLONE_BINARY")
 FILESYNC_WORK_DIR = DATA_DIR / "work"
 FILESYNC_LOG_DIR = DATA_DIR / "logs"
 FILESYNC_KEEP_RUNS_DAYS = env.number("SYNCBEAT_KEEP_RUNS_DAYS", 90, minimum=1, maximum=36_500)
+FILESYNC_KEEP_RUNS_PER_CONFIG = env.number(
+    "SYNCBEAT_KEEP_RUNS_PER_CONFIG", 1_000, minimum=1, maximum=10_000_000
+)
 FILESYNC_TOKEN_LIFETIME = timedelta(
     days=env.number("SYNCBEAT_TOKEN_DAYS", 365, minimum=1, maximum=36_500)
 )

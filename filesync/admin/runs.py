@@ -16,6 +16,7 @@ from unfold.forms import BaseDialogForm
 from filesync.errors import FilesyncError
 from filesync.models import RunItem, SyncRun
 from filesync.services.finishing import cancel_run
+from filesync.services.queueing import retry_run
 
 STATE_COLOURS = {
     "SUCCEEDED": "success",
@@ -60,7 +61,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     search_fields = ["config_name", "message"]
     list_per_page = 25
     show_full_result_count = False
-    actions_detail = ["cancel_now"]
+    actions_detail = ["cancel_now", "retry_now"]
     fieldsets = [
         (
             None,
@@ -124,6 +125,37 @@ class SyncRunAdmin(ReadOnlyAdmin):
             self.message_user(request, str(error), messages.WARNING)
         url = reverse("admin:filesync_syncrun_change", args=[object_id])
         return HttpResponse(headers={"HX-Redirect": url})
+
+    @action(
+        description=_("Run again"),
+        permissions=["retry"],
+        url_path="retry",
+        icon="replay",
+        dialog={
+            "title": _("Run again"),
+            "description": _("Queue a new run of the same sync."),
+            "form_class": BaseDialogForm,
+            "form_submit_text": _("Run again"),
+        },
+    )
+    def retry_now(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        run_id = int(object_id)
+        try:
+            run_id = retry_run(run_id, user=request.user).pk
+            self.message_user(request, _("Run %d is queued") % run_id)
+        except FilesyncError as error:
+            self.message_user(request, str(error), messages.WARNING)
+        url = reverse("admin:filesync_syncrun_change", args=[run_id])
+        return HttpResponse(headers={"HX-Redirect": url})
+
+    def has_retry_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        """Allow Run again to those who may run syncs, once a run has ended."""
+        if not request.user.has_perm("filesync.run_syncconfig"):
+            return False
+        if object_id is None:
+            return True
+        ended = SyncRun.objects.filter(pk=object_id, state__in=SyncRun.TERMINAL)
+        return ended.filter(config__isnull=False).exists()
 
     def has_run_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         """Allow Cancel to those who may run syncs, while there is something to cancel."""

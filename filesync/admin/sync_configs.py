@@ -69,7 +69,8 @@ class SyncConfigAdmin(ModelAdmin):
                 "fields": [
                     ("max_delete_files", "max_delete_percent"),
                     ("bandwidth", "transfers"),
-                    ("max_runtime_s", "max_attempts", "retry_delay_s"),
+                    ("max_runtime_s", "stall_timeout_s"),
+                    ("max_attempts", "retry_delay_s"),
                 ]
             },
         ),
@@ -173,7 +174,7 @@ class SyncConfigAdmin(ModelAdmin):
         },
     )
     def run_all_enabled(self, request: HttpRequest, form: Any) -> HttpResponse:
-        outcomes = queueing.queue_all_enabled(user=_user(request))
+        outcomes = queueing.queue_all_enabled(user=request.user)
         queued = sum(1 for outcome in outcomes if outcome.run)
         self.message_user(
             request,
@@ -211,7 +212,7 @@ class SyncConfigAdmin(ModelAdmin):
         self, request: HttpRequest, config_id: int, *, dry_run: bool, force: bool = False
     ) -> HttpResponse:
         try:
-            run = queueing.queue_run(config_id, user=_user(request), dry_run=dry_run, force=force)
+            run = queueing.queue_run(config_id, user=request.user, dry_run=dry_run, force=force)
         except FilesyncError as error:
             self.message_user(request, str(error), messages.WARNING)
             return _go(reverse("admin:filesync_syncconfig_change", args=[config_id]))
@@ -224,10 +225,6 @@ def _words(config: SyncConfig) -> str:
         return cron.describe(config.cron, get_language() or "en")
     except cron.InvalidCron as error:
         return str(error)
-
-
-def _user(request: HttpRequest) -> Any:
-    return request.user
 
 
 def _go(url: str) -> HttpResponse:

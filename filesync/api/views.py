@@ -22,6 +22,7 @@ from filesync.api.serializers import (
 )
 from filesync.models import Storage, SyncConfig, SyncRun
 from filesync.services.finishing import cancel_run
+from filesync.services.queueing import retry_run
 
 
 class StorageViewSet(ModelViewSet):  # type: ignore[type-arg]
@@ -79,6 +80,17 @@ class SyncRunViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
     def cancel(self, request: Request, **_: Any) -> Response:
         """Cancel it: a queued run at once, a running one as soon as its worker reads the wish."""
         run = cancel_run(self.get_object().pk)
+        return Response(SyncRunSerializer(run).data, status=202)
+
+    @extend_schema(
+        summary="Run again",
+        request=None,
+        responses={202: SyncRunSerializer, 404: ErrorSerializer, 409: ErrorSerializer},
+    )
+    @action(detail=True, methods=["post"], permission_classes=[MayRun])
+    def retry(self, request: Request, **_: Any) -> Response:
+        """Queue a new run of the same config; it names this one."""
+        run = retry_run(self.get_object().pk, user=request.user)
         return Response(SyncRunSerializer(run).data, status=202)
 
     def get_queryset(self) -> QuerySet[SyncRun]:

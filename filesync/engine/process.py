@@ -78,7 +78,12 @@ class RcloneProcess:
     """
 
     def __init__(
-        self, argv: Sequence[str], *, work_dir: Path, stdout_path: Path | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        work_dir: Path,
+        stdout_path: Path | None = None,
+        inherit: tuple[int, ...] = (),
     ) -> None:
         self._fd, write_fd = os.pipe2(os.O_CLOEXEC)
         try:
@@ -92,6 +97,7 @@ class RcloneProcess:
                     env=clean_environment(work_dir, os.environ),
                     start_new_session=True,
                     preexec_fn=_die_with_parent(os.getpid()),
+                    pass_fds=inherit,
                 )
         except OSError as error:
             os.close(self._fd)

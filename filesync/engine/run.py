@@ -60,14 +60,23 @@ def run_sync(
     local_roots: tuple[Path, ...],
     stop: StopSignal,
     log_path: Path | None = None,
+    inherit: tuple[int, ...] = (),
 ) -> Generator[Event, None, None]:
     """Carry a request out and tell what happens; the last event is Finished.
 
     At least one event comes every 0.5 s while the caller keeps asking. Closing the iterator kills
     rclone's whole process group and empties `work_dir`, which must be this run's own. A refused
     or failed request raises nothing: its result says so. `log_path` becomes a gzip file.
+    `inherit` are descriptors that rclone keeps open while it lives, such as a lock's.
     """
-    run = _Run(request, work_dir=work_dir, rclone=rclone, local_roots=local_roots, stop=stop)
+    run = _Run(
+        request,
+        work_dir=work_dir,
+        rclone=rclone,
+        local_roots=local_roots,
+        stop=stop,
+        inherit=inherit,
+    )
     try:
         yield from run.execute(log_path)
     finally:
@@ -93,7 +102,9 @@ class _Run:
         rclone: Path,
         local_roots: tuple[Path, ...],
         stop: StopSignal,
+        inherit: tuple[int, ...],
     ) -> None:
+        self._inherit = inherit
         self._request = request
         self._work_dir = work_dir
         self._rclone = rclone
@@ -250,7 +261,9 @@ class _Run:
             max_delete=max_delete,
         )
         self._watch.begin_stage(time.monotonic())
-        with RcloneProcess(argv, work_dir=self._work_dir, stdout_path=stdout_path) as process:
+        with RcloneProcess(
+            argv, work_dir=self._work_dir, stdout_path=stdout_path, inherit=self._inherit
+        ) as process:
             yield ProcessStarted(process.pid)
             yield from self._read(process, take)
             return process.wait()

@@ -43,6 +43,7 @@ class SyncRun(models.Model):
         CATCH_UP = "CATCH_UP", _("Schedule, caught up")
         MANUAL = "MANUAL", _("By hand")
         BATCH = "BATCH", _("All enabled")
+        RETRY = "RETRY", _("Again, after a run that ended")
 
     class Reason(models.TextChoices):
         NONE = "", ""
@@ -90,6 +91,14 @@ class SyncRun(models.Model):
         blank=True,
         related_name="+",
         verbose_name=_("requested by"),
+    )
+    retry_of = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="retries",
+        verbose_name=_("again after"),
     )
     dry_run = models.BooleanField(_("dry run"), default=False)
     force = models.BooleanField(_("forced"), default=False)

@@ -93,6 +93,12 @@ class SyncConfig(Schedulable):
     max_runtime_s = models.PositiveIntegerField(
         _("longest run, seconds"), null=True, blank=True, validators=[MinValueValidator(1)]
     )
+    stall_timeout_s = models.PositiveIntegerField(
+        _("longest standstill, seconds"),
+        default=600,
+        validators=[MinValueValidator(10), MaxValueValidator(DAY_S)],
+        help_text=_("A run that makes no progress for so long is ended."),
+    )
     max_attempts = models.PositiveSmallIntegerField(
         _("attempts"),
         default=3,
@@ -172,6 +178,7 @@ class SyncConfig(Schedulable):
                 transfers=self.transfers,
                 bandwidth=self.bandwidth or None,
                 max_runtime_s=self.max_runtime_s,
+                stall_timeout_s=self.stall_timeout_s,
             ),
             guards=engine.Guards(
                 max_delete_files=self.max_delete_files,

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from filesync import engine
 from filesync.errors import NotFound, RunFinished
 from filesync.models import SyncRun
+from filesync.services.documents import plan_document
 from filesync.services.leases import Claim
 from filesync.services.queueing import ring
 from filesync.services.results import store_result
@@ -21,6 +22,7 @@ from scheduler.clock import from_now
 logger = logging.getLogger(__name__)
 
 LONGEST_RETRY_DELAY_S = 3_600
+RING_AT_MOST = 4
 
 
 def change_run(condition: Q, **values: object) -> SyncRun | None:
@@ -46,6 +48,8 @@ def finish_run(claim: Claim, result: engine.SyncResult) -> SyncRun | None:
     if run is None:
         return None
     told = _counters(result) | _explanation(result)
+    if result.plan is not None:
+        told["plan"] = plan_document(result.plan)
     delay_s = retry_delay_s(run, result)
     changed: SyncRun | None
     if delay_s is not None:
@@ -67,7 +71,7 @@ def finish_run(claim: Claim, result: engine.SyncResult) -> SyncRun | None:
         changed = change_run(claim.held(), state=state, finished_at=Now(), **told, **_released())
     if changed is not None:
         _log_end(changed)
-        ring_waiting()
+        ring_waiting(changed)
     return changed
 
 
@@ -127,7 +131,7 @@ def retry_delay_s(run: SyncRun, result: engine.SyncResult) -> float | None:
     return delay_s * random.uniform(0.9, 1.1)  # noqa: S311 - spread, not a secret
 
 
-def requeue_run(claim: Claim, reason: SyncRun.Reason) -> bool:
+def requeue_run(claim: Claim, reason: SyncRun.Reason, *, delay_s: float = 0) -> bool:
     """Put a held run back into the queue, without counting the attempt; say whether it was held.
 
     One that somebody asked to cancel ends CANCELLED instead.
@@ -137,6 +141,7 @@ def requeue_run(claim: Claim, reason: SyncRun.Reason) -> bool:
         state=SyncRun.State.QUEUED,
         reason=reason,
         rung_at=None,
+        not_before=from_now(delay_s) if delay_s else None,
         attempt=F("attempt") - 1,
         **_released(),
     )
@@ -191,14 +196,17 @@ def cancel_for_deleted_config(config_id: int) -> None:
             cancel_run(run_id, reason=SyncRun.Reason.CONFIG_DELETED)
 
 
-def ring_waiting(limit: int = 5) -> None:
-    """Ring the runs that have waited longest: a place may have become free for one of them."""
-    waiting = (
-        SyncRun.objects.filter(state=SyncRun.State.QUEUED)
-        .filter(Q(not_before=None) | Q(not_before__lte=Now()))
-        .order_by("id")[:limit]
+def ring_waiting(run: SyncRun) -> None:
+    """Ring the runs that waited longest for a place on the storages that `run` has left."""
+    config = run.config
+    if config is None:
+        return
+    storages = {config.source_storage_id, config.destination_storage_id}
+    uses = Q(config__source_storage__in=storages) | Q(config__destination_storage__in=storages)
+    waiting = SyncRun.objects.filter(uses, state=SyncRun.State.QUEUED).filter(
+        Q(not_before=None) | Q(not_before__lte=Now())
     )
-    ring(list(waiting))
+    ring(list(waiting.order_by("id")[:RING_AT_MOST]))
 
 
 def _released() -> dict[str, object]:

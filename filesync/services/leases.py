@@ -78,14 +78,20 @@ def claim_run(task_id: str, *, worker: str) -> Claim | None:
     return Claim(run.pk, token)
 
 
-def keep_lease(claim: Claim, *, phase: str, progress: dict[str, object]) -> bool:
+def keep_lease(
+    claim: Claim,
+    *,
+    phase: str,
+    progress: dict[str, object],
+    plan: dict[str, object] | None = None,
+) -> bool:
     """Renew the lease and write the progress; return whether somebody asked to cancel.
 
     Raises:
         LeaseLost: the run is no longer this worker's.
     """
     kept = SyncRun.objects.filter(claim.held()).update(
-        lease_expires_at=from_now(LEASE_S), phase=phase, progress=progress
+        lease_expires_at=from_now(LEASE_S), phase=phase, progress=progress, plan=plan
     )
     if not kept:
         raise LeaseLost(f"run {claim.run_id} is no longer held by this worker")

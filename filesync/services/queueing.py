@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from celery import current_app
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -20,6 +20,8 @@ from scheduler.models import Doorbell, DueSlot
 from scheduler.publishing import BrokerAway, publish
 
 logger = logging.getLogger(__name__)
+
+Asker = AbstractBaseUser | AnonymousUser | None
 
 # The namespace of task ids that are derived from (config, slot): two beats name one task alike.
 SLOT_NAMESPACE = uuid.UUID("6a9f7b0e-5d0c-4c39-9a35-7f6d1a3c9f52")
@@ -40,9 +42,10 @@ def queue_run(
     config_id: int,
     *,
     trigger: SyncRun.Trigger = SyncRun.Trigger.MANUAL,
-    user: AbstractBaseUser | None = None,
+    user: Asker = None,
     dry_run: bool = False,
     force: bool = False,
+    retry_of: SyncRun | None = None,
     task_id: str | None = None,
     ring_bell: bool = True,
 ) -> SyncRun:
@@ -68,6 +71,7 @@ def queue_run(
         requested_by_id=user.pk if user is not None else None,
         dry_run=dry_run,
         force=force,
+        retry_of=retry_of,
         task_id=uuid.UUID(task_id) if task_id else uuid.uuid4(),
     )
     try:
@@ -81,7 +85,29 @@ def queue_run(
     return run
 
 
-def queue_all_enabled(*, user: AbstractBaseUser | None = None) -> list[QueueOutcome]:
+def retry_run(run_id: int, *, user: Asker = None) -> SyncRun:
+    """Queue a new run of the config of a run that ended; the new one names the old.
+
+    Raises:
+        NotFound: there is no such run, or its config was deleted.
+        RunActive: the config has an active run, this one or another.
+        ConfigDisabled: the config is disabled.
+    """
+    old = SyncRun.objects.filter(pk=run_id).first()
+    if old is None:
+        raise NotFound(f"there is no run {run_id}")
+    if old.config_id is None:
+        raise NotFound(f"the config of run {run_id} was deleted, there is nothing to run again")
+    return queue_run(
+        old.config_id,
+        trigger=SyncRun.Trigger.RETRY,
+        user=user,
+        dry_run=old.dry_run,
+        retry_of=old,
+    )
+
+
+def queue_all_enabled(*, user: Asker = None) -> list[QueueOutcome]:
     """Queue a run of every enabled config; say per config what became of it."""
     outcomes: list[QueueOutcome] = []
     for config_id, name in SyncConfig.objects.filter(enable=True).values_list("pk", "name"):

@@ -5,21 +5,17 @@ from __future__ import annotations
 import logging
 import shutil
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
-from django.utils import timezone
-from django_celery_results.models import TaskResult
 
 from filesync.models import SyncRun
+from filesync.services import journal
 from filesync.services.finishing import change_run
 from filesync.services.queueing import ring
 from scheduler.clock import from_now
-from scheduler.models import Heartbeat
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +23,6 @@ SWEEP_EVERY_S = 5.0
 RING_AGAIN_S = 60
 RING_AT_MOST = 200
 MAX_CRASHES = 3
-DELETE_CHUNK = 1_000
-HEARTBEAT_KEEP = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +33,15 @@ class SweepReport:
     lost: int
     cancelled: int
     rung: int
-    deleted: int
+    told: int
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
 
 
 def sweep() -> SweepReport:
-    """Requeue or give up what lost its lease, ring what waits, delete what is past its time."""
+    """Tell kept outcomes, requeue or give up what lost its lease, ring what waits."""
+    told = journal.replay()
     _remove_leftovers()
     requeued, lost, cancelled = _recover_stale()
     return SweepReport(
@@ -54,7 +49,7 @@ def sweep() -> SweepReport:
         lost=lost,
         cancelled=cancelled,
         rung=_ring_forgotten(),
-        deleted=_delete_old(),
+        told=told,
     )
 
 
@@ -125,15 +120,3 @@ def _remove_leftovers() -> None:
     running = SyncRun.objects.filter(state=SyncRun.State.RUNNING).values_list("pk", "attempt")
     for name in folders.keys() - {f"run-{pk}-{attempt}" for pk, attempt in running}:
         shutil.rmtree(folders[name], ignore_errors=True)
-
-
-def _delete_old() -> int:
-    cutoff = timezone.now() - timedelta(days=settings.FILESYNC_KEEP_RUNS_DAYS)
-    old = SyncRun.objects.filter(finished_at__lt=cutoff).order_by("pk")
-    expired = dict(old.values_list("pk", "task_id")[:DELETE_CHUNK])
-    if expired:
-        with transaction.atomic():
-            TaskResult.objects.filter(task_id__in=map(str, expired.values())).delete()
-            SyncRun.objects.filter(pk__in=list(expired)).delete()
-    Heartbeat.objects.filter(seen_at__lt=timezone.now() - HEARTBEAT_KEEP).delete()
-    return len(expired)

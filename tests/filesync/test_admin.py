@@ -186,6 +186,7 @@ def config_form(config: SyncConfig, **changes: str) -> dict[str, str]:
         "max_delete_percent": "50",
         "bandwidth": "",
         "max_attempts": "3",
+        "stall_timeout_s": "600",
         "retry_delay_s": "60",
     }
     return form | changes

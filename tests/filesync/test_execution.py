@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 from cryptography.fernet import Fernet
 from pytest_django.fixtures import SettingsWrapper
@@ -14,7 +16,7 @@ from pytest_django.fixtures import SettingsWrapper
 from filesync import engine
 from filesync.models import RunItem, Storage, SyncConfig, SyncRun
 from filesync.services import leases
-from filesync.services.execution import execute, log_path
+from filesync.services.execution import config_lock, execute, log_path
 from filesync.services.finishing import cancel_run
 from tests.filesync.engine.lab import files_of, names, tree, write_tree
 from tests.filesync.factories import allow_local_root as allow_local_root
@@ -310,7 +312,7 @@ def test_the_private_files_of_a_run_go_with_it_and_its_log_stays(
 
     run = carry_out(make_run(make_config(local_root)))
 
-    assert list(settings.FILESYNC_WORK_DIR.iterdir()) == []
+    assert not list(settings.FILESYNC_WORK_DIR.glob("run-*"))
     assert log_path(run).is_file()
     assert log_path(run).is_relative_to(settings.FILESYNC_LOG_DIR)
 
@@ -318,7 +320,7 @@ def test_the_private_files_of_a_run_go_with_it_and_its_log_stays(
 def test_more_items_than_are_kept_are_still_counted(
     local_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("filesync.services.execution.ITEMS_PER_RUN", 5)
+    monkeypatch.setattr("filesync.services.recorder.ITEMS_PER_RUN", 5)
     write_tree(local_root / "source", {f"{number}.txt": "x" for number in range(12)})
 
     run = carry_out(make_run(make_config(local_root)))
@@ -395,3 +397,63 @@ def test_a_config_that_was_deleted_before_the_work_began_does_nothing(local_root
     assert (run.state, run.reason) == ("CANCELLED", "CONFIG_DELETED")
     assert not (local_root / "destination").exists()
     assert Storage.objects.exists()
+
+
+# What keeps runs apart and in bounds --------------------------------------------------------------
+
+
+def test_a_config_whose_transfer_still_lives_on_this_host_waits(local_root: Path) -> None:
+    write_tree(local_root / "source", FILES)
+    run = make_run(make_config(local_root))
+    assert run.config_id is not None
+
+    with config_lock(run.config_id) as descriptor:
+        assert descriptor is not None
+        waiting = carry_out(run)
+
+    assert (waiting.state, waiting.reason, waiting.attempt) == ("QUEUED", "OVERLAP", 0)
+    assert waiting.not_before is not None
+    SyncRun.objects.update(not_before=None)
+    assert carry_out(SyncRun.objects.get()).state == "SUCCEEDED"
+
+
+def test_an_error_that_nobody_foresaw_ends_the_run_with_its_name(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("s3cret")
+
+    monkeypatch.setattr(SyncConfig, "as_request", fail)
+    run = carry_out(make_run(make_config(local_root)))
+
+    assert (run.state, run.failure_class) == ("FAILED", "INTERNAL")
+    assert "ZeroDivisionError" in run.message
+    assert "s3cret" not in run.message
+    assert stored_status(run) == "FAILURE"
+
+
+def test_a_lease_that_is_overdue_kills_the_transfer_and_the_run_is_queued_again(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (local_root / "source").mkdir()
+    (local_root / "source" / "big.bin").write_bytes(bytes(4_000_000))
+    run = make_run(make_config(local_root, bandwidth="256K"))
+    pids: list[int] = []
+
+    def stuck(event: engine.Event) -> None:
+        """Hold the run's own thread, as a database behind a black hole does."""
+        if isinstance(event, engine.ProcessStarted):
+            pids.append(event.pid)
+        if isinstance(event, engine.Progress) and event.bytes_done:
+            monkeypatch.setattr("filesync.services.recorder.FENCE_S", 0.0)
+            deadline = time.monotonic() + 20
+            while psutil.pid_exists(pids[-1]) and time.monotonic() < deadline:
+                if psutil.Process(pids[-1]).status() == psutil.STATUS_ZOMBIE:
+                    break
+                time.sleep(0.05)
+
+    execute(claim(run), watch=stuck)
+
+    run.refresh_from_db()
+    assert (run.state, run.reason, run.attempt) == ("QUEUED", "LEASE_LOST", 0)
+    assert not (local_root / "destination" / "big.bin").exists()

@@ -19,8 +19,12 @@ from tests.filesync.factories import (
     claim,
     make_config,
     make_run,
+    make_storage,
     stored_status,
+    waiting_messages,
 )
+from tests.filesync.factories import use_broker as use_broker
+from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.django_db
 
@@ -374,3 +378,20 @@ def test_a_change_whose_condition_fits_nothing_changes_nothing(local_root: Path)
 
     run.refresh_from_db()
     assert (run.state, stored_status(run)) == ("SUCCEEDED", "SUCCESS")
+
+
+def test_a_run_that_ends_rings_those_that_wait_for_its_storages_oldest_first(
+    local_root: Path, broker: RedisServer
+) -> None:
+    busy, other = make_storage(local_root / "busy"), make_storage(local_root / "other")
+    ended = make_run(make_config(local_root, source_storage=busy))
+    elsewhere = make_run(make_config(local_root, source_storage=other))
+    waiting = [
+        make_run(make_config(local_root, source_storage=busy, destination_path=f"d{number}"))
+        for number in range(6)
+    ]
+    finish_run(claim(ended), SUCCEEDED)
+
+    rung = [task_id for task_id, _ in waiting_messages(broker)]
+    assert rung == [str(run.task_id) for run in waiting[:4]]
+    assert str(elsewhere.task_id) not in rung

@@ -8,13 +8,10 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 from django.utils import timezone
-from pytest_django.fixtures import SettingsWrapper
 
-from filesync.models import RunItem, SyncRun
-from filesync.services import sweeping
+from filesync.models import SyncRun
 from filesync.services.finishing import cancel_run, finish_run
 from filesync.services.sweeping import MAX_CRASHES, SweepReport, sweep
-from scheduler.models import Heartbeat
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import (
     claim,
@@ -31,7 +28,7 @@ from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.django_db
 
-NOTHING = SweepReport(requeued=0, lost=0, cancelled=0, rung=0, deleted=0)
+NOTHING = SweepReport(requeued=0, lost=0, cancelled=0, rung=0, told=0)
 
 
 @pytest.mark.usefixtures("broker")
@@ -191,71 +188,6 @@ def test_without_a_broker_the_sweep_goes_on(local_root: Path) -> None:
 
 
 # History -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("broker")
-def test_history_past_its_days_is_deleted_with_its_items(
-    local_root: Path, settings: SettingsWrapper
-) -> None:
-    settings.FILESYNC_KEEP_RUNS_DAYS = 30
-    config = make_config(local_root)
-    now = timezone.now()
-    old = make_run(
-        config, state=SyncRun.State.SUCCEEDED, finished_at=now - timedelta(days=30, minutes=1)
-    )
-    young = make_run(
-        config, state=SyncRun.State.SUCCEEDED, finished_at=now - timedelta(days=29, hours=23)
-    )
-    active = make_run(config)
-    RunItem.objects.create(run=old, action="ADDED", path="a")
-    RunItem.objects.create(run=young, action="ADDED", path="b")
-
-    report = sweep()
-
-    assert report.deleted == 1
-    assert set(SyncRun.objects.values_list("pk", flat=True)) == {young.pk, active.pk}
-    assert [item.path for item in RunItem.objects.all()] == ["b"]
-
-
-@pytest.mark.usefixtures("broker")
-def test_the_celery_result_of_a_deleted_run_is_deleted_too(
-    local_root: Path, settings: SettingsWrapper
-) -> None:
-    settings.FILESYNC_KEEP_RUNS_DAYS = 30
-    run = make_run(make_config(local_root))
-    finish_run(claim(run), SUCCEEDED)
-    SyncRun.objects.update(finished_at=timezone.now() - timedelta(days=31))
-
-    assert sweep().deleted == 1
-
-    assert stored_status(run) is None
-
-
-@pytest.mark.usefixtures("broker")
-def test_more_history_than_one_chunk_goes_in_several_sweeps(
-    local_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sweeping, "DELETE_CHUNK", 2)
-    config = make_config(local_root)
-    for _ in range(5):
-        make_run(
-            config,
-            state=SyncRun.State.SUCCEEDED,
-            finished_at=timezone.now() - timedelta(days=3650),
-        )
-
-    assert [sweep().deleted for _ in range(4)] == [2, 2, 1, 0]
-
-
-@pytest.mark.usefixtures("broker")
-def test_signs_of_life_of_processes_long_gone_are_deleted() -> None:
-    now = timezone.now()
-    for name, age in (("gone", timedelta(hours=2)), ("here", timedelta(minutes=1))):
-        Heartbeat.objects.create(role="worker", name=name, started_at=now - age, seen_at=now - age)
-
-    sweep()
-
-    assert [process.name for process in Heartbeat.objects.all()] == ["here"]
 
 
 @pytest.mark.usefixtures("broker")

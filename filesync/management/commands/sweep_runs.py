@@ -6,6 +6,7 @@ import json
 
 from django.core.management.base import BaseCommand
 
+from filesync.services.retention import delete_expired
 from filesync.services.sweeping import sweep
 
 
@@ -13,4 +14,5 @@ class Command(BaseCommand):
     help = "Requeue runs that lost their worker, ring those that wait, delete old ones."
 
     def handle(self, *args: object, **options: object) -> None:
-        self.stdout.write(json.dumps(sweep().as_dict()))
+        report = sweep().as_dict() | {"deleted": delete_expired()}
+        self.stdout.write(json.dumps(report))

@@ -61,6 +61,7 @@ MATRIX: list[tuple[str, str, dict[str, object] | None, tuple[int, ...]]] = [
     ("GET", "sync/runs/{run}", None, VIEWERS),
     ("GET", "sync/runs/{run}/items", None, VIEWERS),
     ("POST", "sync/runs/{run}/cancel", None, OPERATORS),
+    ("POST", "sync/runs/{run}/retry", None, OPERATORS),
     ("GET", "", None, EVERYBODY),
 ]
 

@@ -580,3 +580,40 @@ def test_the_page_of_a_run_offers_its_items_and_cancel(local_root: Path) -> None
         answer = browser_of("superuser").get(f"{RUNS}/{run.pk}/{action}")
         assert answer.status_code in (200, 405)
         assert b"</html>" in answer.content
+
+
+def test_a_run_that_ended_can_be_run_again_and_the_new_run_names_it(local_root: Path) -> None:
+    old = make_run(make_config(local_root), state=SyncRun.State.FAILED, dry_run=True)
+
+    answer = client_of("operator").post(f"/api/v1/sync/runs/{old.pk}/retry")
+
+    assert answer.status_code == 202
+    new = SyncRun.objects.get(pk=answer.json()["id"])
+    assert (new.retry_of_id, new.trigger, new.state, new.dry_run) == (
+        old.pk,
+        "RETRY",
+        "QUEUED",
+        True,
+    )
+
+
+def test_a_run_is_not_run_again_while_its_config_has_an_active_one(local_root: Path) -> None:
+    config = make_config(local_root)
+    old = make_run(config, state=SyncRun.State.FAILED)
+    active = make_run(config)
+
+    answer = client_of("operator").post(f"/api/v1/sync/runs/{old.pk}/retry")
+
+    assert answer.status_code == 409
+    assert answer.json()["task_id"] == str(active.task_id)
+
+
+def test_a_run_of_a_deleted_config_cannot_be_run_again(local_root: Path) -> None:
+    config = make_config(local_root)
+    old = make_run(config, state=SyncRun.State.FAILED)
+    config.delete()
+
+    answer = client_of("operator").post(f"/api/v1/sync/runs/{old.pk}/retry")
+
+    assert answer.status_code == 404
+    assert "deleted" in answer.json()["detail"]

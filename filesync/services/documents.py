@@ -1,0 +1,48 @@
+"""The JSON that a run's `progress` and `plan` columns hold; pure."""
+
+from __future__ import annotations
+
+from filesync import engine
+
+
+def progress_document(progress: engine.Progress) -> dict[str, object]:
+    """Return the JSON that a run's `progress` column holds; `percent` is None while unknown."""
+    percent = (
+        round(100 * progress.bytes_done / progress.bytes_total, 1) if progress.bytes_total else None
+    )
+    return {
+        "percent": percent,
+        "bytes_done": progress.bytes_done,
+        "bytes_total": progress.bytes_total,
+        "files_done": progress.files_done,
+        "files_total": progress.files_total,
+        "checks_done": progress.checks_done,
+        "deletes": progress.deletes,
+        "errors": progress.errors,
+        "speed_bytes_per_s": progress.speed_bytes_per_s,
+        "eta_s": progress.eta_s,
+        "in_flight": [
+            {"name": file.name, "size_bytes": file.size_bytes, "bytes_done": file.bytes_done}
+            for file in progress.in_flight
+        ],
+    }
+
+
+def plan_document(plan: engine.Plan) -> dict[str, object]:
+    """Return the JSON that a run's `plan` column holds."""
+    return {
+        "adds": plan.adds,
+        "updates": plan.updates,
+        "deletes": plan.deletes,
+        "renames": plan.renames,
+        "dirs_removed": plan.dirs_removed,
+        "bytes_to_send": plan.bytes_to_send,
+        "source_files": plan.source_files,
+        "source_bytes": plan.source_bytes,
+        "destination_files": plan.destination_files,
+        "items": [
+            {"action": item.action.value, "path": item.path, "size_bytes": item.size_bytes}
+            for item in plan.items
+        ],
+        "items_left_off": plan.items_left_off,
+    }

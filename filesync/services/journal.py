@@ -1,0 +1,74 @@
+"""Outcomes that the database was too long away to take: kept in files, told when it is back."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from dataclasses import asdict
+from pathlib import Path
+
+from django.conf import settings
+
+from filesync import engine
+from filesync.services.finishing import finish_run
+from filesync.services.leases import Claim
+
+logger = logging.getLogger(__name__)
+
+
+def keep(claim: Claim, result: engine.SyncResult) -> None:
+    """Write the outcome of a run to a file beside the work folders of this host."""
+    folder = _folder()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    document = {
+        "run_id": claim.run_id,
+        "token": str(claim.token),
+        "outcome": result.outcome.value,
+        "totals": asdict(result.totals),
+        "failure": asdict(result.failure) if result.failure else None,
+    }
+    draft = folder / f".{claim.run_id}.draft"
+    draft.write_text(json.dumps(document), encoding="utf-8")
+    draft.rename(folder / f"{claim.run_id}-{claim.token}.json")
+
+
+def replay() -> int:
+    """Tell the outcomes that were kept; return how many runs still wanted theirs.
+
+    A run that was given to another worker meanwhile keeps what that worker tells.
+    """
+    told = 0
+    for path in sorted(_folder().glob("*.json")):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        claim = Claim(int(document["run_id"]), uuid.UUID(document["token"]))
+        told += finish_run(claim, _result(document)) is not None
+        path.unlink(missing_ok=True)
+    if told:
+        logger.info("%d outcomes told that the database had not taken", told)
+    return told
+
+
+def _folder() -> Path:
+    folder: Path = settings.FILESYNC_WORK_DIR / "journal"
+    return folder
+
+
+def _result(document: dict[str, object]) -> engine.SyncResult:
+    totals, failure = document["totals"], document["failure"]
+    assert isinstance(totals, dict)
+    return engine.SyncResult(
+        outcome=engine.Outcome(str(document["outcome"])),
+        totals=engine.Totals(**totals),
+        failure=_failure(failure) if isinstance(failure, dict) else None,
+    )
+
+
+def _failure(values: dict[str, object]) -> engine.Failure:
+    return engine.Failure(
+        failure_class=engine.FailureClass(str(values["failure_class"])),
+        message=str(values["message"]),
+        advice=str(values["advice"]),
+        retryable=bool(values["retryable"]),
+        guard=str(values["guard"]) if values["guard"] else None,
+    )

@@ -1,0 +1,165 @@
+"""What a running attempt writes while it goes on: lease, progress, plan and items, in batches."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from django.db import InterfaceError, OperationalError, connections
+
+from filesync import engine
+from filesync.models import RunItem
+from filesync.services.documents import plan_document, progress_document
+from filesync.services.leases import Claim, keep_lease
+
+logger = logging.getLogger(__name__)
+
+DATABASE_AWAY = (OperationalError, InterfaceError)
+
+WRITE_EVERY_S = 1.0
+# Longer without a renewal and another worker may soon hold the run: 35 s here plus 10 s to kill
+# what runs stay below the lease's 60 s.
+FENCE_S = 35.0
+ITEM_BATCH = 500
+ITEMS_PER_RUN = 10_000
+
+
+class DatabaseAway(Exception):
+    """The database did not answer for longer than the lease lets a run go on unseen."""
+
+    code = "database_away"
+    retryable = True
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Collects the engine's events and writes them: at most one write a second.
+
+    Failed items are always stored, others up to `ITEMS_PER_RUN`; the counters stay exact.
+    """
+
+    claim: Claim
+    stop: engine.StopSignal
+    watch: Callable[[engine.Event], None] | None = None
+    phase: str = ""
+    progress: dict[str, object] = field(default_factory=dict)
+    plan: dict[str, object] | None = None
+    items: list[RunItem] = field(default_factory=list)
+    items_stored: int = 0
+    pid: int | None = None
+    fenced: bool = False
+    written_at: float = field(default_factory=time.monotonic)
+    tried_at: float = field(default_factory=time.monotonic)
+
+    def take(self, event: engine.Event) -> None:
+        """Note one event; write when it is time to.
+
+        Raises:
+            LeaseLost: the run is another worker's now.
+            DatabaseAway: nothing could be written for `FENCE_S` seconds.
+        """
+        if self.watch is not None:
+            self.watch(event)
+        match event:
+            case engine.ProcessStarted(pid):
+                self.pid = pid
+            case engine.PhaseChanged(phase):
+                self.phase = phase.value
+            case engine.Progress():
+                self.progress = progress_document(event)
+            case engine.ItemDone():
+                self._take_item(event)
+            case engine.PlanReady(plan):
+                self.plan = plan_document(plan)
+            case _:
+                pass
+        if time.monotonic() - self.tried_at >= WRITE_EVERY_S:
+            self.write()
+
+    def write(self) -> None:
+        """Renew the lease with what was collected; a database that is away is tried again."""
+        self.tried_at = time.monotonic()
+        try:
+            self.store_items()
+            if keep_lease(self.claim, phase=self.phase, progress=self.progress, plan=self.plan):
+                self.stop.request()
+            self.written_at = time.monotonic()
+        except DATABASE_AWAY as error:
+            connections.close_all()
+            if self.overdue():
+                raise DatabaseAway(f"no write for {FENCE_S:.0f} s: {error}") from error
+        self.check_fence()
+
+    def check_fence(self) -> None:
+        """Raise DatabaseAway once the transfer was killed for want of a renewal."""
+        if self.fenced:
+            raise DatabaseAway(f"no write for {FENCE_S:.0f} s")
+
+    def store_items(self) -> None:
+        batch, self.items = self.items, []
+        try:
+            RunItem.objects.bulk_create(batch, batch_size=ITEM_BATCH)
+        except DATABASE_AWAY:
+            self.items = batch + self.items
+            raise
+
+    def overdue(self) -> bool:
+        """Whether the lease was not renewed for so long that the run must end itself."""
+        return time.monotonic() - self.written_at > FENCE_S
+
+    def _take_item(self, item: engine.ItemDone) -> None:
+        failed = item.action is engine.Action.FAILED
+        if self.items_stored >= ITEMS_PER_RUN and not failed:
+            return
+        self.items_stored += 1
+        self.items.append(
+            RunItem(
+                run_id=self.claim.run_id,
+                action=item.action.value,
+                path=item.path,
+                size_bytes=item.size_bytes,
+                error=item.error or "",
+            )
+        )
+
+
+class Fence:
+    """Kills the transfer when the lease is overdue although the run's own thread is stuck.
+
+    A database behind a black hole can hold a write longer than the fence; a thread beside it
+    cannot be held. It only kills; the run's thread sees `fenced` when it is back.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="filesync-fence", daemon=True)
+
+    def __enter__(self) -> Fence:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def _watch(self) -> None:
+        while not self._over.wait(1.0):
+            if not self._recorder.overdue():
+                continue
+            self._recorder.fenced = True
+            if self._recorder.pid is not None:
+                logger.error("the lease could not be renewed for %.0f s: transfer killed", FENCE_S)
+                _kill_group(self._recorder.pid)
+            return
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,79 @@
+"""What is old goes: runs with their items and celery results, logs, dead processes' heartbeats."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, Q
+from django.utils import timezone
+from django_celery_results.models import TaskResult
+
+from filesync.models import SyncRun
+from scheduler.models import Heartbeat
+
+logger = logging.getLogger(__name__)
+
+RETAIN_EVERY_S = 600.0
+CHUNK = 1_000
+DAY_S = 86_400
+HEARTBEAT_KEEP = timedelta(hours=1)
+
+
+def delete_expired() -> int:
+    """Delete finished runs past their days or beyond their number per config; return how many.
+
+    Goes by chunks, each in a transaction of its own, so that no lock is held for long.
+    """
+    cutoff = timezone.now() - timedelta(days=settings.FILESYNC_KEEP_RUNS_DAYS)
+    deleted = _delete_all(Q(finished_at__lt=cutoff))
+    for config_id, boundary in _crowded_configs():
+        deleted += _delete_all(Q(config_id=config_id, pk__lte=boundary))
+    Heartbeat.objects.filter(seen_at__lt=timezone.now() - HEARTBEAT_KEEP).delete()
+    _delete_old_logs()
+    if deleted:
+        logger.info("%d old runs deleted", deleted)
+    return deleted
+
+
+def _delete_all(condition: Q) -> int:
+    deleted = 0
+    while True:
+        finished = SyncRun.objects.filter(condition, state__in=SyncRun.TERMINAL).order_by("pk")
+        expired = dict(finished.values_list("pk", "task_id")[:CHUNK])
+        with transaction.atomic():
+            TaskResult.objects.filter(task_id__in=map(str, expired.values())).delete()
+            SyncRun.objects.filter(pk__in=list(expired)).delete()
+        deleted += len(expired)
+        if len(expired) < CHUNK:
+            return deleted
+
+
+def _crowded_configs() -> list[tuple[int, int]]:
+    """Return (config, highest run id to delete) where a config has more runs than are kept."""
+    keep: int = settings.FILESYNC_KEEP_RUNS_PER_CONFIG
+    crowded = (
+        SyncRun.objects.filter(config__isnull=False)
+        .order_by()
+        .values_list("config_id")
+        .annotate(runs=Count("pk"))
+        .filter(runs__gt=keep)
+    )
+    found: list[tuple[int, int]] = []
+    for config_id, _ in crowded:
+        ids = SyncRun.objects.filter(config_id=config_id).order_by("-pk")
+        found.append((config_id, ids.values_list("pk", flat=True)[keep]))
+    return found
+
+
+def _delete_old_logs() -> None:
+    """Delete this host's run logs that are older than the runs are kept."""
+    oldest = time.time() - settings.FILESYNC_KEEP_RUNS_DAYS * DAY_S
+    log_dir: Path = settings.FILESYNC_LOG_DIR
+    for path in log_dir.glob("*/*.jsonl.gz"):
+        if path.stat().st_mtime < oldest:
+            path.unlink(missing_ok=True)
