@@ -9,10 +9,10 @@ PIP := $(PY) -m pip --quiet --quiet --disable-pip-version-check
 export SRC DST ONCE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test check clean
+.PHONY: help venv demo up test drills check bench-scheduler clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.installed ## Make the virtualenv with what Syncbeat runs on
 	@:
@@ -25,9 +25,18 @@ up: $(VENV)/.installed ## Run everything: web, worker, beat, and Redis unless CE
 
 test: $(VENV)/.tested ## Run the tests on SQLite, then those that touch a database on PostgreSQL
 	@status=0; \
-	$(PY) -m pytest $(PYTEST_ARGS) || status=1; \
-	$(PY) -m pytest --database=postgres $(PYTEST_ARGS) || status=1; \
+	$(PY) -m pytest -m "not drill" $(PYTEST_ARGS) || status=1; \
+	$(PY) -m pytest -m "not drill" --database=postgres $(PYTEST_ARGS) || status=1; \
 	exit $$status
+
+drills: $(VENV)/.tested ## Kill, freeze and starve real processes, on SQLite and PostgreSQL
+	@status=0; \
+	$(PY) -m pytest -m drill $(PYTEST_ARGS) tests/drills || status=1; \
+	$(PY) -m pytest -m drill --database=postgres $(PYTEST_ARGS) tests/drills || status=1; \
+	exit $$status
+
+bench-scheduler: $(VENV)/.tested ## Measure the scheduler beside celery-beat's own, 100,000 configs
+	@$(PY) -m tests.benchmarks.scheduler --write docs/benchmarks.md
 
 # Checked as in production, over a data folder that goes away.
 check: $(VENV)/.tested ## Check style, types, layers, migrations and production settings
