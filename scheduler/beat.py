@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db import InterfaceError, OperationalError, close_old_connections, connections
+from django.db import close_old_connections, connections
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -23,9 +24,10 @@ from django_celery_beat.models import CrontabSchedule, PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler
 
 from scheduler import cron, rows, startup
-from scheduler.claims import claim
+from scheduler.claims import FAR_AHEAD, claim
 from scheduler.lease import Lease
 from scheduler.models import Doorbell, schedulable_models
+from scheduler.outages import DATABASE_AWAY
 from scheduler.publishing import BrokerAway, publish
 from scheduler.slots import Member, SlotHeap
 
@@ -37,8 +39,21 @@ RECONCILE_S = 300.0
 CHANGED_OVERLAP = timedelta(seconds=60)
 JUST_BEFORE = timedelta(microseconds=1)
 CHUNK = 10_000
+CLOSE_S = 3.0
+NEVER = float("-inf")
 
-DATABASE_AWAY = (OperationalError, InterfaceError)
+
+class LoadedRow(NamedTuple):
+    """What beat reads of a row of ours; `counts_from` is where its slots begin to count."""
+
+    pk: int
+    name: str
+    enabled: bool
+    crontab_id: int | None
+    last_run_at: datetime | None
+    counts_from: datetime
+    expires: datetime | None
+    headers: str | None
 
 
 class CronDatabaseScheduler(DatabaseScheduler):
@@ -48,7 +63,7 @@ class CronDatabaseScheduler(DatabaseScheduler):
         self._lease = Lease(f"{socket.gethostname()}:{os.getpid()}")
         self._models = {model._meta.label_lower: model for model in schedulable_models()}
         self._heap_of_ours = SlotHeap()
-        self._loaded_at = float("-inf")
+        self._loaded_at = NEVER
         self._stamp: datetime | None = None
         self._stock_stamp: datetime | None = None
         self._stamp_read_at: datetime | None = None
@@ -90,21 +105,36 @@ class CronDatabaseScheduler(DatabaseScheduler):
         except DATABASE_AWAY as error:
             self._report("the database", error)
             connections.close_all()
+            # What was taken from the heap may not be claimed: it is read again from the rows.
+            self._loaded_at = NEVER
             return POLL_S
         self._recovered()
         return max(0.0, min(ours_s, stock_s, POLL_S))
 
     def close(self) -> None:
-        super().close()
+        """Write what celery-beat still has to write and give the lease back, in 3 s at most.
+
+        Called from celery's signal handler, which may have interrupted a query on this thread's
+        connection; a query inside it would wait for that one for ever. So another thread does it,
+        on a connection of its own.
+        """
+        writer = threading.Thread(target=self._write_last, name="beat-close", daemon=True)
+        writer.start()
+        writer.join(CLOSE_S)
+
+    def _write_last(self) -> None:
         try:
+            super().close()
             self._lease.release()
         except DATABASE_AWAY as error:
             logger.warning("the beat lease could not be released, it lapses by itself: %s", error)
+        finally:
+            connections.close_all()
 
     # --- leading and standing by
 
     def _lead(self) -> None:
-        if self._standing_by or self._loaded_at == float("-inf"):
+        if self._standing_by or self._loaded_at == NEVER:
             logger.info("beat %s leads", self._lease.holder)
             self._standing_by = False
             self._initial_read = True
@@ -153,12 +183,11 @@ class CronDatabaseScheduler(DatabaseScheduler):
     def _load(self) -> None:
         """Read all rows of ours, and settle the slots that passed while nobody fired."""
         started = time.monotonic()
+        self._loaded_at = NEVER
         self._read_stamp()
         self._stamp_read_at = timezone.now()
         self._heap_of_ours = SlotHeap()
-        row_ids = self._put(
-            PeriodicTask.objects.filter(rows.ours(self._models.values())), whole=True
-        )
+        row_ids = self._put(PeriodicTask.objects.filter(rows.ours(self._models.values())))
         self._catch_up(row_ids)
         self._loaded_at = time.monotonic()
         logger.info(
@@ -169,48 +198,42 @@ class CronDatabaseScheduler(DatabaseScheduler):
         since = (self._stamp_read_at or timezone.now()) - CHANGED_OVERLAP
         self._stamp_read_at = timezone.now()
         changed = Q(date_changed__gte=since) & rows.ours(self._models.values())
-        self._catch_up(self._put(PeriodicTask.objects.filter(changed), whole=False))
+        self._catch_up(self._put(PeriodicTask.objects.filter(changed)))
 
-    def _put(self, tasks: QuerySet[PeriodicTask], *, whole: bool) -> list[int]:
-        """Place rows in the heap and drop disabled ones; return the ids of those placed.
-
-        `whole` says that these are all rows, so that their delays are read at once.
-        """
-        columns = ("pk", "name", "enabled", "crontab_id", "last_run_at", "counts_from", "expires")
+    def _put(self, tasks: QuerySet[PeriodicTask]) -> list[int]:
+        """Place rows in the heap and drop disabled ones; return the ids of those placed."""
+        columns = LoadedRow._fields
         now = timezone.now()
         placed: list[int] = []
         schedules: dict[int, cron.CronSchedule] = {}
-        jitters = self._jitters() if whole else {}
         tasks = tasks.annotate(counts_from=Coalesce("start_time", "date_changed"))
         rows_read = iter(tasks.values_list(*columns).iterator(chunk_size=CHUNK))
-        while chunk := list(islice(rows_read, CHUNK)):
-            wanted = {row[3] for row in chunk if row[2]} - schedules.keys()
+        while chunk := [LoadedRow._make(row) for row in islice(rows_read, CHUNK)]:
+            wanted = {row.crontab_id for row in chunk if row.enabled} - schedules.keys()
             schedules |= self._schedules(wanted)
-            if not whole:
-                jitters = self._jitters([row[1] for row in chunk])
-            placed += [row[0] for row in chunk if self._place(row, schedules, jitters, now)]
+            placed += [row.pk for row in chunk if self._place(row, schedules, now)]
         return placed
 
     def _place(
         self,
-        row: tuple[Any, ...],
+        row: LoadedRow,
         schedules: Mapping[int, cron.CronSchedule],
-        jitters: Mapping[str, int],
         now: datetime,
     ) -> bool:
-        pk, name, enabled, crontab_id, last_run_at, counts_from, expires = row
-        label = name.partition(":")[0]
-        object_id = rows.object_id(self._models[label], name)
-        schedule = schedules.get(crontab_id)
-        if not enabled or object_id is None or schedule is None:
-            self._heap_of_ours.drop(pk)
+        label = row.name.partition(":")[0]
+        model = self._models.get(label)
+        object_id = rows.object_id(model, row.name) if model is not None else None
+        schedule = schedules.get(row.crontab_id) if row.crontab_id is not None else None
+        if not row.enabled or object_id is None or schedule is None:
+            self._heap_of_ours.drop(row.pk)
             return False
         # A slot at the very start still counts: what is settled ends just before it.
-        since = counts_from - JUST_BEFORE
-        if last_run_at is not None and last_run_at > since:
-            since = last_run_at
-        offset_s = rows.jitter_offset_s(name, jitters.get(name, 0))
-        member = Member(pk, label, object_id, since, expires)
+        since = row.counts_from - JUST_BEFORE
+        last = row.last_run_at
+        if last is not None and since < last <= now + FAR_AHEAD:
+            since = last
+        offset_s = rows.jitter_offset_s(row.name, rows.jitter_of(row.headers))
+        member = Member(row.pk, label, object_id, since, row.expires)
         self._heap_of_ours.put(member, schedule, offset_s, now=now)
         return True
 
@@ -227,17 +250,6 @@ class CronDatabaseScheduler(DatabaseScheduler):
             except cron.InvalidCron as error:
                 logger.error("crontab %s cannot fire and is left out: %s", pk, error)
                 found.pop(pk, None)
-        return found
-
-    def _jitters(self, names: Sequence[str] | None = None) -> dict[str, int]:
-        """Return the spread of those rows, of all or of `names`, that have one."""
-        found: dict[str, int] = {}
-        for model in self._models.values():
-            spread = model._default_manager.exclude(jitter_s=0)
-            if names is not None:
-                spread = spread.filter(pk__in=[rows.object_id(model, name) for name in names])
-            for pk, jitter_s in spread.values_list("pk", "jitter_s"):
-                found[rows.row_name(model, pk)] = jitter_s
         return found
 
     def _catch_up(self, row_ids: Iterable[int]) -> None:

@@ -46,7 +46,6 @@ class Doorbell:
     task: str
     task_id: str
     kwargs: dict[str, object] = field(default_factory=dict)
-    queue: str | None = None
 
 
 class Schedulable(models.Model):
@@ -116,7 +115,7 @@ class Schedulable(models.Model):
         """Record what becomes of claimed slots; return what to publish after the commit.
 
         Called by beat inside the transaction that claimed the slots, with slots of many objects.
-        Each slot must end as exactly one row.
+        Each slot that is given must end as exactly one row.
         """
         raise NotImplementedError
 

@@ -7,7 +7,8 @@ they are made and compared in C.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache, lru_cache
 from typing import NamedTuple
@@ -50,6 +51,7 @@ class Schedule(NamedTuple):
     remark: str
     start_time: datetime | None
     end_time: datetime | None
+    jitter_s: int
 
     @classmethod
     def of(cls, schedulable: Schedulable) -> Schedule:
@@ -71,6 +73,7 @@ class Row(NamedTuple):
     start_time: datetime | None
     expires: datetime | None
     description: str
+    headers: str | None
 
 
 @cache
@@ -106,16 +109,21 @@ def desired_row(
     model: type[Schedulable],
     schedule: Schedule,
     *,
-    crontab_id: int,
+    crontab_ids: Sequence[int],
     existing: Row | None,
     now: datetime,
 ) -> Row:
-    """Return what the row of `schedule` must hold, given what it holds."""
-    counts_from = now
-    if existing is not None and existing.start_time is not None:
-        unchanged = existing.enabled == schedule.enable and existing.crontab_id == crontab_id
-        if unchanged and existing.start_time <= now:
-            counts_from = existing.start_time
+    """Return what the row of `schedule` must hold, given what it holds.
+
+    `crontab_ids` are the equal crontab rows of this schedule, of which two saves at once may make
+    several: a row that uses any of them has not changed its schedule.
+    """
+    counts_from, crontab_id = now, crontab_ids[0]
+    if existing is not None and existing.crontab_id in crontab_ids:
+        crontab_id = existing.crontab_id
+        since = existing.start_time
+        if existing.enabled == schedule.enable and since is not None and since <= now:
+            counts_from = since
     if schedule.start_time is not None:
         counts_from = max(counts_from, schedule.start_time)
     return Row(
@@ -127,7 +135,18 @@ def desired_row(
         start_time=counts_from,
         expires=schedule.end_time,
         description=schedule.remark,
+        headers=f'{{"jitter_s": {schedule.jitter_s}}}' if schedule.jitter_s else "{}",
     )
+
+
+def jitter_of(headers: str | None) -> int:
+    """Return the spread that a row of ours carries in its headers, in seconds; 0 without one."""
+    if not headers or headers == "{}":
+        return 0
+    try:
+        return int(json.loads(headers)["jitter_s"])
+    except (ValueError, KeyError, TypeError):
+        return 0
 
 
 def jitter_offset_s(name: str, jitter_s: int) -> int:

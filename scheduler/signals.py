@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import post_save, pre_delete
 
 from scheduler.models import Schedulable, schedulable_models
 from scheduler.sync_scheduler import get_sync_scheduler
@@ -21,4 +21,5 @@ def connect() -> None:
     for model in schedulable_models():
         uid = f"scheduler.{model._meta.label_lower}"
         post_save.connect(write_row, sender=model, dispatch_uid=uid)
-        post_delete.connect(remove_row, sender=model, dispatch_uid=uid)
+        # Before the object goes: its row is locked first, as in beat's claim, and then the object.
+        pre_delete.connect(remove_row, sender=model, dispatch_uid=uid)

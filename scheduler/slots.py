@@ -14,8 +14,11 @@ from typing import NamedTuple
 
 from scheduler.cron import CronSchedule
 
-# Slots that nobody fired and that one claim reports one by one; older ones are left out.
+# Slots of one row that nobody fired and that are told one by one; older ones are left out.
 MISSED_LIMIT = 100
+# The same for all rows together: beyond it each row tells fewer, so that a beat that was down for
+# hours over 100,000 rows does not write ten million records before it fires again.
+MISSED_LIMIT_IN_ALL = 100_000
 
 
 class Member(NamedTuple):
@@ -130,12 +133,6 @@ class SlotHeap:
             found.extend(self._settle(group, member, _latest_slots(group, member.since, last)))
         return found
 
-    def upcoming(self) -> Iterator[tuple[datetime, Member]]:
-        """Yield the next slot of every row, in no order."""
-        for group in self._groups.values():
-            for member in group.members.values():
-                yield group.next_slot, member
-
     def _settle(self, group: _Group, member: Member, slots: list[datetime]) -> Iterator[Due]:
         wanted = tuple(
             slot
@@ -145,7 +142,8 @@ class SlotHeap:
         if not wanted:
             return
         group.members[member.row_id] = member._replace(since=wanted[-1])
-        yield Due(member, wanted[-MISSED_LIMIT:])
+        limit = min(MISSED_LIMIT, max(1, MISSED_LIMIT_IN_ALL // len(self)))
+        yield Due(member, wanted[-limit:])
 
     def _push(self, key: GroupKey, group: _Group) -> None:
         heapq.heappush(self._heap, (group.due_at, next(self._order), key))

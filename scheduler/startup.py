@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import connections
 
+from scheduler.outages import DATABASE_AWAY
 from scheduler.sync_scheduler import RefreshReport, get_sync_scheduler
 
 logger = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ def load_schedules() -> RefreshReport:
     while True:
         try:
             return get_sync_scheduler().refresh()
-        except (OperationalError, InterfaceError) as error:
+        except DATABASE_AWAY as error:
             if not told:
                 logger.error("the database does not answer, waiting for it: %s", error)
                 told = True

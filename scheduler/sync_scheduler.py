@@ -7,6 +7,7 @@ When something fires is decided elsewhere: `scheduler.cron` and `scheduler.beat`
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -185,12 +186,7 @@ class SyncTaskScheduler:
         number when the shorter come first.
         """
         now = timezone.now()
-        crontab_ids = {
-            rows.CrontabKey(*map(str, values)): pk
-            for *values, pk in CrontabSchedule.objects.order_by("-pk").values_list(
-                *rows.CrontabKey._fields, "pk"
-            )
-        }
+        crontab_ids = _by_key(CrontabSchedule.objects.all())
         differing: list[int] = []
         orphaned: list[int] = []
         for row_id, values, row in self._side_by_side(model):
@@ -296,7 +292,7 @@ class SyncTaskScheduler:
                 report.errors.append(RowError(schedule.pk, name, "name", str(conflict)))
                 continue
             desired = rows.desired_row(
-                model, schedule, crontab_id=crontab_ids[key], existing=row, now=now
+                model, schedule, crontab_ids=crontab_ids[key], existing=row, now=now
             )
             if row_id is None:
                 fresh.append(desired)
@@ -312,29 +308,26 @@ class SyncTaskScheduler:
 
     @staticmethod
     def _existing(names: Iterable[str]) -> dict[str, tuple[int, rows.Row]]:
-        found = PeriodicTask.objects.filter(name__in=list(names)).values_list(
-            "pk", *rows.Row._fields
-        )
+        # Locked in the order of the ids, as beat's claim does it, so that neither waits for the
+        # other in a circle.
+        locked = PeriodicTask.objects.filter(name__in=list(names)).order_by("pk")
+        found = locked.select_for_update(no_key=True).values_list("pk", *rows.Row._fields)
         return {values[1]: (values[0], rows.Row._make(values[1:])) for values in found}
 
     @staticmethod
-    def _crontab_ids(keys: set[rows.CrontabKey]) -> dict[rows.CrontabKey, int]:
-        """Return the CrontabSchedule row of each key; make those that are missing.
+    def _crontab_ids(keys: set[rows.CrontabKey]) -> dict[rows.CrontabKey, list[int]]:
+        """Return the CrontabSchedule rows of each key, lowest id first; make those missing.
 
-        The table has no uniqueness, so the lowest id of equal rows is the one in use.
+        The table has no uniqueness: two saves at once may make equal rows.
         """
         columns = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
         superset = {f"{column}__in": {getattr(key, column) for key in keys} for column in columns}
-        ids: dict[rows.CrontabKey, int] = {}
-        query = CrontabSchedule.objects.filter(**superset).order_by("-pk")
-        for *values, pk in query.values_list(*columns, "timezone", "pk"):
-            ids[rows.CrontabKey(*map(str, values))] = pk
+        ids = _by_key(CrontabSchedule.objects.filter(**superset))
         missing = sorted(keys - ids.keys(), key=str)
         made = CrontabSchedule.objects.bulk_create(
             [CrontabSchedule(**key._asdict()) for key in missing]
         )
-        ids.update(zip(missing, (row.pk for row in made), strict=True))
-        return ids
+        return ids | {key: [row.pk] for key, row in zip(missing, made, strict=True)}
 
     @staticmethod
     def _insert(fresh: Sequence[rows.Row], now: datetime) -> None:
@@ -408,6 +401,13 @@ def get_sync_scheduler() -> SyncTaskScheduler:
     return SyncTaskScheduler()
 
 
+def _by_key(crontabs: QuerySet[CrontabSchedule]) -> dict[rows.CrontabKey, list[int]]:
+    found: dict[rows.CrontabKey, list[int]] = defaultdict(list)
+    for *values, pk in crontabs.order_by("pk").values_list(*rows.CrontabKey._fields, "pk"):
+        found[rows.CrontabKey(*map(str, values))].append(pk)
+    return dict(found)
+
+
 def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
     for start in range(0, len(ids), CHUNK):
         yield ids[start : start + CHUNK]
@@ -417,15 +417,15 @@ def _is_current(
     model: type[Schedulable],
     schedule: rows.Schedule,
     row: rows.Row,
-    crontab_ids: Mapping[rows.CrontabKey, int],
+    crontab_ids: Mapping[rows.CrontabKey, list[int]],
     now: datetime,
 ) -> bool:
     try:
-        crontab_id = crontab_ids.get(rows.CrontabKey.of(schedule.cron, schedule.timezone))
+        ids = crontab_ids.get(rows.CrontabKey.of(schedule.cron, schedule.timezone))
     except cron.InvalidCron:
         return False
-    return crontab_id is not None and row == rows.desired_row(
-        model, schedule, crontab_id=crontab_id, existing=row, now=now
+    return ids is not None and row == rows.desired_row(
+        model, schedule, crontab_ids=ids, existing=row, now=now
     )
 
 

@@ -5,21 +5,24 @@ Only the clock is faked: the scheduler, the database, the claims and the broker 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from celery import current_app
+from django.db import OperationalError
 from django.test.utils import override_settings
 from django.utils import timezone
-from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from filesync.models import SyncConfig, SyncRun
 from scheduler import cron
 from scheduler.beat import CronDatabaseScheduler
 from scheduler.checks import check_scheduler_class
+from scheduler.claims import claim
 from scheduler.models import BeatLease, Schedulable
+from scheduler.sync_scheduler import get_sync_scheduler
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import make_config, make_storage, waiting_messages
 from tests.filesync.factories import use_broker as use_broker
@@ -225,8 +228,8 @@ def test_jitter_delays_each_config_by_its_own_stable_time(
     again = CronDatabaseScheduler(app=current_app, lazy=True)
     again._load()
     clock.now = slot + timedelta(hours=2)
-    dues = {due_at for due_at, _ in again._heap_of_ours.upcoming()}
-    assert dues == {slot + timedelta(days=1)}
+    kept = {group.offset.total_seconds() for group in again._heap_of_ours._groups.values()}
+    assert kept == set(delays)
 
 
 def test_a_row_that_cannot_fire_is_left_out_and_stops_no_other(
@@ -308,3 +311,95 @@ def test_another_scheduler_class_is_warned_about() -> None:
 def test_a_storage_alone_has_no_row(local_root: Path) -> None:
     make_storage(local_root)
     assert not PeriodicTask.objects.exists()
+
+
+class DatabaseAwayOnce:
+    """Fails a call once with the database's own error, and lets all later ones through."""
+
+    def __init__(self, call: Callable[..., object]) -> None:
+        self.call = call
+        self.failed = False
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        if not self.failed:
+            self.failed = True
+            raise OperationalError("the database is restarting")
+        return self.call(*args, **kwargs)
+
+
+@pytest.mark.parametrize("where", ["claim", "reload", "takeover"])
+def test_a_database_error_in_the_middle_of_a_tick_loses_no_slot(
+    local_root: Path,
+    beat: CronDatabaseScheduler,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    config = make_config(local_root, cron="*/10 * * * *")
+    beat.tick()
+    clock.now = datetime(2026, 5, 4, 12, 10, tzinfo=UTC)
+    match where:
+        case "claim":
+            monkeypatch.setattr("scheduler.beat.claim", DatabaseAwayOnce(claim))
+        case "reload":
+            config.cron = "*/5 * * * *"
+            config.save()
+            PeriodicTask.objects.update(start_time=clock.now - timedelta(hours=1))
+            monkeypatch.setattr(beat, "_put", DatabaseAwayOnce(beat._put))
+        case "takeover":
+            beat._standing_by = True
+            monkeypatch.setattr(beat, "_put", DatabaseAwayOnce(beat._put))
+    beat.tick()
+    assert slots_of(config) == []
+    clock.now += timedelta(seconds=1)
+    beat.tick()
+    assert slots_of(config)[-1] == datetime(2026, 5, 4, 12, 10, tzinfo=UTC)
+
+
+def test_a_slot_fired_while_the_clock_was_years_ahead_does_not_silence_the_schedule(
+    local_root: Path, beat: CronDatabaseScheduler, clock: Clock
+) -> None:
+    config = make_config(local_root, cron="*/10 * * * *")
+    PeriodicTask.objects.update(last_run_at=clock.now + timedelta(days=1500))
+    run_until(beat, clock, clock.now + timedelta(minutes=10))
+    assert slots_of(config) == [datetime(2026, 5, 4, 12, 10, tzinfo=UTC)]
+
+
+def test_an_edited_spread_is_seen_at_the_next_tick(
+    local_root: Path, beat: CronDatabaseScheduler, clock: Clock
+) -> None:
+    config = make_config(local_root, cron="0 13 * * *")
+    run_until(beat, clock, clock.now + timedelta(minutes=5))
+    config.jitter_s = 86_400
+    config.save()
+    beat._tick_ours()
+    assert beat._heap_of_ours.next_due_at() != datetime(2026, 5, 4, 13, 0, tzinfo=UTC)
+
+
+def test_a_row_whose_name_only_looks_like_ours_stops_no_other(
+    local_root: Path, beat: CronDatabaseScheduler, clock: Clock
+) -> None:
+    config = make_config(local_root, cron="*/10 * * * *")
+    row = PeriodicTask.objects.get()
+    PeriodicTask.objects.create(
+        name="Filesync.SyncConfig:7", task=row.task, crontab=row.crontab, kwargs="{}"
+    )
+    run_until(beat, clock, clock.now + timedelta(minutes=10))
+    assert len(slots_of(config)) == 1
+
+
+def test_a_refresh_between_equal_crontab_rows_keeps_what_was_not_fired(
+    local_root: Path, beat: CronDatabaseScheduler, clock: Clock
+) -> None:
+    config = make_config(local_root, cron="*/10 * * * *")
+    row = PeriodicTask.objects.get()
+    twin = CrontabSchedule.objects.get()
+    twin.pk = None
+    twin.save()
+    PeriodicTask.objects.update(crontab=twin)
+    clock.now += timedelta(minutes=10)
+    assert get_sync_scheduler().refresh().updated == 0
+    row.refresh_from_db()
+    assert row.crontab_id == twin.pk
+    beat._tick_ours()
+    assert slots_of(config) == [datetime(2026, 5, 4, 12, 10, tzinfo=UTC)]
