@@ -11,11 +11,12 @@ import threading
 from collections.abc import Callable
 
 from celery import signals as celery_signals
-from django.db import InterfaceError, OperationalError, connections
+from django.db import connections
 from django.utils import timezone
 
 from filesync.services import retention, sweeping
 from scheduler.models import Heartbeat
+from scheduler.outages import DATABASE_AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +79,14 @@ def _repeat(what: str, every_s: float, action: Callable[[], object]) -> None:
             try:
                 action()
                 told = False
-            except (OperationalError, InterfaceError) as error:
+            except DATABASE_AWAY as error:
                 if not told:
                     logger.error("%s: the database does not answer: %s", what, error)
+                    told = True
+            except Exception:
+                # The top of a thread: one that dies would never be missed.
+                if not told:
+                    logger.exception("%s failed, it is tried again every %.0f s", what, every_s)
                     told = True
             finally:
                 connections.close_all()

@@ -18,15 +18,18 @@ def sync_file_task(self: Task[[int], None], config_id: int) -> NoReturn:
     """Run the sync config `config_id`.
 
     The message is a doorbell: it carries the task id of a queued run. Called directly, with an id
-    that no run has, it makes its own run. It always ends with celery's Ignore, as the run's
-    outcome is stored together with the run (`services.results`).
+    that no run has, it makes its own run. It ends with celery's Ignore, as the run's outcome is
+    stored together with the run (`services.results`); a process that was told to stop exits.
+
+    Raises:
+        NotFound: called directly for a config that does not exist.
     """
     task_id = str(self.request.id)
     if not SyncRun.objects.filter(task_id=task_id).exists():
         record_direct_call(config_id, task_id)
     claim = leases.claim_run(task_id, worker=str(self.request.hostname))
-    if claim is not None:
-        execute(claim)
+    if claim is not None and not execute(claim):
+        raise SystemExit(0)
     raise Ignore
 
 

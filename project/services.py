@@ -56,7 +56,7 @@ def _redis(binary: Path, data_dir: Path, env: Mapping[str, str]) -> Service:
 
 
 def _web(env: Mapping[str, str]) -> Service:
-    address = f"{settings.WEB_BIND}:{settings.WEB_PORT}"
+    address = f"{_bracketed(settings.WEB_BIND)}:{settings.WEB_PORT}"
     argv = [
         *(sys.executable, "-m", "gunicorn", "project.wsgi:application"),
         *("--bind", address, "--worker-class", "gthread", "--no-control-socket"),
@@ -64,8 +64,12 @@ def _web(env: Mapping[str, str]) -> Service:
         *("--log-level", "warning", "--graceful-timeout", "5", "--timeout", "60"),
     ]
     host = "127.0.0.1" if settings.WEB_BIND in ("0.0.0.0", "::") else settings.WEB_BIND  # noqa: S104
-    url = f"http://{host}:{settings.WEB_PORT}{LIVE_PATH}"
+    url = f"http://{_bracketed(host)}:{settings.WEB_PORT}{LIVE_PATH}"
     return Service("web", argv, env, ready=lambda: _serves(url), stop_s=10.0)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _celery(env: Mapping[str, str], role: str) -> Service:

@@ -131,6 +131,8 @@ CELERY_BEAT_SCHEDULER = "scheduler.beat:CronDatabaseScheduler"
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_RESULT_BACKEND = "django-db"
 CELERY_RESULT_EXTENDED = False
+# Results live as long as their runs; filesync.services.retention deletes both.
+CELERY_RESULT_EXPIRES = None
 CELERY_TASK_TRACK_STARTED = False
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 PR_SET_PDEATHSIG = 1
+# Loaded before any fork: the child of a threaded process must not load libraries.
+LIBC = ctypes.CDLL(None, use_errno=True)
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 30.0
 # A process that lived this long starts afresh: its next restart does not wait.
@@ -173,4 +175,4 @@ class Supervisor:
 def _die_with_parent() -> None:
     """Ask the kernel to stop this child when the supervisor dies, however it dies."""
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

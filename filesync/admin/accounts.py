@@ -8,6 +8,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
@@ -37,12 +38,22 @@ class ApiTokenAdmin(ModelAdmin):
 
     list_display = ["name", "user", "created_at", "expires_at", "last_used_at"]
     list_filter = ["user"]
-    fields = ["name", "user", "expires_at"]
 
     def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
         return False
 
+    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> list[str]:
+        """Let only a superuser choose whose token it is: others make their own."""
+        return ["name", "user", "expires_at"] if _rules(request) else ["name", "expires_at"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
+        """Show a superuser all tokens, and others their own."""
+        tokens: QuerySet[ApiToken] = super().get_queryset(request)
+        return tokens if _rules(request) else tokens.filter(user=request.user.pk)
+
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
+        if not _rules(request):
+            obj.user_id = int(str(request.user.pk))
         text = obj.give_text()
         super().save_model(request, obj, form, change)
         self.message_user(
@@ -50,3 +61,7 @@ class ApiTokenAdmin(ModelAdmin):
             _("The token is %s - copy it now, it is not shown again") % text,
             messages.WARNING,
         )
+
+
+def _rules(request: HttpRequest) -> bool:
+    return bool(request.user.is_superuser)

@@ -13,6 +13,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
+from filesync.api.permissions import RUN
 from filesync.errors import FilesyncError
 from filesync.models import RunItem, SyncRun
 from filesync.services.finishing import cancel_run
@@ -57,7 +58,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         "failure_class",
     ]
     list_display_links = ["id", "config_name"]
-    list_filter = ["state", "trigger", "config"]
+    list_filter = ["state", "trigger"]
     search_fields = ["config_name", "message"]
     list_per_page = 25
     show_full_result_count = False
@@ -150,7 +151,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     def has_retry_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         """Allow Run again to those who may run syncs, once a run has ended."""
-        if not request.user.has_perm("filesync.run_syncconfig"):
+        if not request.user.has_perm(RUN):
             return False
         if object_id is None:
             return True
@@ -159,7 +160,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     def has_run_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         """Allow Cancel to those who may run syncs, while there is something to cancel."""
-        if not request.user.has_perm("filesync.run_syncconfig"):
+        if not request.user.has_perm(RUN):
             return False
         if object_id is None:
             return True

@@ -15,12 +15,12 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
+from filesync.api.permissions import FORCE, RUN
 from filesync.errors import FilesyncError
 from filesync.models import SyncConfig, SyncRun
 from filesync.services import queueing
 from scheduler import cron
 
-RUN = "filesync.run_syncconfig"
 DIALOG = {
     "form_class": BaseDialogForm,
     "form_submit_text": _("Run"),
@@ -31,7 +31,7 @@ DIALOG = {
 class SyncConfigAdmin(ModelAdmin):
     list_display = ["title", "route", "enable", "schedule", "next_run", "last_run"]
     list_display_links = ["title"]
-    list_filter = ["enable", "method", "source_storage", "destination_storage"]
+    list_filter = ["enable", "method"]
     list_select_related = ["source_storage", "destination_storage"]
     list_per_page = 25
     search_fields = ["name", "remark"]
@@ -193,8 +193,13 @@ class SyncConfigAdmin(ModelAdmin):
 
     @admin.action(description=_("Run"), permissions=["run"])
     def run_selected(self, request: HttpRequest, configs: QuerySet[SyncConfig]) -> None:
-        for config in configs:
-            self._queue(request, config.pk, dry_run=False)
+        chosen = list(configs.values_list("pk", "name"))
+        outcomes = queueing.queue_many(chosen, trigger=SyncRun.Trigger.MANUAL, user=request.user)
+        for outcome in outcomes:
+            if outcome.run is None:
+                self.message_user(request, outcome.detail, messages.WARNING)
+        queued = sum(1 for outcome in outcomes if outcome.run)
+        self.message_user(request, _("%d runs queued") % queued)
 
     def has_run_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return bool(request.user.has_perm(RUN))
@@ -206,7 +211,7 @@ class SyncConfigAdmin(ModelAdmin):
         self.message_user(request, _("%d sync configs changed") % len(configs))
 
     def has_force_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return bool(request.user.has_perms([RUN, "filesync.force_syncconfig"]))
+        return bool(request.user.has_perms([RUN, FORCE]))
 
     def _queue(
         self, request: HttpRequest, config_id: int, *, dry_run: bool, force: bool = False

@@ -55,8 +55,27 @@ class PeriodicTaskForm(StockPeriodicTaskForm):
         self.fields["regtask"].widget = TaskSelect()
 
 
+class SuperuserWrites:
+    """Lets only superusers write, and act on a selection; mix it in before the admin class."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        if not request.user.is_superuser:
+            return {}
+        actions: dict[str, Any] = super().get_actions(request)  # type: ignore[misc]
+        return actions
+
+
 @admin.register(PeriodicTask)
-class PeriodicTaskAdmin(StockPeriodicTaskAdmin, ModelAdmin):
+class PeriodicTaskAdmin(SuperuserWrites, StockPeriodicTaskAdmin, ModelAdmin):
     form = PeriodicTaskForm
 
     def has_change_permission(self, request: HttpRequest, obj: PeriodicTask | None = None) -> bool:
@@ -94,12 +113,12 @@ class PeriodicTaskAdmin(StockPeriodicTaskAdmin, ModelAdmin):
 
 
 @admin.register(IntervalSchedule)
-class IntervalScheduleAdmin(ModelAdmin):
+class IntervalScheduleAdmin(SuperuserWrites, ModelAdmin):
     pass
 
 
 @admin.register(CrontabSchedule)
-class CrontabScheduleAdmin(StockCrontabScheduleAdmin, ModelAdmin):
+class CrontabScheduleAdmin(SuperuserWrites, StockCrontabScheduleAdmin, ModelAdmin):
     def has_change_permission(
         self, request: HttpRequest, obj: CrontabSchedule | None = None
     ) -> bool:
@@ -112,12 +131,12 @@ class CrontabScheduleAdmin(StockCrontabScheduleAdmin, ModelAdmin):
 
 
 @admin.register(SolarSchedule)
-class SolarScheduleAdmin(ModelAdmin):
+class SolarScheduleAdmin(SuperuserWrites, ModelAdmin):
     pass
 
 
 @admin.register(ClockedSchedule)
-class ClockedScheduleAdmin(StockClockedScheduleAdmin, ModelAdmin):
+class ClockedScheduleAdmin(SuperuserWrites, StockClockedScheduleAdmin, ModelAdmin):
     pass
 
 

@@ -36,22 +36,33 @@ class StorageViewSet(ModelViewSet):  # type: ignore[type-arg]
     ordering_fields = ["name", "created_at"]
 
 
+class ConfigFilter(filters.FilterSet):
+    # Numbers, not choices: a page must not render every storage there is.
+    source_storage = filters.NumberFilter(field_name="source_storage_id")
+    destination_storage = filters.NumberFilter(field_name="destination_storage_id")
+
+    class Meta:
+        model = SyncConfig
+        fields = ["enable", "method"]
+
+
 class SyncConfigViewSet(ModelViewSet):  # type: ignore[type-arg]
     """What is kept in step with what, and when."""
 
     queryset = SyncConfig.objects.all()
     serializer_class = SyncConfigSerializer
-    filterset_fields = ["enable", "method", "source_storage", "destination_storage"]
+    filterset_class = ConfigFilter
     search_fields = ["name", "remark"]
     ordering_fields = ["name", "created_at", "updated_at"]
 
 
 class RunFilter(filters.FilterSet):
+    config = filters.NumberFilter(field_name="config_id")
     since = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
 
     class Meta:
         model = SyncRun
-        fields = ["config", "state", "trigger", "dry_run"]
+        fields = ["state", "trigger", "dry_run"]
 
 
 class SyncRunViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]

@@ -18,7 +18,7 @@ class SyncRun(models.Model):
 
     QUEUED -> RUNNING -> SUCCEEDED | PARTIAL | FAILED | CANCELLED
     RUNNING -> QUEUED      a retryable failure, a stopped worker, a lost lease
-    RUNNING | QUEUED -> LOST   its attempts are used up by crashes
+    RUNNING -> LOST        the worker died three times during it
     QUEUED -> CANCELLED
     SKIPPED, MISSED        made as such, with their reason; nothing ever ran
 
@@ -103,6 +103,7 @@ class SyncRun(models.Model):
     dry_run = models.BooleanField(_("dry run"), default=False)
     force = models.BooleanField(_("forced"), default=False)
     attempt = models.PositiveSmallIntegerField(_("attempt"), default=0)
+    crashes = models.PositiveSmallIntegerField(_("workers lost"), default=0)
     not_before = models.DateTimeField(_("not before"), null=True, blank=True)
 
     created_at = models.DateTimeField(_("created"), auto_now_add=True)

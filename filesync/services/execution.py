@@ -15,15 +15,16 @@ from pathlib import Path
 from types import FrameType
 
 from django.conf import settings
-from django.db import connections
+from django.db import connections, transaction
 
 from filesync import engine
 from filesync.models import Storage, SyncRun
 from filesync.secrets import SecretsUnreadable
 from filesync.services import journal
 from filesync.services.finishing import cancel_held, finish_run, requeue_run
-from filesync.services.leases import Claim, LeaseLost
-from filesync.services.recorder import DATABASE_AWAY, DatabaseAway, Fence, Recorder
+from filesync.services.leases import Claim, LeaseLost, log_folder, work_folder
+from filesync.services.recorder import DatabaseAway, Fence, Recorder
+from scheduler.outages import DATABASE_AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -32,70 +33,75 @@ LOCK_WAIT_S = 15
 WORKER_STOPS = (signal.SIGTERM, signal.SIGQUIT)
 
 
-def execute(claim: Claim, *, watch: Callable[[engine.Event], None] | None = None) -> None:
-    """Carry out a claimed run to its end, whatever that is.
+def execute(claim: Claim, *, watch: Callable[[engine.Event], None] | None = None) -> bool:
+    """Carry out a claimed run to its end; return False where this process was told to stop.
 
-    `watch` sees every event of the engine, in this thread.
-
-    Raises:
-        SystemExit: this process was told to stop; the run is back in the queue.
+    Then the run is back in the queue, and the process should end. `watch` sees every event of the
+    engine, in this thread.
     """
     run = SyncRun.objects.select_related(
         "config__source_storage", "config__destination_storage"
     ).get(pk=claim.run_id)
-    if run.config is None:
-        _persist(lambda: cancel_held(claim))
-        return
     stop = engine.StopSignal()
-    recorder = Recorder(claim, stop, watch)
-    with stopping_worker(stop) as worker_stops, config_lock(run.config.pk) as lock:
-        if lock is None:
-            _persist(lambda: requeue_run(claim, SyncRun.Reason.OVERLAP, delay_s=LOCK_WAIT_S))
-            return
+    with stopping_worker(stop) as stopped:
+        if run.config is None:
+            _persist(lambda: cancel_held(claim), stopped)
+            return not stopped.is_set()
         try:
-            result = _drive(run, recorder, lock)
+            result = _drive(run, Recorder(claim, stop, watch))
+        except _HostBusy:
+            _persist(
+                lambda: requeue_run(claim, SyncRun.Reason.OVERLAP, delay_s=LOCK_WAIT_S), stopped
+            )
         except LeaseLost as error:
             logger.error("run %s stopped: %s", run.pk, error)
-            return
         except DatabaseAway as error:
             logger.error("run %s stopped, it will be tried again: %s", run.pk, error)
-            _persist(lambda: requeue_run(claim, SyncRun.Reason.LEASE_LOST))
-            return
-    if result.outcome is engine.Outcome.CANCELLED and worker_stops.is_set():
-        _persist(lambda: requeue_run(claim, SyncRun.Reason.WORKER_STOPPED))
-        raise SystemExit(0)
-    _persist(recorder.store_items)
-    _persist(lambda: _store_refreshed(run, result))
-    if not _persist(lambda: finish_run(claim, result)):
+            _persist(lambda: requeue_run(claim, SyncRun.Reason.LEASE_LOST), stopped)
+        else:
+            _tell(claim, run, result, stopped)
+    return not stopped.is_set()
+
+
+def _tell(claim: Claim, run: SyncRun, result: engine.SyncResult, stopped: threading.Event) -> None:
+    _persist(lambda: _store_refreshed(run, result), stopped)
+    if result.outcome is engine.Outcome.CANCELLED and stopped.is_set():
+        _persist(lambda: requeue_run(claim, SyncRun.Reason.WORKER_STOPPED), stopped)
+    elif not _persist(lambda: finish_run(claim, result), stopped):
         journal.keep(claim, result)
 
 
-def _drive(run: SyncRun, recorder: Recorder, lock: int) -> engine.SyncResult:
+class _HostBusy(Exception):
+    """A transfer of the same config still lives on this host."""
+
+
+def _drive(run: SyncRun, recorder: Recorder) -> engine.SyncResult:
     assert run.config is not None
-    work_dir = settings.FILESYNC_WORK_DIR / f"run-{run.pk}-{run.attempt}"
+    work_dir = settings.FILESYNC_WORK_DIR / work_folder(run.pk, recorder.claim.token)
     try:
-        request = run.config.as_request(dry_run=run.dry_run, force=run.force)
-        rclone = engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None)
-        work_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        events = engine.run_sync(
-            request,
-            work_dir=work_dir,
-            rclone=rclone,
-            local_roots=tuple(settings.FILESYNC_LOCAL_ROOTS),
-            stop=recorder.stop,
-            log_path=log_path(run),
-            inherit=(lock,),
-        )
-        with Fence(recorder), closing(events):
-            for event in events:
-                if isinstance(event, engine.Finished):
-                    recorder.check_fence()
-                    return event.result
-                recorder.take(event)
+        with config_lock(run.config.pk) as lock:
+            if lock is None:
+                raise _HostBusy
+            work_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            events = engine.run_sync(
+                run.config.as_request(dry_run=run.dry_run, force=run.force),
+                work_dir=work_dir,
+                rclone=engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None),
+                local_roots=tuple(settings.FILESYNC_LOCAL_ROOTS),
+                stop=recorder.stop,
+                log_path=log_path(run),
+                inherit=(lock,),
+            )
+            with Fence(recorder), closing(events):
+                for event in events:
+                    if isinstance(event, engine.Finished):
+                        recorder.finish()
+                        return event.result
+                    recorder.take(event)
         raise RuntimeError("the engine ended without a result")
     except (engine.EngineError, SecretsUnreadable) as error:
         return _failed(engine.FailureClass.CONFIG, str(error))
-    except (LeaseLost, DatabaseAway):
+    except (_HostBusy, LeaseLost, DatabaseAway):
         raise
     except Exception as error:
         # The top of a run: whatever nobody foresaw ends it with its name, and not in silence when
@@ -133,8 +139,8 @@ def config_lock(config_id: int) -> Iterator[int | None]:
 
 
 def log_path(run: SyncRun) -> Path:
-    """Return where the run's compressed log is kept; one folder per thousand runs."""
-    folder: Path = settings.FILESYNC_LOG_DIR / f"{run.pk // 1000:06d}"
+    """Return the file of the run's compressed log, in a folder that exists."""
+    folder = log_folder(run.pk)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder / f"{run.pk}-{run.attempt}.jsonl.gz"
 
@@ -169,8 +175,11 @@ def stopping_worker(stop: engine.StopSignal) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _persist(write: Callable[[], object]) -> bool:
-    """Write an outcome, trying a database that is away for a minute; say whether it worked."""
+def _persist(write: Callable[[], object], stopped: threading.Event) -> bool:
+    """Write an outcome; say whether it worked.
+
+    A database that is away is tried for a minute, and once where this process was told to stop.
+    """
     deadline = time.monotonic() + FINISH_TRIES_S
     while True:
         try:
@@ -178,17 +187,25 @@ def _persist(write: Callable[[], object]) -> bool:
             return True
         except DATABASE_AWAY as error:
             connections.close_all()
-            if time.monotonic() > deadline:
+            if stopped.is_set() or time.monotonic() > deadline:
                 logger.error("the database stays away, the outcome is kept aside: %s", error)
                 return False
-            time.sleep(1.0)
+            stopped.wait(1.0)
 
 
 def _store_refreshed(run: SyncRun, result: engine.SyncResult) -> None:
-    """Store the option values that rclone changed, such as a rotated OAuth token."""
+    """Store the option values that rclone changed, such as a rotated OAuth token.
+
+    Only over the secrets that the run started with: those entered meanwhile are newer.
+    """
     assert run.config is not None
-    storages = {"src": run.config.source_storage_id, "dst": run.config.destination_storage_id}
+    used = {"src": run.config.source_storage, "dst": run.config.destination_storage}
     for section, values in result.refreshed.items():
-        storage = Storage.objects.get(pk=storages[section])
-        storage.secrets = {**storage.secrets, **values}
-        storage.save(update_fields=["encrypted_secrets", "updated_at"])
+        with transaction.atomic():
+            locked = Storage.objects.select_for_update(no_key=True).filter(pk=used[section].pk)
+            storage = locked.first()
+            if storage is None or storage.encrypted_secrets != used[section].encrypted_secrets:
+                logger.warning("storage %s changed during run %s", used[section].pk, run.pk)
+                continue
+            storage.secrets = {**storage.secrets, **values}
+            storage.save(update_fields=["encrypted_secrets", "updated_at"])

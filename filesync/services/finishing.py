@@ -63,6 +63,7 @@ def finish_run(claim: Claim, result: engine.SyncResult) -> SyncRun | None:
         )
         if changed is not None:
             _log_retry(changed, delay_s)
+            ring_waiting(changed)
             return changed
     state = SyncRun.State(result.outcome.value)
     if state == SyncRun.State.CANCELLED or delay_s is not None:
@@ -148,6 +149,7 @@ def requeue_run(claim: Claim, reason: SyncRun.Reason, *, delay_s: float = 0) -> 
     if run is None:
         return _cancel(claim.held()) is not None
     logger.warning("run %s of %s goes back to the queue: %s", run.pk, run.config_name, reason)
+    ring_waiting(run)
     return True
 
 
@@ -165,6 +167,26 @@ def cancel_run(
         NotFound: there is no such run.
         RunFinished: it has ended already.
     """
+    while True:
+        run = cancel_queued(run_id, reason)
+        if run is not None:
+            return run
+        asked = SyncRun.objects.filter(pk=run_id, state=SyncRun.State.RUNNING).update(
+            cancel_requested_at=Now()
+        )
+        run = SyncRun.objects.filter(pk=run_id).first()
+        if run is None:
+            raise NotFound(f"there is no run {run_id}")
+        if asked:
+            logger.info("run %s of %s: cancel asked", run.pk, run.config_name)
+            return run
+        if run.is_terminal:
+            raise RunFinished(f"run {run_id} has ended already ({run.state})")
+        # It changed between the two updates: queued again, or started. Ask once more.
+
+
+def cancel_queued(run_id: int, reason: SyncRun.Reason) -> SyncRun | None:
+    """Cancel a run that is queued; None where it is not."""
     run = change_run(
         Q(pk=run_id, state=SyncRun.State.QUEUED),
         state=SyncRun.State.CANCELLED,
@@ -174,16 +196,6 @@ def cancel_run(
     )
     if run is not None:
         logger.info("run %s of %s cancelled while queued", run.pk, run.config_name)
-        return run
-    asked = SyncRun.objects.filter(pk=run_id, state=SyncRun.State.RUNNING).update(
-        cancel_requested_at=Now()
-    )
-    run = SyncRun.objects.filter(pk=run_id).first()
-    if run is None:
-        raise NotFound(f"there is no run {run_id}")
-    if not asked:
-        raise RunFinished(f"run {run_id} has ended already ({run.state})")
-    logger.info("run %s of %s: cancel asked", run.pk, run.config_name)
     return run
 
 

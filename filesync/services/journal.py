@@ -40,9 +40,17 @@ def replay() -> int:
     """
     told = 0
     for path in sorted(_folder().glob("*.json")):
-        document = json.loads(path.read_text(encoding="utf-8"))
-        claim = Claim(int(document["run_id"]), uuid.UUID(document["token"]))
-        told += finish_run(claim, _result(document)) is not None
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            claim = Claim(int(document["run_id"]), uuid.UUID(document["token"]))
+            result = _result(document)
+        except FileNotFoundError:
+            continue  # another process of this host was first
+        except (ValueError, KeyError, TypeError) as error:
+            logger.error("the kept outcome %s cannot be read and is put aside: %s", path, error)
+            path.rename(path.with_suffix(".bad"))
+            continue
+        told += finish_run(claim, result) is not None
         path.unlink(missing_ok=True)
     if told:
         logger.info("%d outcomes told that the database had not taken", told)

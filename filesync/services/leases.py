@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from filesync.models import Storage, SyncRun
+from filesync.models import RunItem, Storage, SyncRun
 from filesync.services.results import store_result
 from scheduler.clock import from_now
 
@@ -28,6 +30,17 @@ class Claim:
 
     def held(self) -> Q:
         return Q(pk=self.run_id, state=SyncRun.State.RUNNING, lease_token=self.token)
+
+
+def work_folder(run_id: int, token: uuid.UUID | None) -> str:
+    """Return the name of a claim's private folder; no two claims of a run share one."""
+    return f"run-{run_id}-{token.hex[:12] if token else 'none'}"
+
+
+def log_folder(run_id: int) -> Path:
+    """Return where a run's logs are kept on this host; one folder per thousand runs."""
+    folder: Path = settings.FILESYNC_LOG_DIR / f"{run_id // 1000:06d}"
+    return folder
 
 
 class LeaseLost(Exception):
@@ -72,6 +85,8 @@ def claim_run(task_id: str, *, worker: str) -> Claim | None:
         )
         if not taken:
             return None
+        # What an earlier attempt did to a path is told by the log of that attempt.
+        RunItem.objects.filter(run_id=run.pk).delete()
         run.refresh_from_db()
         store_result(run)
     logger.info("run %s of %s started, attempt %d", run.pk, run.config_name, run.attempt)
@@ -90,9 +105,10 @@ def keep_lease(
     Raises:
         LeaseLost: the run is no longer this worker's.
     """
-    kept = SyncRun.objects.filter(claim.held()).update(
-        lease_expires_at=from_now(LEASE_S), phase=phase, progress=progress, plan=plan
-    )
+    values: dict[str, object] = {"phase": phase, "progress": progress}
+    if plan is not None:
+        values["plan"] = plan
+    kept = SyncRun.objects.filter(claim.held()).update(lease_expires_at=from_now(LEASE_S), **values)
     if not kept:
         raise LeaseLost(f"run {claim.run_id} is no longer held by this worker")
     return SyncRun.objects.filter(pk=claim.run_id, cancel_requested_at__isnull=False).exists()

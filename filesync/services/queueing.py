@@ -51,8 +51,8 @@ def queue_run(
 ) -> SyncRun:
     """Queue one run of a config and ring a worker after the commit.
 
-    `force` runs a disabled config, and past the count guards. `task_id` and `ring_bell=False`
-    are for a caller that is the worker itself.
+    `force` runs a disabled config, and past the count guards. `task_id` is for a caller that is
+    the worker itself; with `ring_bell=False` the caller rings, or needs no bell.
 
     Raises:
         NotFound: there is no such config.
@@ -109,14 +109,27 @@ def retry_run(run_id: int, *, user: Asker = None) -> SyncRun:
 
 def queue_all_enabled(*, user: Asker = None) -> list[QueueOutcome]:
     """Queue a run of every enabled config; say per config what became of it."""
+    enabled = SyncConfig.objects.filter(enable=True).values_list("pk", "name")
+    return queue_many(list(enabled), trigger=SyncRun.Trigger.BATCH, user=user)
+
+
+def queue_many(
+    configs: Sequence[tuple[int, str]], *, trigger: SyncRun.Trigger, user: Asker = None
+) -> list[QueueOutcome]:
+    """Queue a run of each config, by id and name, and ring for all of them together.
+
+    Together, as a broker that hangs costs seconds each time it is tried.
+    """
     outcomes: list[QueueOutcome] = []
-    for config_id, name in SyncConfig.objects.filter(enable=True).values_list("pk", "name"):
+    for config_id, name in configs:
         try:
-            run = queue_run(config_id, trigger=SyncRun.Trigger.BATCH, user=user)
+            run = queue_run(config_id, trigger=trigger, user=user, ring_bell=False)
         except (RunActive, ConfigDisabled, NotFound) as error:
             outcomes.append(QueueOutcome(config_id, name, None, error.code, str(error)))
         else:
             outcomes.append(QueueOutcome(config_id, name, run, "queued", ""))
+    queued = [outcome.run for outcome in outcomes if outcome.run is not None]
+    transaction.on_commit(lambda: ring(queued))
     return outcomes
 
 

@@ -10,21 +10,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import connections
 
 from filesync import engine
 from filesync.models import RunItem
 from filesync.services.documents import plan_document, progress_document
 from filesync.services.leases import Claim, keep_lease
+from scheduler.outages import DATABASE_AWAY
 
 logger = logging.getLogger(__name__)
-
-DATABASE_AWAY = (OperationalError, InterfaceError)
 
 WRITE_EVERY_S = 1.0
 # Longer without a renewal and another worker may soon hold the run: 35 s here plus 10 s to kill
 # what runs stay below the lease's 60 s.
 FENCE_S = 35.0
+TRY_S = 2.0
 ITEM_BATCH = 500
 ITEMS_PER_RUN = 10_000
 
@@ -53,6 +53,7 @@ class Recorder:
     items_stored: int = 0
     pid: int | None = None
     fenced: bool = False
+    failing_since: float | None = None
     written_at: float = field(default_factory=time.monotonic)
     tried_at: float = field(default_factory=time.monotonic)
 
@@ -84,16 +85,34 @@ class Recorder:
     def write(self) -> None:
         """Renew the lease with what was collected; a database that is away is tried again."""
         self.tried_at = time.monotonic()
+        if self.failing_since is None:
+            self.failing_since = self.tried_at
         try:
             self.store_items()
             if keep_lease(self.claim, phase=self.phase, progress=self.progress, plan=self.plan):
                 self.stop.request()
             self.written_at = time.monotonic()
+            self.failing_since = None
+            self.plan = None
         except DATABASE_AWAY as error:
             connections.close_all()
             if self.overdue():
                 raise DatabaseAway(f"no write for {FENCE_S:.0f} s: {error}") from error
         self.check_fence()
+
+    def finish(self) -> None:
+        """Write what is left; a database that is away does not hold the outcome up.
+
+        Raises:
+            DatabaseAway: the transfer was killed for want of a renewal.
+        """
+        self.check_fence()
+        try:
+            self.store_items()
+        except DATABASE_AWAY as error:
+            logger.error(
+                "%d items of run %s are lost: %s", len(self.items), self.claim.run_id, error
+            )
 
     def check_fence(self) -> None:
         """Raise DatabaseAway once the transfer was killed for want of a renewal."""
@@ -109,8 +128,14 @@ class Recorder:
             raise
 
     def overdue(self) -> bool:
-        """Whether the lease was not renewed for so long that the run must end itself."""
-        return time.monotonic() - self.written_at > FENCE_S
+        """Whether a renewal was tried and did not come through for too long.
+
+        An engine that was silent because a disk is slow is no reason: the try that follows gets
+        its time.
+        """
+        now = time.monotonic()
+        failing = self.failing_since is not None and now - self.failing_since > TRY_S
+        return failing and now - self.written_at > FENCE_S
 
     def _take_item(self, item: engine.ItemDone) -> None:
         failed = item.action is engine.Action.FAILED

@@ -1,7 +1,8 @@
 """The django-celery-results row of a run, written in the transaction that changes the run.
 
-The task itself always ends with celery's Ignore, so that nothing else ever writes the row: a
-duplicate delivery, a dying worker or a late acknowledgement cannot make it tell another story.
+The task itself ends with celery's Ignore, so that a duplicate delivery or a late acknowledgement
+cannot make it tell another story. Only a worker's cold shutdown makes celery write RETRY beside
+us, and the run is queued again then.
 """
 
 from __future__ import annotations

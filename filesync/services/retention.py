@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from datetime import timedelta
@@ -13,13 +14,15 @@ from django.db.models import Count, Q
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
-from filesync.models import SyncRun
+from filesync.models import RunItem, SyncRun
+from filesync.services.leases import log_folder
 from scheduler.models import Heartbeat
 
 logger = logging.getLogger(__name__)
 
 RETAIN_EVERY_S = 600.0
-CHUNK = 1_000
+CHUNK = 50
+ITEM_CHUNK = 10_000
 DAY_S = 86_400
 HEARTBEAT_KEEP = timedelta(hours=1)
 
@@ -33,6 +36,7 @@ def delete_expired() -> int:
     deleted = _delete_all(Q(finished_at__lt=cutoff))
     for config_id, boundary in _crowded_configs():
         deleted += _delete_all(Q(config_id=config_id, pk__lte=boundary))
+    TaskResult.objects.filter(date_done__lt=cutoff).delete()
     Heartbeat.objects.filter(seen_at__lt=timezone.now() - HEARTBEAT_KEEP).delete()
     _delete_old_logs()
     if deleted:
@@ -45,11 +49,19 @@ def _delete_all(condition: Q) -> int:
     while True:
         finished = SyncRun.objects.filter(condition, state__in=SyncRun.TERMINAL).order_by("pk")
         expired = dict(finished.values_list("pk", "task_id")[:CHUNK])
+        ids = list(expired)
+        while items := list(
+            RunItem.objects.filter(run__in=ids).values_list("pk", flat=True)[:ITEM_CHUNK]
+        ):
+            RunItem.objects.filter(pk__in=items).delete()
         with transaction.atomic():
             TaskResult.objects.filter(task_id__in=map(str, expired.values())).delete()
-            SyncRun.objects.filter(pk__in=list(expired)).delete()
-        deleted += len(expired)
-        if len(expired) < CHUNK:
+            SyncRun.objects.filter(retry_of__in=ids).update(retry_of=None)
+            SyncRun.objects.filter(pk__in=ids)._raw_delete(finished.db)
+        for pk in ids:
+            _delete_logs(pk)
+        deleted += len(ids)
+        if len(ids) < CHUNK:
             return deleted
 
 
@@ -66,8 +78,13 @@ def _crowded_configs() -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     for config_id, _ in crowded:
         ids = SyncRun.objects.filter(config_id=config_id).order_by("-pk")
-        found.append((config_id, ids.values_list("pk", flat=True)[keep]))
+        found += [(config_id, pk) for pk in ids.values_list("pk", flat=True)[keep : keep + 1]]
     return found
+
+
+def _delete_logs(run_id: int) -> None:
+    for path in log_folder(run_id).glob(f"{run_id}-*.jsonl.gz"):
+        path.unlink(missing_ok=True)
 
 
 def _delete_old_logs() -> None:
@@ -75,5 +92,7 @@ def _delete_old_logs() -> None:
     oldest = time.time() - settings.FILESYNC_KEEP_RUNS_DAYS * DAY_S
     log_dir: Path = settings.FILESYNC_LOG_DIR
     for path in log_dir.glob("*/*.jsonl.gz"):
-        if path.stat().st_mtime < oldest:
-            path.unlink(missing_ok=True)
+        # Another process of this host may be first.
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()

@@ -8,14 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from django.conf import settings
-from django.db.models import F, Q
+from django.db.models import F, Q, Sum
 from django.db.models.functions import Now
 
 from filesync.models import SyncRun
 from filesync.services import journal
-from filesync.services.finishing import change_run
+from filesync.services.finishing import cancel_queued, change_run
+from filesync.services.leases import work_folder
 from filesync.services.queueing import ring
 from scheduler.clock import from_now
+from scheduler.models import Heartbeat
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +25,8 @@ SWEEP_EVERY_S = 5.0
 RING_AGAIN_S = 60
 RING_AT_MOST = 200
 MAX_CRASHES = 3
+RING_PER_SLOT = 4
+WORKER_SILENT_S = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ def sweep() -> SweepReport:
     told = journal.replay()
     _remove_leftovers()
     requeued, lost, cancelled = _recover_stale()
+    cancelled += _cancel_orphans()
     return SweepReport(
         requeued=requeued,
         lost=lost,
@@ -60,7 +65,7 @@ def _recover_stale() -> tuple[int, int, int]:
         condition = stale & Q(pk=run.pk, lease_token=run.lease_token)
         if run.cancel_requested_at is not None:
             cancelled += bool(_give_up(condition, SyncRun.State.CANCELLED, run))
-        elif run.attempt >= MAX_CRASHES:
+        elif run.crashes + 1 >= MAX_CRASHES:
             lost += bool(_give_up(condition, SyncRun.State.LOST, run))
         else:
             requeued += bool(
@@ -68,6 +73,7 @@ def _recover_stale() -> tuple[int, int, int]:
                     condition,
                     state=SyncRun.State.QUEUED,
                     reason=SyncRun.Reason.LEASE_LOST,
+                    crashes=F("crashes") + 1,
                     rung_at=None,
                     lease_token=None,
                     lease_expires_at=None,
@@ -76,6 +82,13 @@ def _recover_stale() -> tuple[int, int, int]:
             )
             logger.warning("run %s of %s lost its worker, queued again", run.pk, run.config_name)
     return requeued, lost, cancelled
+
+
+def _cancel_orphans() -> int:
+    """Cancel queued runs whose config was deleted while they were being queued."""
+    orphans = Q(state=SyncRun.State.QUEUED, config=None)
+    ids = list(SyncRun.objects.filter(orphans).values_list("pk", flat=True)[:RING_AT_MOST])
+    return sum(bool(cancel_queued(pk, SyncRun.Reason.CONFIG_DELETED)) for pk in ids)
 
 
 def _give_up(condition: Q, state: SyncRun.State, run: SyncRun) -> SyncRun | None:
@@ -91,24 +104,39 @@ def _give_up(condition: Q, state: SyncRun.State, run: SyncRun) -> SyncRun | None
         lease_expires_at=None,
         phase="",
         failure_class="INTERNAL" if is_lost else "",
-        message=f"The worker died {run.attempt} times during this run." if is_lost else "",
+        message=f"The worker died {run.crashes + 1} times during this run." if is_lost else "",
         advice="Look at the worker's log for what ends it (memory, disk)." if is_lost else "",
     )
 
 
 def _ring_forgotten() -> int:
-    """Ring queued runs whose message may be lost; a doorbell too many does no harm."""
+    """Ring queued runs whose message may be lost, those first that were not rung for longest.
+
+    No more than free workers could take up: messages that nobody consumes only fill the broker.
+    """
+    room = _free_slots() * RING_PER_SLOT
+    if room <= 0:
+        return 0
     forgotten = (
-        SyncRun.objects.filter(state=SyncRun.State.QUEUED)
+        SyncRun.objects.filter(state=SyncRun.State.QUEUED, config__isnull=False)
         .filter(Q(not_before=None) | Q(not_before__lte=Now()))
         .filter(
             Q(rung_at=None)
             | Q(rung_at__lt=from_now(-RING_AGAIN_S))
             | Q(not_before__gt=F("rung_at"))
         )
-        .order_by("pk")[:RING_AT_MOST]
+        .order_by(F("rung_at").asc(nulls_first=True), "pk")[: min(room, RING_AT_MOST)]
     )
     return ring(list(forgotten))
+
+
+def _free_slots() -> int:
+    """Return how many more runs the living workers could take; some, while none is known."""
+    living = Heartbeat.objects.filter(
+        role=Heartbeat.Role.WORKER, seen_at__gt=from_now(-WORKER_SILENT_S)
+    )
+    slots = living.aggregate(slots=Sum("slots"))["slots"] or 1
+    return slots - SyncRun.objects.filter(state=SyncRun.State.RUNNING).count()
 
 
 def _remove_leftovers() -> None:
@@ -117,6 +145,7 @@ def _remove_leftovers() -> None:
     folders = {path.name: path for path in work_dir.glob("run-*") if path.is_dir()}
     if not folders:
         return
-    running = SyncRun.objects.filter(state=SyncRun.State.RUNNING).values_list("pk", "attempt")
-    for name in folders.keys() - {f"run-{pk}-{attempt}" for pk, attempt in running}:
+    running = SyncRun.objects.filter(state=SyncRun.State.RUNNING)
+    held = {work_folder(pk, token) for pk, token in running.values_list("pk", "lease_token")}
+    for name in folders.keys() - held:
         shutil.rmtree(folders[name], ignore_errors=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.contrib.sessions.models import Session
 from django.db.models import Model
 from django.test import Client
@@ -585,3 +585,42 @@ def test_a_crontab_that_our_rows_fire_by_is_neither_changed_nor_deleted(
     crontab.refresh_from_db()
     assert (crontab.minute, crontab.hour) == ("0", "2")
     assert periodic_row(config) is not None
+
+
+# What staff who are no superusers may do ----------------------------------------------------------
+
+
+def staff(*permissions: str) -> Client:
+    user = User.objects.create_user("clerk", password="x", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def test_staff_make_tokens_for_themselves_only() -> None:
+    root = User.objects.create_superuser("root", password="x")
+    ApiToken.issue(root, "root's")
+    clerk = staff("add_apitoken", "view_apitoken", "delete_apitoken")
+
+    clerk.post("/admin/filesync/apitoken/add/", {"name": "mine", "user": str(root.pk)})
+
+    token = ApiToken.objects.get(name="mine")
+    assert token.user.username == "clerk"
+    page = clerk.get("/admin/filesync/apitoken/").content.decode()
+    assert "mine" in page
+    assert "root&#x27;s" not in page
+
+
+@pytest.mark.parametrize("name", ["run_tasks", "disable_tasks", "delete_selected"])
+def test_staff_who_may_only_look_cannot_act_on_periodic_tasks(local_root: Path, name: str) -> None:
+    make_config(local_root, cron="0 2 * * *")
+    row = PeriodicTask.objects.get()
+    clerk = staff("view_periodictask", "change_periodictask", "delete_periodictask")
+    data = {"action": name, "_selected_action": [str(row.pk)], "post": "yes"}
+
+    clerk.post("/admin/django_celery_beat/periodictask/", data)
+
+    row.refresh_from_db()
+    assert row.enabled
+    assert clerk.get("/admin/django_celery_beat/periodictask/add/").status_code == 403

@@ -16,7 +16,7 @@ from pytest_django.fixtures import SettingsWrapper
 from filesync import engine
 from filesync.models import RunItem, Storage, SyncConfig, SyncRun
 from filesync.services import leases
-from filesync.services.execution import config_lock, execute, log_path
+from filesync.services.execution import _store_refreshed, config_lock, execute, log_path
 from filesync.services.finishing import cancel_run
 from tests.filesync.engine.lab import files_of, names, tree, write_tree
 from tests.filesync.factories import allow_local_root as allow_local_root
@@ -258,8 +258,7 @@ def test_a_stopped_worker_gives_the_run_back(local_root: Path) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit):
-        carry_out(run, stop_worker)
+    assert execute(claim(run), watch=stop_worker) is False
 
     run.refresh_from_db()
     assert (run.state, run.reason, run.attempt) == ("QUEUED", "WORKER_STOPPED", 0)
@@ -440,20 +439,79 @@ def test_a_lease_that_is_overdue_kills_the_transfer_and_the_run_is_queued_again(
     run = make_run(make_config(local_root, bandwidth="256K"))
     pids: list[int] = []
 
-    def stuck(event: engine.Event) -> None:
-        """Hold the run's own thread, as a database behind a black hole does."""
+    def note(event: engine.Event) -> None:
         if isinstance(event, engine.ProcessStarted):
             pids.append(event.pid)
-        if isinstance(event, engine.Progress) and event.bytes_done:
-            monkeypatch.setattr("filesync.services.recorder.FENCE_S", 0.0)
-            deadline = time.monotonic() + 20
-            while psutil.pid_exists(pids[-1]) and time.monotonic() < deadline:
-                if psutil.Process(pids[-1]).status() == psutil.STATUS_ZOMBIE:
-                    break
-                time.sleep(0.05)
 
-    execute(claim(run), watch=stuck)
+    def hang(*_: object, **__: object) -> bool:
+        """Hold the run's own thread in a write, as a database behind a black hole does."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and is_alive(pids[-1]):
+            time.sleep(0.05)
+        return False
+
+    monkeypatch.setattr("filesync.services.recorder.FENCE_S", 0.5)
+    monkeypatch.setattr("filesync.services.recorder.keep_lease", hang)
+    execute(claim(run), watch=note)
 
     run.refresh_from_db()
     assert (run.state, run.reason, run.attempt) == ("QUEUED", "LEASE_LOST", 0)
     assert not (local_root / "destination" / "big.bin").exists()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_an_engine_that_is_silent_is_not_fenced_while_the_lease_can_be_renewed(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(local_root / "source", FILES)
+    monkeypatch.setattr("filesync.services.recorder.FENCE_S", 0.5)
+    slept: list[engine.Event] = []
+
+    def slow_disk(event: engine.Event) -> None:
+        if not slept:
+            slept.append(event)
+            time.sleep(2.5)
+
+    assert carry_out(make_run(make_config(local_root)), slow_disk).state == "SUCCEEDED"
+
+
+def test_secrets_entered_during_a_run_are_not_overwritten_by_its_end(local_root: Path) -> None:
+    storage = make_storage(local_root / "source", backend="webdav", secrets={"pass": "first"})
+    run = make_run(make_config(local_root, source_storage=storage))
+    started_with = SyncRun.objects.select_related(
+        "config__source_storage", "config__destination_storage"
+    ).get(pk=run.pk)
+    result = engine.SyncResult(
+        outcome=engine.Outcome.SUCCEEDED, refreshed={"src": {"bearer_token": "rotated"}}
+    )
+
+    _store_refreshed(started_with, result)
+    assert Storage.objects.get(pk=storage.pk).secrets == {
+        "pass": "first",
+        "bearer_token": "rotated",
+    }
+    _store_refreshed(started_with, result)
+    changed = Storage.objects.get(pk=storage.pk)
+    changed.secrets = {"pass": "entered meanwhile"}
+    changed.save()
+    _store_refreshed(started_with, result)
+    assert Storage.objects.get(pk=storage.pk).secrets == {"pass": "entered meanwhile"}
+
+
+def test_items_of_an_earlier_attempt_do_not_stand_beside_those_of_the_last(
+    local_root: Path,
+) -> None:
+    write_tree(local_root / "source", FILES)
+    run = make_run(make_config(local_root))
+    RunItem.objects.create(run=run, action="FAILED", path="of the first attempt")
+
+    carry_out(run)
+
+    assert not RunItem.objects.filter(run=run, action="FAILED").exists()
+    assert RunItem.objects.filter(run=run).exists()

@@ -73,3 +73,16 @@ def test_a_run_that_another_worker_has_taken_keeps_that_workers_story(
     assert run.state == "RUNNING"
     assert kept(settings) == []
     assert finish_run(second, GUARDED) is not None
+
+
+def test_an_outcome_that_cannot_be_read_is_put_aside_and_stops_no_other(
+    local_root: Path, settings: SettingsWrapper
+) -> None:
+    run = make_run(make_config(local_root))
+    journal.keep(claim(run), SUCCEEDED)
+    broken = Path(settings.FILESYNC_WORK_DIR) / "journal" / "1-broken.json"
+    broken.write_text("{", encoding="utf-8")
+
+    assert sweep().told == 1
+
+    assert [path.name for path in kept(settings)] == ["1-broken.bad"]

@@ -12,6 +12,7 @@ from django.utils import timezone
 from filesync.models import SyncRun
 from filesync.services.finishing import cancel_run, finish_run
 from filesync.services.sweeping import MAX_CRASHES, SweepReport, sweep
+from scheduler.models import Heartbeat
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import (
     claim,
@@ -123,6 +124,7 @@ def test_one_sweep_is_enough_for_many(local_root: Path, broker: RedisServer) -> 
     for number in range(30):
         config = make_config(local_root, source_storage=storage, source_path=f"s{number}")
         lapse(make_run(config, state=SyncRun.State.RUNNING))
+    live_worker(slots=30)
 
     report = sweep()
 
@@ -203,3 +205,57 @@ def test_the_command_sweeps_once_and_says_what_it_did(
     run.refresh_from_db()
     assert run.state == "QUEUED"
     assert "requeued" in capsys.readouterr().out
+
+
+def live_worker(*, slots: int) -> None:
+    now = timezone.now()
+    Heartbeat.objects.create(
+        role="worker", name=f"w{slots}", started_at=now, seen_at=now, slots=slots
+    )
+
+
+def test_no_more_is_rung_than_free_workers_could_take_up(
+    local_root: Path, broker: RedisServer
+) -> None:
+    storage = make_storage(local_root, max_concurrent_runs=64)
+    runs = [
+        make_run(make_config(local_root, source_storage=storage, source_path=f"s{number}"))
+        for number in range(20)
+    ]
+    live_worker(slots=3)
+    for run in runs[:2]:
+        claim(run)
+
+    assert sweep().rung == 4
+    assert sweep().rung == 4
+    rung = [task_id for task_id, _ in waiting_messages(broker)]
+    assert rung == [str(run.task_id) for run in runs[2:10]]
+    claim(runs[2])
+    assert sweep().rung == 0
+
+
+@pytest.mark.usefixtures("broker")
+def test_a_queued_run_whose_config_is_gone_is_cancelled_with_that_reason(
+    local_root: Path,
+) -> None:
+    run = make_run(make_config(local_root))
+    SyncRun.objects.update(config=None)
+
+    assert sweep().cancelled == 1
+
+    run.refresh_from_db()
+    assert (run.state, run.reason) == ("CANCELLED", "CONFIG_DELETED")
+
+
+@pytest.mark.usefixtures("broker")
+def test_attempts_that_failed_by_themselves_do_not_count_as_lost_workers(
+    local_root: Path,
+) -> None:
+    run = make_run(make_config(local_root, max_attempts=20), attempt=7)
+    claim(run)
+    lapse(run)
+
+    sweep()
+
+    run.refresh_from_db()
+    assert (run.state, run.crashes) == ("QUEUED", 1)

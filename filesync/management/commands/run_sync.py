@@ -51,8 +51,10 @@ class Command(BaseCommand):
                 f"run {run.pk} is queued: the storage is in use; a worker starts it when it is free"
             )
         with _Display(quiet=bool(options["json"])) as display:
-            execute(claim, watch=display.show)
+            finished = execute(claim, watch=display.show)
         run.refresh_from_db()
+        if not finished:
+            raise CommandError(f"stopped; run {run.pk} is queued, a worker goes on with it")
         self._tell(run, as_json=bool(options["json"]))
 
     def _tell(self, run: SyncRun, *, as_json: bool) -> None:
