@@ -74,12 +74,13 @@ def next_runs(limit: int, *, now: datetime | None = None) -> list[NextRun]:
 
 def processes(role: Heartbeat.Role, silent_after: timedelta) -> list[ProcessHealth]:
     now = timezone.now()
-    return [
-        ProcessHealth(
-            beat.name, beat.seen_at, now - beat.seen_at < silent_after, beat.leading, beat.slots
-        )
-        for beat in Heartbeat.objects.filter(role=role).order_by("name")
-    ]
+    found: list[ProcessHealth] = []
+    for beat in Heartbeat.objects.filter(role=role).order_by("name"):
+        alive = now - beat.seen_at < silent_after
+        # One that was killed leaves its row behind, leading and all.
+        leading = beat.leading and alive
+        found.append(ProcessHealth(beat.name, beat.seen_at, alive, leading, beat.slots))
+    return found
 
 
 def active_runs(limit: int = 50) -> list[SyncRun]:

@@ -41,6 +41,7 @@ JUST_BEFORE = timedelta(microseconds=1)
 CHUNK = 10_000
 CLOSE_S = 3.0
 NEVER = float("-inf")
+DATABASE, BROKER = "the database", "the broker"
 
 
 class LoadedRow(NamedTuple):
@@ -67,7 +68,7 @@ class CronDatabaseScheduler(DatabaseScheduler):
         self._stamp: datetime | None = None
         self._stock_stamp: datetime | None = None
         self._stamp_read_at: datetime | None = None
-        self._trouble: str | None = None
+        self._troubles: set[str] = set()
         self._standing_by = False
         super().__init__(*args, **kwargs)
         self.max_interval = POLL_S
@@ -103,12 +104,12 @@ class CronDatabaseScheduler(DatabaseScheduler):
             ours_s = self._tick_ours()
             stock_s = float(super().tick(*args, **kwargs))
         except DATABASE_AWAY as error:
-            self._report("the database", error)
+            self._report(DATABASE, error)
             connections.close_all()
             # What was taken from the heap may not be claimed: it is read again from the rows.
             self._loaded_at = NEVER
             return POLL_S
-        self._recovered()
+        self._recovered(DATABASE)
         return max(0.0, min(ours_s, stock_s, POLL_S))
 
     def close(self) -> None:
@@ -146,17 +147,17 @@ class CronDatabaseScheduler(DatabaseScheduler):
             logger.info("beat %s stands by: another beat leads", self._lease.holder)
             self._standing_by = True
             self._heap_of_ours = SlotHeap()
-        self._recovered()
+        self._recovered(DATABASE)
 
     def _report(self, what: str, error: BaseException) -> None:
-        if self._trouble is None:
+        if what not in self._troubles:
             logger.error("beat cannot reach %s, it keeps trying: %s", what, error)
-        self._trouble = what
+        self._troubles.add(what)
 
-    def _recovered(self) -> None:
-        if self._trouble is not None:
-            logger.info("beat reaches %s again", self._trouble)
-        self._trouble = None
+    def _recovered(self, what: str) -> None:
+        if what in self._troubles:
+            logger.info("beat reaches %s again", what)
+        self._troubles.discard(what)
 
     # --- rows of ours
 
@@ -260,7 +261,11 @@ class CronDatabaseScheduler(DatabaseScheduler):
 
     def _publish(self, doorbells: Sequence[Doorbell]) -> None:
         """Send the messages; what cannot be sent stays queued in the database for the sweep."""
+        if not doorbells:
+            return
         try:
             publish(self.app, doorbells)
         except BrokerAway as error:
-            self._report("the broker", error)
+            self._report(BROKER, error)
+        else:
+            self._recovered(BROKER)

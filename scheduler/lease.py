@@ -36,8 +36,8 @@ class Lease:
         now = time.monotonic()
         if self.leading and now - self._checked_at < RENEW_S:
             return True
-        self.leading = self._take()
-        if now - self._checked_at >= RENEW_S:
+        led, self.leading = self.leading, self._take()
+        if now - self._checked_at >= RENEW_S or led != self.leading:
             self._beat_heart()
             self._checked_at = now
         return self.leading

@@ -389,7 +389,8 @@ class SyncTaskScheduler:
     @staticmethod
     def _delete(tasks: QuerySet[PeriodicTask]) -> int:
         """Delete rows without a signal each, and wake beat once."""
-        removed = tasks._raw_delete(tasks.db)
+        # None where the condition is empty, as an orphan that came back makes it.
+        removed = tasks._raw_delete(tasks.db) or 0
         if removed:
             PeriodicTasks.update_changed()
         return removed

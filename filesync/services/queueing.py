@@ -166,16 +166,18 @@ def queue_slots(due: Sequence[DueSlot]) -> list[Doorbell]:
     return [doorbell_of(run) for run in firing.values() if run.task_id in queued]
 
 
-def ring(runs: Iterable[SyncRun]) -> int:
+def ring(runs: Iterable[SyncRun], *, tell: bool = True) -> int:
     """Publish a doorbell for each queued run; return how many went out.
 
-    A broker that is down is no error: the row stays QUEUED, and the sweep rings again.
+    A broker that is down is no error: the row stays QUEUED, and the sweep rings again. It says so
+    as a warning unless `tell` is off, for a caller that tries every few seconds.
     """
     waiting = list(runs)
     try:
         publish(current_app, [doorbell_of(run) for run in waiting])
     except BrokerAway as error:
-        logger.warning("the broker does not answer, queued runs wait for it: %s", error)
+        level = logging.WARNING if tell else logging.DEBUG
+        logger.log(level, "the broker does not answer, queued runs wait for it: %s", error)
         return 0
     SyncRun.objects.filter(pk__in=[run.pk for run in waiting], state=SyncRun.State.QUEUED).update(
         rung_at=Now()

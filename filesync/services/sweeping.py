@@ -127,7 +127,7 @@ def _ring_forgotten() -> int:
         )
         .order_by(F("rung_at").asc(nulls_first=True), "pk")[: min(room, RING_AT_MOST)]
     )
-    return ring(list(forgotten))
+    return ring(list(forgotten), tell=False)
 
 
 def _free_slots() -> int:
