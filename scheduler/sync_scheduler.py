@@ -16,7 +16,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import connections, router, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Length
 from django.utils import timezone
@@ -24,6 +24,7 @@ from django.utils.translation import get_language
 from django_celery_beat.models import CrontabSchedule, PeriodicTask, PeriodicTasks
 
 from scheduler import cron, rows
+from scheduler.bulk import insert_rows
 from scheduler.models import Schedulable, schedulable_models
 
 logger = logging.getLogger(__name__)
@@ -300,7 +301,7 @@ class SyncTaskScheduler:
                 changed.append((row_id, desired))
             else:
                 report.unchanged += 1
-        self._insert(fresh, now)
+        insert_rows(PeriodicTask, [row._asdict() | {"date_changed": now} for row in fresh])
         self._update(changed, now)
         report.created += len(fresh)
         report.updated += len(changed)
@@ -328,46 +329,6 @@ class SyncTaskScheduler:
             [CrontabSchedule(**key._asdict()) for key in missing]
         )
         return ids | {key: [row.pk] for key, row in zip(missing, made, strict=True)}
-
-    @staticmethod
-    def _insert(fresh: Sequence[rows.Row], now: datetime) -> None:
-        """Insert rows with one prepared statement.
-
-        `bulk_create` took 7.1 s of CPU for 20,000 rows on SQLite, 50 rows a statement, this
-        takes 0.6 s; the columns that are not ours get the model's own defaults.
-        """
-        if not fresh:
-            return
-        connection = connections[router.db_for_write(PeriodicTask)]
-        fields = [field for field in PeriodicTask._meta.concrete_fields if not field.primary_key]
-        blank = PeriodicTask(date_changed=now)
-        defaults = {
-            field.attname: field.get_db_prep_save(getattr(blank, field.attname), connection)
-            for field in fields
-        }
-        ours = [field for field in fields if field.attname in rows.Row._fields]
-        names = ", ".join(connection.ops.quote_name(field.column) for field in fields)
-        marks = ", ".join(["%s"] * len(fields))
-        table = connection.ops.quote_name(PeriodicTask._meta.db_table)
-        parameters = [
-            list(
-                (
-                    defaults
-                    | {
-                        field.attname: field.get_db_prep_save(
-                            getattr(row, field.attname), connection
-                        )
-                        for field in ours
-                    }
-                ).values()
-            )
-            for row in fresh
-        ]
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608 - names only
-                parameters,
-            )
 
     @staticmethod
     def _update(changed: Sequence[tuple[int, rows.Row]], now: datetime) -> None:

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from filesync.errors import ConfigDisabled, NotFound, RunActive
 from filesync.models import SyncConfig, SyncRun
+from scheduler.bulk import insert_rows
 from scheduler.models import Doorbell, DueSlot
 from scheduler.publishing import BrokerAway, publish
 
@@ -145,25 +146,37 @@ def queue_slots(due: Sequence[DueSlot]) -> list[Doorbell]:
         )
     )
     now = timezone.now()
-    records: list[SyncRun] = []
-    firing: dict[int, SyncRun] = {}
+    missed: list[SlotRow] = []
+    firing: list[SlotRow] = []
     for entry in due:
         name = names.get(entry.object_id)
         if name is None:
             continue
-        records += [_slot_run(entry.object_id, name, slot, missed=True) for slot in entry.missed]
+        missed += [
+            _slot_row(entry.object_id, name, slot, now) | _ended(SyncRun.State.MISSED, now)
+            for slot in entry.missed
+        ]
         if entry.slot is not None:
-            run = _slot_run(entry.object_id, name, entry.slot, missed=False)
-            late = bool(entry.missed)
-            run.trigger = SyncRun.Trigger.CATCH_UP if late else SyncRun.Trigger.CRON
-            run.rung_at = now
-            firing[entry.object_id] = run
-    SyncRun.objects.bulk_create(records, batch_size=1_000, ignore_conflicts=True)
-    SyncRun.objects.bulk_create(firing.values(), batch_size=1_000, ignore_conflicts=True)
-    queued = _inserted(firing.values())
-    overlapping = [run for run in firing.values() if run.task_id not in queued]
-    _record_skipped(overlapping)
-    return [doorbell_of(run) for run in firing.values() if run.task_id in queued]
+            row = _slot_row(entry.object_id, name, entry.slot, now)
+            if entry.missed:
+                row["trigger"] = SyncRun.Trigger.CATCH_UP
+            firing.append(row)
+    insert_rows(SyncRun, missed, ignore_conflicts=True)
+    insert_rows(SyncRun, firing, ignore_conflicts=True)
+    queued = _queued_ids(firing)
+    # The constraint on one active run per config has turned the others away.
+    overlapping = [row for row in firing if row["task_id"] not in queued]
+    skipped = [row | _ended(SyncRun.State.SKIPPED, now) for row in overlapping]
+    insert_rows(SyncRun, skipped, ignore_conflicts=True)
+    return [
+        Doorbell(
+            SyncConfig.schedule_task,
+            str(row["task_id"]),
+            {SyncConfig.schedule_kwarg: row["config_id"]},
+        )
+        for row in firing
+        if row["task_id"] in queued
+    ]
 
 
 def ring(runs: Iterable[SyncRun], *, tell: bool = True) -> int:
@@ -174,7 +187,7 @@ def ring(runs: Iterable[SyncRun], *, tell: bool = True) -> int:
     """
     waiting = list(runs)
     try:
-        publish(current_app, [doorbell_of(run) for run in waiting])
+        publish(current_app, [_doorbell(run.task_id, run.config_id) for run in waiting])
     except BrokerAway as error:
         level = logging.WARNING if tell else logging.DEBUG
         logger.log(level, "the broker does not answer, queued runs wait for it: %s", error)
@@ -185,11 +198,9 @@ def ring(runs: Iterable[SyncRun], *, tell: bool = True) -> int:
     return len(waiting)
 
 
-def doorbell_of(run: SyncRun) -> Doorbell:
+def _doorbell(task_id: object, config_id: object) -> Doorbell:
     """Return the message that calls a worker for a queued run; it bears the run's task id."""
-    return Doorbell(
-        SyncConfig.schedule_task, str(run.task_id), {SyncConfig.schedule_kwarg: run.config_id}
-    )
+    return Doorbell(SyncConfig.schedule_task, str(task_id), {SyncConfig.schedule_kwarg: config_id})
 
 
 def _active_error(config: SyncConfig) -> RunActive:
@@ -203,33 +214,33 @@ def _active_error(config: SyncConfig) -> RunActive:
     )
 
 
-def _slot_run(config_id: int, name: str, slot: datetime, *, missed: bool) -> SyncRun:
-    return SyncRun(
-        config_id=config_id,
-        config_name=name,
-        slot=slot,
-        trigger=SyncRun.Trigger.CRON,
-        task_id=uuid.uuid5(SLOT_NAMESPACE, f"{config_id}@{slot.isoformat()}"),
-        state=SyncRun.State.MISSED if missed else SyncRun.State.QUEUED,
-        reason=SyncRun.Reason.MISFIRE if missed else SyncRun.Reason.NONE,
-        finished_at=timezone.now() if missed else None,
-    )
+SlotRow = dict[str, object]
 
 
-def _inserted(runs: Iterable[SyncRun]) -> set[uuid.UUID]:
-    """Return the task ids that are in the table now, queued."""
-    return set(
-        SyncRun.objects.filter(
-            task_id__in=[run.task_id for run in runs], state=SyncRun.State.QUEUED
-        ).values_list("task_id", flat=True)
-    )
+def _slot_row(config_id: int, name: str, slot: datetime, now: datetime) -> SlotRow:
+    """Return the columns of a run that fires for a slot; its task id follows from the slot."""
+    return {
+        "config_id": config_id,
+        "config_name": name,
+        "slot": slot,
+        "task_id": uuid.uuid5(SLOT_NAMESPACE, f"{config_id}@{slot.isoformat()}"),
+        "trigger": SyncRun.Trigger.CRON,
+        "state": SyncRun.State.QUEUED,
+        "reason": SyncRun.Reason.NONE,
+        "rung_at": now,
+        "finished_at": None,
+    }
 
 
-def _record_skipped(runs: Sequence[SyncRun]) -> None:
-    """Insert as SKIPPED the slots that the one-active-run constraint turned away."""
-    for run in runs:
-        run.state = SyncRun.State.SKIPPED
-        run.reason = SyncRun.Reason.OVERLAP
-        run.rung_at = None
-        run.finished_at = timezone.now()
-    SyncRun.objects.bulk_create(runs, batch_size=1_000, ignore_conflicts=True)
+def _ended(state: SyncRun.State, now: datetime) -> SlotRow:
+    """Return what differs in the row of a slot for which nothing runs."""
+    missed = state == SyncRun.State.MISSED
+    reason = SyncRun.Reason.MISFIRE if missed else SyncRun.Reason.OVERLAP
+    return {"state": state, "reason": reason, "rung_at": None, "finished_at": now}
+
+
+def _queued_ids(rows: Sequence[SlotRow]) -> set[object]:
+    """Return the task ids of those rows that are in the table now, queued."""
+    ids = [str(row["task_id"]) for row in rows]
+    queued = SyncRun.objects.filter(task_id__in=ids, state=SyncRun.State.QUEUED)
+    return set(queued.values_list("task_id", flat=True))
