@@ -6,12 +6,14 @@ Here a tick is put together; what is due, who leads and who wins a slot are deci
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
@@ -189,7 +191,8 @@ class CronDatabaseScheduler(DatabaseScheduler):
         self._read_stamp()
         self._stamp_read_at = timezone.now()
         self._heap_of_ours = SlotHeap()
-        row_ids = self._put(PeriodicTask.objects.filter(rows.ours(self._models.values())))
+        with _without_collector():
+            row_ids = self._put(PeriodicTask.objects.filter(rows.ours(self._models.values())))
         self._catch_up(row_ids)
         self._loaded_at = time.monotonic()
         logger.info(
@@ -270,3 +273,18 @@ class CronDatabaseScheduler(DatabaseScheduler):
             self._report(BROKER, error)
         else:
             self._recovered(BROKER)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep Python's cycle collector out of a load: nothing it makes is a cycle.
+
+    It walks the growing heap of rows again and again, a fifth of the time for 100,000.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
