@@ -6,14 +6,12 @@ Here a tick is put together; what is due, who leads and who wins a slot are deci
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
@@ -26,6 +24,7 @@ from django_celery_beat.models import CrontabSchedule, PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler
 
 from scheduler import cron, rows, startup
+from scheduler.bulk import without_collector
 from scheduler.claims import FAR_AHEAD, claim
 from scheduler.lease import Lease
 from scheduler.models import Doorbell, schedulable_models
@@ -191,7 +190,7 @@ class CronDatabaseScheduler(DatabaseScheduler):
         self._read_stamp()
         self._stamp_read_at = timezone.now()
         self._heap_of_ours = SlotHeap()
-        with _without_collector():
+        with without_collector():
             row_ids = self._put(PeriodicTask.objects.filter(rows.ours(self._models.values())))
         self._catch_up(row_ids)
         self._loaded_at = time.monotonic()
@@ -239,7 +238,11 @@ class CronDatabaseScheduler(DatabaseScheduler):
             since = last
         offset_s = rows.jitter_offset_s(row.name, rows.jitter_of(row.headers))
         member = Member(row.pk, label, object_id, since, row.expires)
-        self._heap_of_ours.put(member, schedule, offset_s, now=now)
+        try:
+            self._heap_of_ours.put(member, schedule, offset_s, now=now)
+        except cron.InvalidCron as error:
+            logger.error("schedule %s never fires and is left out: %s", row.name, error)
+            return False
         return True
 
     @staticmethod
@@ -250,11 +253,9 @@ class CronDatabaseScheduler(DatabaseScheduler):
         crontabs = CrontabSchedule.objects.filter(pk__in=[pk for pk in crontab_ids if pk])
         for pk, *fields, zone in crontabs.values_list(*columns):
             try:
-                found[pk] = cron.schedule(cron.from_fields(*fields), str(zone))
-                found[pk].next_after(timezone.now())
+                found[pk] = cron.schedule(" ".join(fields), str(zone))
             except cron.InvalidCron as error:
-                logger.error("crontab %s cannot fire and is left out: %s", pk, error)
-                found.pop(pk, None)
+                logger.error("crontab %s cannot be read and is left out: %s", pk, error)
         return found
 
     def _catch_up(self, row_ids: Iterable[int]) -> None:
@@ -273,18 +274,3 @@ class CronDatabaseScheduler(DatabaseScheduler):
             self._report(BROKER, error)
         else:
             self._recovered(BROKER)
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Keep Python's cycle collector out of a load: nothing it makes is a cycle.
-
-    It walks the growing heap of rows again and again, a fifth of the time for 100,000.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

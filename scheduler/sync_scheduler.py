@@ -24,7 +24,7 @@ from django.utils.translation import get_language
 from django_celery_beat.models import CrontabSchedule, PeriodicTask, PeriodicTasks
 
 from scheduler import cron, rows
-from scheduler.bulk import insert_rows
+from scheduler.bulk import insert_rows, without_collector
 from scheduler.models import Schedulable, schedulable_models
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,8 @@ class SyncTaskScheduler:
         """
         report = RefreshReport()
         for model in schedulable_models():
-            differing, orphaned = self._differences(model, report)
+            with without_collector():
+                differing, orphaned = self._differences(model, report)
             for chunk in _chunks(differing):
                 self._write_locked(model, chunk, report)
             for chunk in _chunks(orphaned):
