@@ -6,8 +6,12 @@ import os
 import sys
 
 # A stop of the worker must end its transfers at once and requeue their runs, not wait hours for
-# them: SIGTERM becomes celery's cold shutdown. It is read when celery's worker module is imported.
-os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+# them: SIGTERM becomes celery's cold shutdown. billiard reads the variable when celery's command
+# line is imported, before this module, so a worker that came without it starts once more.
+_remapped = os.environ.get("REMAP_SIGTERM") == "SIGQUIT"
+os.environ["REMAP_SIGTERM"] = "SIGQUIT"
+if not _remapped and "celery.bin.celery" in sys.modules and "worker" in sys.argv:
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own argv
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 from celery import Celery

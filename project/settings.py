@@ -129,7 +129,7 @@ CELERY_BROKER_URL = env.broker_url("CELERY_BROKER", embedded=embedded.broker_url
 CELERY_BEAT_SCHEDULE = env.beat_schedule("CELERY_SCHEDULE")
 CELERY_BEAT_SCHEDULER = "scheduler.beat:CronDatabaseScheduler"
 CELERY_TIMEZONE = TIME_ZONE
-CELERY_RESULT_BACKEND = "django-db"
+CELERY_RESULT_BACKEND = "filesync.result_backend:RunResultBackend"
 CELERY_RESULT_EXTENDED = False
 # Results live as long as their runs; filesync.services.retention deletes both.
 CELERY_RESULT_EXPIRES = None

@@ -1,8 +1,8 @@
 """The django-celery-results row of a run, written in the transaction that changes the run.
 
 The task itself ends with celery's Ignore, so that a duplicate delivery or a late acknowledgement
-cannot make it tell another story. Only a worker's cold shutdown makes celery write RETRY beside
-us, and the run is queued again then.
+cannot make it tell another story; celery's own guesses about killed and stopped workers are held
+back by `filesync.result_backend`.
 """
 
 from __future__ import annotations
