@@ -1,0 +1,395 @@
+"""Drills on real workers: killed, stopped, frozen; each run ends once, in a state that is true.
+
+A lease of 60 s is wound back in the database where a drill would only wait for its end; the
+drill of the frozen worker waits for it.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+from pathlib import Path
+
+import psutil
+import pytest
+from django.db import connections
+
+from filesync.errors import RunActive
+from filesync.models import Storage
+from filesync.services.finishing import cancel_run
+from filesync.services.queueing import queue_run
+from tests.drills.run_lab import (
+    ENDS_WITHIN_S,
+    STARTS_WITHIN_S,
+    RecordProperty,
+    Run,
+    RunLab,
+    age_bells,
+    contents,
+    hurry,
+    lapse,
+    parent_of,
+    queue,
+    runs,
+)
+from tests.drills.run_lab import open_any_lab as open_any_lab
+from tests.drills.run_lab import open_lab as open_lab
+from tests.servers.sftp import SftpServer
+
+pytestmark = [pytest.mark.drill, pytest.mark.each_database, pytest.mark.timeout(300)]
+
+CALLS_AT_ONCE = 100
+ROUNDS = 5
+LIMIT = 2
+KILLS = 20
+# A lease ends 60 s after the worker was frozen; then a sweep comes within 5 s.
+FROZEN_S = 75.0
+SEED = 20_260_301
+
+
+# --- workers
+
+
+def test_a_killed_pool_process_costs_no_run(
+    any_lab: RunLab, record_property: RecordProperty
+) -> None:
+    lab = any_lab
+    lab.start_worker()
+    config_ids = lab.add_syncs(1, seconds=10)
+    [run_id] = lab.ask(queue, config_ids)
+    lab.wait_for_transfer(run_id)
+    lab.ask(hurry, config_ids)
+    lab.kill_transfer(run_id)
+    killed_at = time.monotonic()
+    [run] = lab.end()
+    record_property("ended_after_s", time.monotonic() - killed_at)
+    assert (run.state, run.attempt) == ("SUCCEEDED", 2)
+    lab.assert_in_step(run)
+
+
+def test_celery_says_of_a_killed_run_what_the_run_says(lab: RunLab) -> None:
+    worker = lab.start_worker()
+    config_ids = lab.add_syncs(1, seconds=10)
+    [run_id] = lab.ask(queue, config_ids)
+    transfer = lab.wait_for_transfer(run_id)
+    lab.ask(hurry, config_ids)
+    parent_of(transfer).kill()
+    lab.wait_for(
+        lambda: "WorkerLostError" in worker.log() or "signal 9" in worker.log(),
+        "the main process sees it",
+        timeout_s=STARTS_WITHIN_S,
+    )
+    # What it makes of it follows at once, and would last until the next attempt.
+    time.sleep(2.0)
+    held = lab.run(run_id)
+    assert (held.state, held.status) == ("RUNNING", "STARTED")
+    lab.ask(lapse, [run_id])
+    assert [run.state for run in lab.end()] == ["SUCCEEDED"]
+
+
+def test_a_killed_worker_leaves_no_orphan_and_its_runs_go_on_elsewhere(
+    any_lab: RunLab, record_property: RecordProperty
+) -> None:
+    lab = any_lab
+    worker = lab.start_worker()
+    config_ids = lab.add_syncs(2, seconds=10)
+    run_ids = lab.ask(queue, config_ids)
+    for run_id in run_ids:
+        lab.wait_for_transfer(run_id)
+    other = lab.start_worker()
+    lab.ask(hurry, config_ids)
+    worker.kill()
+    assert lab.sampler.now() == frozenset()
+    killed_at = time.monotonic()
+    lab.ask(lapse, run_ids)
+    ended = lab.end()
+    record_property("ended_after_s", time.monotonic() - killed_at)
+    for run in ended:
+        assert (run.state, run.attempt) == ("SUCCEEDED", 2)
+        assert lab.worker_of(run) is other
+        lab.assert_in_step(run)
+
+
+@pytest.mark.parametrize("blows", [[signal.SIGTERM], [signal.SIGQUIT, signal.SIGQUIT]])
+def test_a_stopped_worker_gives_its_runs_back_and_the_attempt_does_not_count(
+    any_lab: RunLab, blows: list[signal.Signals], record_property: RecordProperty
+) -> None:
+    lab = any_lab
+    worker = lab.start_worker()
+    config_ids = lab.add_syncs(2, seconds=12)
+    run_ids = lab.ask(queue, config_ids)
+    for run_id in run_ids:
+        lab.wait_for_transfer(run_id)
+    lab.ask(hurry, config_ids)
+    told_at = time.monotonic()
+    for number in blows:
+        worker.send(number)
+        time.sleep(0.5)
+    worker.wait()
+    record_property("stopped_after_s", time.monotonic() - told_at)
+    assert lab.sampler.now() == frozenset()
+    for run in lab.ask(runs):
+        assert (run.state, run.reason, run.attempt) == ("QUEUED", "WORKER_STOPPED", 0)
+    other = lab.start_worker()
+    for run in lab.end():
+        assert (run.state, run.attempt) == ("SUCCEEDED", 1)
+        assert lab.worker_of(run) is other
+        lab.assert_in_step(run)
+
+
+def test_a_killed_rclone_ends_its_run_as_what_it_was(lab: RunLab) -> None:
+    lab.start_worker()
+    [run_id] = lab.ask(queue, lab.add_syncs(1, seconds=10))
+    transfer = lab.wait_for_transfer(run_id)
+    wait_for_a_whole_file(lab, lab.run(run_id))
+    psutil.Process(transfer.pid).kill()
+    [run] = lab.end()
+    assert (run.state, run.failure_class, run.attempt) == ("PARTIAL", "INTERNAL", 1)
+    assert run.files_transferred > 0
+
+
+def test_a_worker_that_was_frozen_past_its_lease_stops_and_writes_nothing(
+    lab: RunLab, record_property: RecordProperty
+) -> None:
+    frozen = lab.start_worker()
+    [config_id] = lab.add_syncs(1, seconds=100)
+    [run_id] = lab.ask(queue, [config_id])
+    transfer = lab.wait_for_transfer(run_id)
+    lab.ask(hurry, [config_id])
+    # A data folder of its own stands for another host: there the config's lock is no help.
+    other = lab.start_worker_elsewhere()
+    frozen.send_to_all(signal.SIGSTOP)
+    frozen_at = time.monotonic()
+    ended = lab.wait_for_state(run_id, "SUCCEEDED")
+    record_property("ended_elsewhere_after_s", time.monotonic() - frozen_at)
+    assert lab.worker_of(ended) is other
+    time.sleep(max(0.0, frozen_at + FROZEN_S - time.monotonic()))
+    frozen.send_to_all(signal.SIGCONT)
+    lab.wait_for(
+        lambda: transfer not in lab.sampler.now(), "its rclone is gone", timeout_s=STARTS_WITHIN_S
+    )
+    assert lab.end() == [ended]
+    assert ended.attempt == 2
+    sent = lab.sent(ended)
+    # Killed in the middle of a file, it may leave that one under the name of a partial file.
+    partial = {name for name in sent if not whole_name(name)}
+    record_property("left_behind", sorted(partial))
+    assert {name: sent[name] for name in sent.keys() - partial} == lab.source(ended)
+    assert "is no longer held by this worker" in frozen.log()
+
+
+def test_a_config_that_kills_its_workers_is_lost_and_others_are_unharmed(lab: RunLab) -> None:
+    lab.start_worker()
+    [poison] = lab.add_syncs(1, seconds=30)
+    others = lab.add_syncs(3, seconds=8)
+    [poison_run, *_] = lab.ask(queue, [poison, *others])
+    for attempt in (1, 2, 3):
+        lab.kill_transfer(poison_run, attempt=attempt)
+    [lost, *ended] = lab.end()
+    assert (lost.pk, lost.state, lost.reason, lost.attempt) == (
+        poison_run,
+        "LOST",
+        "LEASE_LOST",
+        3,
+    )
+    assert lost.status == "FAILURE"
+    for run in ended:
+        assert (run.state, run.attempt) == ("SUCCEEDED", 1)
+
+
+def test_random_kills_lose_no_run(lab: RunLab, record_property: RecordProperty) -> None:
+    chance = random.Random(SEED)
+    for _ in range(2):
+        lab.start_worker()
+    config_ids = lab.add_syncs(30, seconds=4)
+    run_ids = lab.ask(queue, config_ids)
+    kills: Counter[str] = Counter()
+    while sum(kills.values()) < KILLS:
+        kills[kill_something(lab, chance)] += 1
+    record_property("kills", dict(kills))
+    lab.ask(hurry, config_ids)
+    lab.ask(age_bells)
+    lab.wait_for(lambda: lapse_the_dead(lab), "all have ended", timeout_s=ENDS_WITHIN_S)
+    ended = lab.end()
+    assert [run.pk for run in ended] == run_ids
+    assert {run.state for run in ended} == {"SUCCEEDED"}
+    record_property("attempts", dict(Counter(run.attempt for run in ended)))
+    for run in ended:
+        lab.assert_in_step(run)
+
+
+def kill_something(lab: RunLab, chance: random.Random) -> str:
+    """Kill a pool process, or one time in five a worker, none of whose runs would be given up."""
+
+    def victim() -> psutil.Process | None:
+        fresh = {run.pk for run in lab.ask(runs) if run.state == "RUNNING" and run.attempt < 3}
+        found = [seen for seen in lab.sampler.now() if seen.run_id in fresh]
+        return parent_of(chance.choice(found)) if found else None
+
+    whole_worker = chance.random() < 0.2
+    pool_process = lab.wait_for(victim, "there is something to kill", timeout_s=ENDS_WITHIN_S)
+    if not whole_worker:
+        pool_process.kill()
+    else:
+        worker = next(one for one in lab.workers if one.running)
+        if any(run.attempt > 2 for run in lab.ask(runs) if run.worker.startswith(worker.name)):
+            pool_process.kill()
+            whole_worker = False
+        else:
+            worker.kill()
+            lab.start_worker(ready=False)
+    time.sleep(chance.uniform(0.2, 1.5))
+    lapse_the_dead(lab)
+    return "worker" if whole_worker else "pool process"
+
+
+def lapse_the_dead(lab: RunLab) -> bool:
+    """End the leases of runs that nobody carries out; tell whether every run has ended."""
+    alive = {seen.run_id for seen in lab.sampler.now()}
+    # Alive at both looks, and claimed a while ago: between two stages a run has no process.
+    told = lab.ask(runs)
+    dead = [
+        run.pk
+        for run in told
+        if run.state == "RUNNING" and run.pk not in alive and time.time() - run.started_at > 5
+    ]
+    lab.ask(lapse, dead)
+    return all(run.finished_at for run in told)
+
+
+# --- cancel
+
+
+def test_a_running_run_is_cancelled(lab: RunLab, record_property: RecordProperty) -> None:
+    lab.start_worker()
+    config_ids = lab.add_syncs(3, seconds=20)
+    took_s: list[float] = []
+    for run_id in lab.ask(queue, config_ids):
+        wait_for_a_whole_file(lab, lab.run(run_id))
+        took_s.append(cancel_and_wait(lab, run_id))
+    record_property("cancelled_after_s", took_s)
+    for run in lab.end():
+        assert_cancelled_without_trace(lab, run)
+
+
+def test_a_run_is_cancelled_whatever_its_remote_does(
+    lab: RunLab, record_property: RecordProperty
+) -> None:
+    with SftpServer() as server:
+        lab.start_worker()
+        options = dict(server.remote.options)
+        password = options.pop("pass")
+        lab.ask(add_sftp, options, password)
+        [config_id] = lab.add_syncs(1, seconds=30, remote="sftp")
+        [run_id] = lab.ask(queue, [config_id])
+        lab.wait_for_transfer(run_id)
+        server.pause()
+        record_property("cancelled_after_s", cancel_and_wait(lab, run_id))
+        assert lab.sampler.now() == frozenset()
+        server.resume()
+        [run] = lab.end()
+        assert (run.state, run.status) == ("CANCELLED", "REVOKED")
+        source = lab.source(run)
+        for path, data in contents(server.root).items():
+            if whole_name(path):
+                assert data == source[Path(path).name]
+
+
+def wait_for_a_whole_file(lab: RunLab, run: Run) -> None:
+    lab.wait_for(
+        lambda: any(whole_name(path) for path in lab.sent(run)),
+        "a file was sent",
+        timeout_s=STARTS_WITHIN_S,
+    )
+
+
+def add_sftp(options: dict[str, str], password: str) -> None:
+    storage = Storage(name="sftp", backend="sftp", options=options, max_concurrent_runs=8)
+    storage.secrets = {"pass": password}
+    storage.save()
+
+
+def whole_name(path: str) -> bool:
+    return path.endswith(".bin")
+
+
+def cancel_and_wait(lab: RunLab, run_id: int) -> float:
+    """Cancel a run and wait for its end; return the seconds that it took."""
+    asked_at = time.monotonic()
+    lab.ask(cancel, run_id)
+    lab.wait_for_state(run_id, "CANCELLED", within_s=20.0)
+    return time.monotonic() - asked_at
+
+
+def cancel(run_id: int) -> None:
+    cancel_run(run_id)
+
+
+def assert_cancelled_without_trace(lab: RunLab, run: Run) -> None:
+    """Assert that it says so, and that what was sent is whole."""
+    assert (run.state, run.reason, run.status) == ("CANCELLED", "CANCELLED_BY_USER", "REVOKED")
+    source, sent = lab.source(run), lab.sent(run)
+    assert 0 < len(sent) < len(source)
+    assert {name: source[name] for name in sent} == sent
+
+
+# --- many at once
+
+
+def test_a_storage_is_never_used_by_more_runs_than_it_allows(
+    lab: RunLab, record_property: RecordProperty
+) -> None:
+    config_ids = lab.add_syncs(6, seconds=4, limit=LIMIT)
+    [elsewhere] = lab.add_syncs(1)
+    run_ids = lab.ask(queue, [*config_ids, elsewhere])
+    # It has four places: two are left when as many run as the storage allows.
+    lab.start_worker()
+    lab.wait_for_state(run_ids[-1], "SUCCEEDED", within_s=STARTS_WITHIN_S)
+    waiting = [run for run in lab.ask(runs) if run.state == "QUEUED"]
+    assert waiting, "the other storage's run had to wait"
+    ended = lab.end()
+    assert {(run.state, run.attempt) for run in ended} == {("SUCCEEDED", 1)}
+    limited = [run for run in ended if run.pk in run_ids[:-1]]
+    edges = [(run.started_at, 1) for run in limited] + [(run.finished_at, -1) for run in limited]
+    at_once = list(accumulate(step for _, step in sorted(edges)))
+    assert max(at_once) == LIMIT
+    record_property("started", [run.pk for run in sorted(limited, key=started_at)])
+
+
+def started_at(run: Run) -> float:
+    return run.started_at
+
+
+def test_of_a_hundred_calls_at_once_one_makes_a_run(lab: RunLab) -> None:
+    config_ids = lab.add_syncs(ROUNDS)
+    for config_id in config_ids:
+        answers = Counter(lab.ask(call_at_once, config_id))
+        [made] = [run for run in lab.ask(runs) if run.config_id == config_id]
+        assert answers == {"made": 1, made.task_id: CALLS_AT_ONCE - 1}
+    lab.start_worker()
+    ended = lab.end()
+    assert [run.config_id for run in ended] == config_ids
+    assert {(run.state, run.attempt) for run in ended} == {("SUCCEEDED", 1)}
+
+
+def call_at_once(config_id: int) -> list[str]:
+    """Queue one config from a hundred threads; return "made" or the task id that was named."""
+    barrier = threading.Barrier(CALLS_AT_ONCE)
+
+    def call(_: int) -> str:
+        barrier.wait()
+        try:
+            queue_run(config_id)
+        except RunActive as error:
+            return error.task_id
+        finally:
+            connections.close_all()
+        return "made"
+
+    with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+        return list(pool.map(call, range(CALLS_AT_ONCE)))
