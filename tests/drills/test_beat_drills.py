@@ -135,8 +135,17 @@ def finish_runs() -> None:
 
 
 def age_bells() -> None:
-    """Wind the bells back instead of waiting a minute for the sweep to ring again."""
+    """Wind the bells back instead of waiting a minute for the sweep to ring again.
+
+    The sweep rings for workers that have room, so one that has much is made known.
+    """
     SyncRun.objects.filter(rung_at__isnull=False).update(rung_at=F("rung_at") - BELL_AGE)
+    now = timezone.now()
+    Heartbeat.objects.update_or_create(
+        role=Heartbeat.Role.WORKER,
+        name="a worker with room",
+        defaults={"started_at": now, "seen_at": now, "slots": CONFIGS},
+    )
 
 
 def leader() -> str:

@@ -171,12 +171,12 @@ class System:
     def query(self, expression: str) -> object:
         """Evaluate a Django expression in a process of its own; its value must fit JSON.
 
-        `TaskResult`, `PeriodicTask` and `SyncRun` are at hand.
+        `TaskResult`, `PeriodicTask`, `IntervalSchedule` and `SyncRun` are at hand.
         """
         code = (
             "import json\n"
             "from django_celery_results.models import TaskResult\n"
-            "from django_celery_beat.models import PeriodicTask\n"
+            "from django_celery_beat.models import IntervalSchedule, PeriodicTask\n"
             "from filesync.models import SyncRun\n"
             f"print('ANSWER', json.dumps({expression}, default=str))"
         )

@@ -454,6 +454,9 @@ def test_validate_cron_explains_a_good_and_a_bad_expression(lab: Lab) -> None:
 def test_clear_and_refresh_touch_the_rows_of_configs_only(lab: Lab) -> None:
     config_id = lab.config("source", cron="0 3 * * *")["id"]
     foreign = "PeriodicTask.objects.exclude(name__startswith='filesync.').count()"
+    daily = "IntervalSchedule.objects.get_or_create(every=1, period='days')[0]"
+    theirs = f"dict(task='some.task', enabled=False, interval={daily})"
+    lab.system.query(f"PeriodicTask.objects.get_or_create(name='theirs', defaults={theirs})[0].pk")
     others = lab.system.query(foreign)
     assert others
     cleared = lab.call("DELETE", f"{TASKS}/clear-tasks")
