@@ -173,6 +173,10 @@ class Supervisor:
 
 
 def _die_with_parent() -> None:
-    """Ask the kernel to stop this child when the supervisor dies, however it dies."""
+    """Ask the kernel to stop this child when the supervisor dies, however it dies.
+
+    A shell starts what it puts in the background with Ctrl-C ignored, and children inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

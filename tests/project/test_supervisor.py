@@ -82,6 +82,16 @@ class Journal:
         )
 
 
+# The session's servers, which are children of the test process too.
+BEFORE: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def note_children_before() -> None:
+    BEFORE.clear()
+    BEFORE.update(child.pid for child in psutil.Process().children(recursive=True))
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "journal")
@@ -106,7 +116,9 @@ def shell(name: str, script: str, *arguments: str) -> Service:
 
 
 def children() -> list[psutil.Process]:
-    return still_alive(psutil.Process().children(recursive=True))
+    """Return the living children that this test has started."""
+    below = psutil.Process().children(recursive=True)
+    return still_alive([child for child in below if child.pid not in BEFORE])
 
 
 def eventually(probe: Callable[[], bool]) -> bool:

@@ -93,7 +93,7 @@ def test_a_key_that_is_no_option_name_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("secret", ["", "a", "correct horse", "\u5bc6\u7801", "x" * 300, "\n"])
 def test_rclone_reveals_what_was_obscured(rclone_binary: Path, secret: str) -> None:
-    argv = [str(rclone_binary), "reveal", obscure(secret)]
+    argv = [str(rclone_binary), "reveal", "--", obscure(secret)]
     answer = subprocess.run(argv, capture_output=True, text=True)
     assert answer.stdout.removesuffix("\n") == secret
 
