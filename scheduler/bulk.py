@@ -18,7 +18,7 @@ def insert_rows(
 
     Columns that are not named get the model's defaults, and signals are not sent, as with
     `bulk_create`. That one writes 30 to 50 rows a statement on SQLite, where Django counts 999
-    parameters: 20,000 PeriodicTask rows took 7.1 s of CPU, and 0.9 s this way.
+    parameters: a refresh that made 20,000 rows took 7.1 s of CPU, and 1.5 s this way.
     """
     if not rows:
         return

@@ -72,7 +72,7 @@ def _send_quickly(app: Celery, doorbells: Sequence[Doorbell], producer: Producer
     """Send as `send_task` does, with the route found and the queue declared once per task.
 
     `send_task` spends two thirds of its time on settings and on declaring the queue again:
-    10,000 messages took 3.6 s of CPU, and 1.3 s this way.
+    10,000 messages took 3.6 s of CPU, and 1.6 s this way.
     """
     routes: dict[str, dict[str, object]] = {}
     for doorbell in doorbells:
