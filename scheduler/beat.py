@@ -104,6 +104,10 @@ class CronDatabaseScheduler(DatabaseScheduler):
                 return POLL_S
             self._lead()
             ours_s = self._tick_ours()
+            if self._initial_read:
+                # What the stock part reads now is newer than the stamp. To read it a second time
+                # would place rows in its heap that forget what they fired in between.
+                self._stock_stamp = self._stamp
             stock_s = float(super().tick(*args, **kwargs))
         except DATABASE_AWAY as error:
             self._report(DATABASE, error)

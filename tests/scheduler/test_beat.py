@@ -269,6 +269,18 @@ def test_the_stock_part_never_fires_our_rows_and_keeps_all_others(local_root: Pa
 
 
 @pytest.mark.usefixtures("broker")
+def test_a_foreign_row_that_is_due_when_beat_begins_to_lead_fires_once(
+    beat: CronDatabaseScheduler, clock: Clock, broker: RedisServer
+) -> None:
+    clock.now = datetime.now(tz=UTC)
+    hourly = IntervalSchedule.objects.create(every=1, period="hours")
+    PeriodicTask.objects.create(name="backup", task="other.backup", interval=hourly)
+    PeriodicTask.objects.update(last_run_at=clock.now - timedelta(hours=2))
+    for _ in range(5):
+        beat.tick()
+    assert broker.client().llen("celery") == 1
+
+
 def test_starting_beat_writes_the_rows_of_all_configs(local_root: Path) -> None:
     config = make_config(local_root, cron="0 2 * * *")
     PeriodicTask.objects.all()._raw_delete("default")
