@@ -73,7 +73,9 @@ class Command(BaseCommand):
                     "send {bytes_to_send} bytes".format(**run.plan)
                 )
         if run.state != SyncRun.State.SUCCEEDED:
-            raise CommandError(f"{run.state} {run.failure_class}: {run.message} {run.advice}")
+            ended = " ".join(filter(None, (run.state, run.failure_class)))
+            why = " ".join(filter(None, (run.message, run.advice)))
+            raise CommandError(f"{ended}: {why or 'it was stopped from outside'}")
 
 
 class _Display:
