@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+
 from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import Outcome, Totals
 from filesync.engine.messages import Problem
 from filesync.engine.readers import Problems
+from filesync.engine.watch import MAX_RUNTIME
 
 # rclone's exit codes that say more than its messages.
 _BY_EXIT_CODE = {
@@ -14,6 +17,8 @@ _BY_EXIT_CODE = {
     5: (FailureClass.NETWORK, "A temporary error of the storage"),
 }
 _MAX_TRANSFER_EXIT = 8
+# A shell's way of naming the signal that ended a process; rclone's own codes end far below.
+_SIGNAL_EXIT = 128
 
 
 def conclude(
@@ -22,16 +27,41 @@ def conclude(
     """Give outcome and failure.
 
     PARTIAL means that some files failed and others are known to be in step, were sent or were
-    deleted; FAILED that nothing is.
+    deleted; FAILED that nothing is, or that the run's time was over.
     """
     failure = stopped_by or _failure(exit_code, problems)
     if failure is None and totals.files_failed == 0:
         return Outcome.SUCCEEDED, None
     if failure is None:
         failure = Failure.of(FailureClass.INTERNAL, f"{totals.files_failed} file(s) failed")
+    if failure.guard == MAX_RUNTIME:
+        # A limit that a person set: what was sent before does not make the run half a success.
+        return Outcome.FAILED, failure
     if _did_something(totals) and not _root_is_missing(problems):
         return Outcome.PARTIAL, failure
     return Outcome.FAILED, failure
+
+
+def killed(exit_code: int) -> Failure | None:
+    """Give the failure of an rclone that a signal ended, None where none did.
+
+    What killed it (a full memory, a person, a machine that goes down) may have passed: it is
+    tried again.
+    """
+    number = -exit_code if exit_code < 0 else exit_code - _SIGNAL_EXIT
+    if number <= 0:
+        return None
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return Failure.of(
+        FailureClass.INTERNAL,
+        f"rclone was killed by {name}, which was not sent by this run.",
+        advice="The run is tried again by itself. If it happens again, look at the machine's "
+        "memory: where it is used up, the kernel kills what uses most.",
+        retryable=True,
+    )
 
 
 def _root_is_missing(problems: Problems) -> bool:

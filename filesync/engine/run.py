@@ -36,7 +36,7 @@ from filesync.engine.guards import deletions_allowed, guard_failure, reading_fai
 from filesync.engine.ini import refreshed
 from filesync.engine.log import Redactor, RunLog, secrets_of
 from filesync.engine.messages import Message, Stats, parse_line
-from filesync.engine.outcome import conclude
+from filesync.engine.outcome import conclude, killed
 from filesync.engine.plan import PlanTally, ReportCounts
 from filesync.engine.prepare import Prepared, check_links, prepare, write_files
 from filesync.engine.process import RcloneProcess
@@ -251,7 +251,7 @@ class _Run:
         *,
         max_delete: int | None = None,
     ) -> _Driven:
-        """Run one process to its end, and give its exit code."""
+        """Run one process to its end, and give its exit code; ends the run when it was killed."""
         argv = build_argv(
             self._rclone,
             stage,
@@ -266,7 +266,12 @@ class _Run:
         ) as process:
             yield ProcessStarted(process.pid)
             yield from self._read(process, take)
-            return process.wait()
+            exit_code = process.wait()
+        failure = killed(exit_code)
+        if failure is not None:
+            self._exit_code = exit_code
+            raise _Stopped(failure)
+        return exit_code
 
     def _read(self, process: RcloneProcess, take: _Take) -> Iterator[Event]:
         """Yield what the lines mean, and end the process when it is time; may raise _Stopped."""

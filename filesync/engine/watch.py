@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from filesync.engine.errors import Failure, FailureClass
-from filesync.engine.messages import Message, Stats
+from filesync.engine.messages import Message, Problem, Stats
 from filesync.engine.readers import BREAKER_ERRORS, RunReader
 from filesync.engine.request import Limits
+
+MAX_RUNTIME = "max_runtime"
 
 
 @dataclass(slots=True)
@@ -27,7 +29,9 @@ class Watch:
         self._moved_s = now_s
 
     def saw(self, message: Message, now_s: float) -> None:
-        """Note a message; statistics count as progress only when a counter moved."""
+        """Note a message; errors are no progress, statistics only when a counter moved."""
+        if isinstance(message, Problem):
+            return
         if isinstance(message, Stats):
             counters = (
                 message.bytes_done,
@@ -59,7 +63,7 @@ class Watch:
                 FailureClass.TIMEOUT,
                 f"The run took longer than {longest_s:g} s. What was sent stays; the next run "
                 "goes on from there.",
-                guard="max_runtime",
+                guard=MAX_RUNTIME,
                 retryable=False,
             )
         return None if reader is None else self._counted(reader)

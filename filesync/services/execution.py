@@ -65,7 +65,11 @@ def execute(claim: Claim, *, watch: Callable[[engine.Event], None] | None = None
 
 def _tell(claim: Claim, run: SyncRun, result: engine.SyncResult, stopped: threading.Event) -> None:
     _persist(lambda: _store_refreshed(run, result), stopped)
-    if result.outcome is engine.Outcome.CANCELLED and stopped.is_set():
+    # A stop of the whole machine may reach rclone before it reaches this process.
+    ends_early = result.outcome is engine.Outcome.CANCELLED or (
+        result.failure is not None and result.failure.retryable
+    )
+    if ends_early and stopped.is_set():
         _persist(lambda: requeue_run(claim, SyncRun.Reason.WORKER_STOPPED), stopped)
     elif not _persist(lambda: finish_run(claim, result), stopped):
         journal.keep(claim, result)

@@ -142,15 +142,20 @@ def test_a_stopped_worker_gives_its_runs_back_and_the_attempt_does_not_count(
         lab.assert_in_step(run)
 
 
-def test_a_killed_rclone_ends_its_run_as_what_it_was(lab: RunLab) -> None:
+def test_a_killed_rclone_is_tried_again_and_goes_on_from_there(lab: RunLab) -> None:
     lab.start_worker()
-    [run_id] = lab.ask(queue, lab.add_syncs(1, seconds=10))
+    config_ids = lab.add_syncs(1, seconds=10)
+    [run_id] = lab.ask(queue, config_ids)
     transfer = lab.wait_for_transfer(run_id)
     wait_for_a_whole_file(lab, lab.run(run_id))
+    lab.ask(hurry, config_ids)
     psutil.Process(transfer.pid).kill()
+    waiting = lab.wait_for_state(run_id, "QUEUED", within_s=STARTS_WITHIN_S)
+    assert (waiting.reason, waiting.status, waiting.failure_class) == ("RETRY", "RETRY", "INTERNAL")
     [run] = lab.end()
-    assert (run.state, run.failure_class, run.attempt) == ("PARTIAL", "INTERNAL", 1)
-    assert run.files_transferred > 0
+    assert (run.state, run.attempt) == ("SUCCEEDED", 2)
+    assert run.files_transferred < len(lab.source(run)), "it began anew"
+    lab.assert_in_step(run)
 
 
 def test_a_worker_that_was_frozen_past_its_lease_stops_and_writes_nothing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,9 +15,10 @@ from cryptography.fernet import Fernet
 from pytest_django.fixtures import SettingsWrapper
 
 from filesync import engine
+from filesync.engine.outcome import killed
 from filesync.models import RunItem, Storage, SyncConfig, SyncRun
 from filesync.services import leases
-from filesync.services.execution import _store_refreshed, config_lock, execute, log_path
+from filesync.services.execution import _store_refreshed, _tell, config_lock, execute, log_path
 from filesync.services.finishing import cancel_run
 from tests.filesync.engine.lab import files_of, names, tree, write_tree
 from tests.filesync.factories import allow_local_root as allow_local_root
@@ -264,6 +266,18 @@ def test_a_stopped_worker_gives_the_run_back(local_root: Path) -> None:
     assert (run.state, run.reason, run.attempt) == ("QUEUED", "WORKER_STOPPED", 0)
     assert stored_status(run) == "PENDING"
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_stop_that_reached_rclone_first_gives_the_run_back_too(local_root: Path) -> None:
+    run = make_run(make_config(local_root))
+    held = claim(run)
+    stopped = threading.Event()
+    stopped.set()
+
+    _tell(held, run, engine.SyncResult(engine.Outcome.PARTIAL, failure=killed(143)), stopped)
+
+    run.refresh_from_db()
+    assert (run.state, run.reason, run.attempt) == ("QUEUED", "WORKER_STOPPED", 0)
 
 
 def test_a_run_that_was_given_away_stops_and_writes_nothing(local_root: Path) -> None:

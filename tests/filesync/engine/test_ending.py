@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,11 +140,50 @@ def test_rclone_leads_a_session_of_its_own(slow: Lab) -> None:
     running.close()  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_an_rclone_that_somebody_killed_fails_the_run_so_that_it_is_tried_again(
+    lab: Lab, number: signal.Signals
+) -> None:
+    write_tree(lab.source, {"a-small": "1", "big": BIG})
+    pids: list[int] = []
+
+    def kill(event: Event) -> None:
+        if isinstance(event, ProcessStarted):
+            pids.append(event.pid)
+        elif in_flight(event) and partial_files(lab.destination).count("a-small"):
+            os.kill(pids[-1], number)
+
+    ran = lab.run(lab.asking(Method.INCREMENTAL, limits=SLOW), on_event=kill)
+
+    assert ran.result.outcome is Outcome.PARTIAL
+    failure = ran.result.failure
+    assert failure is not None
+    assert failure.retryable
+    assert number.name in failure.message
+
+
+def test_an_rclone_that_was_killed_while_it_planned_is_tried_again_too(lab: Lab) -> None:
+    write_tree(lab.source, {f"{number:05}": "1" for number in range(3000)})
+    write_tree(lab.destination, {"extra": "1"})
+
+    def kill(event: Event) -> None:
+        if isinstance(event, ProcessStarted):
+            os.kill(event.pid, signal.SIGKILL)
+
+    ran = lab.run(lab.asking(Method.FULL), on_event=kill)
+
+    assert ran.result.outcome is Outcome.FAILED
+    failure = ran.result.failure
+    assert failure is not None
+    assert (failure.retryable, failure.guard) == (True, None)
+    assert partial_files(lab.destination) == ["extra"]
+
+
 def test_a_run_over_its_time_ends_with_what_it_sent(lab: Lab) -> None:
     write_tree(lab.source, {"a-small": "1", "big": BIG})
     ran = lab.run(lab.asking(Method.INCREMENTAL, limits=Limits(1, None, "256K", max_runtime_s=2)))
 
-    assert ran.result.outcome is Outcome.PARTIAL
+    assert ran.result.outcome is Outcome.FAILED
     failure = ran.result.failure
     assert failure is not None
     assert (failure.failure_class, failure.guard) == (FailureClass.TIMEOUT, "max_runtime")

@@ -32,7 +32,7 @@ from filesync.engine.messages import (
     Stats,
     parse_line,
 )
-from filesync.engine.outcome import conclude
+from filesync.engine.outcome import conclude, killed
 from filesync.engine.readers import BREAKER_ERRORS, MAX_LOG_EVENTS, Problems, RunReader
 from filesync.engine.watch import Watch
 
@@ -159,6 +159,16 @@ def test_the_stall_clock_starts_anew_when_a_counter_moves() -> None:
     assert watch.verdict(28, None) is None
 
 
+def test_errors_are_no_progress() -> None:
+    watch = Watch(Limits(stall_timeout_s=10), 0)
+    watch.saw(problem("connection refused", None), 8)
+    failure = watch.verdict(11, None)
+    assert failure is not None
+    assert failure.guard == "stall_timeout"
+    watch.saw(Copied("a", 1, True), 12)
+    assert watch.verdict(20, None) is None
+
+
 def problems(*found: Problem) -> Problems:
     gathered = Problems()
     for one in found:
@@ -167,7 +177,8 @@ def problems(*found: Problem) -> Problems:
 
 
 DENIED, GONE = problem("permission denied"), problem("connection refused", None)
-BUSY = Failure.of(FailureClass.TIMEOUT, "too long", guard="max_runtime")
+BUSY = Failure.of(FailureClass.TIMEOUT, "stands still", guard="stall_timeout")
+LATE = Failure.of(FailureClass.TIMEOUT, "too long", guard="max_runtime")
 
 
 @pytest.mark.parametrize(
@@ -212,9 +223,9 @@ BUSY = Failure.of(FailureClass.TIMEOUT, "too long", guard="max_runtime")
         (3, Totals(), Problems(), None, Outcome.FAILED, FailureClass.NOT_FOUND),
         (5, Totals(), Problems(), None, Outcome.FAILED, FailureClass.NETWORK),
         (8, Totals(files_transferred=1), Problems(), None, Outcome.PARTIAL, FailureClass.GUARD),
-        (-9, Totals(), Problems(), None, Outcome.FAILED, FailureClass.INTERNAL),
         (0, Totals(files_transferred=1), Problems(), BUSY, Outcome.PARTIAL, FailureClass.TIMEOUT),
         (0, Totals(), Problems(), BUSY, Outcome.FAILED, FailureClass.TIMEOUT),
+        (0, Totals(files_transferred=1), Problems(), LATE, Outcome.FAILED, FailureClass.TIMEOUT),
     ],
 )
 def test_how_a_run_ended(
@@ -228,3 +239,19 @@ def test_how_a_run_ended(
     concluded, failure = conclude(exit_code, totals, found, stopped_by=stopped_by)
     assert concluded is outcome
     assert (failure and failure.failure_class) == failure_class
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "name"),
+    [(-9, "SIGKILL"), (-11, "SIGSEGV"), (143, "SIGTERM"), (130, "SIGINT"), (-40, "signal 40")],
+)
+def test_an_rclone_that_a_signal_ended_is_tried_again(exit_code: int, name: str) -> None:
+    failure = killed(exit_code)
+    assert failure is not None
+    assert (failure.failure_class, failure.retryable) == (FailureClass.INTERNAL, True)
+    assert name in failure.message
+
+
+@pytest.mark.parametrize("exit_code", [0, 1, 2, 8, 10])
+def test_an_rclone_that_ended_by_itself_was_not_killed(exit_code: int) -> None:
+    assert killed(exit_code) is None
