@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import NoReturn
 
 from celery import Task, shared_task
@@ -12,20 +13,28 @@ from filesync.services import leases, queueing, retention, sweeping
 from filesync.services.execution import execute
 from filesync.services.recording import record_direct_call
 
+logger = logging.getLogger(__name__)
+
 
 @shared_task(bind=True, name="filesync.tasks.sync_file_task")
-def sync_file_task(self: Task[[int], None], config_id: int) -> NoReturn:
+def sync_file_task(
+    self: Task[[int, int | None], None], config_id: int, run_id: int | None = None
+) -> NoReturn:
     """Run the sync config `config_id`.
 
-    The message is a doorbell: it carries the task id of a queued run. Called directly, with an id
-    that no run has, it makes its own run. It ends with celery's Ignore, as the run's outcome is
-    stored together with the run (`services.results`); a process that was told to stop exits.
+    The message is a doorbell: it carries the id and the task id of a queued run, and rings for
+    nothing when that run was deleted. Called directly, without `run_id` and with a task id that no
+    run has, it makes its own run. It ends with celery's Ignore, as the run's outcome is stored
+    together with the run (`services.results`); a process that was told to stop exits.
 
     Raises:
         NotFound: called directly for a config that does not exist.
     """
     task_id = str(self.request.id)
     if not SyncRun.objects.filter(task_id=task_id).exists():
+        if run_id is not None:
+            logger.info("a doorbell of run %s rang for nothing: the run was deleted", run_id)
+            raise Ignore
         record_direct_call(config_id, task_id)
     claim = leases.claim_run(task_id, worker=str(self.request.hostname))
     if claim is not None and not execute(claim):

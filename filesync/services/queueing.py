@@ -169,11 +169,7 @@ def queue_slots(due: Sequence[DueSlot]) -> list[Doorbell]:
     skipped = [row | _ended(SyncRun.State.SKIPPED, now) for row in overlapping]
     insert_rows(SyncRun, skipped, ignore_conflicts=True)
     return [
-        Doorbell(
-            SyncConfig.schedule_task,
-            str(row["task_id"]),
-            {SyncConfig.schedule_kwarg: row["config_id"]},
-        )
+        _doorbell(queued[row["task_id"]], row["task_id"], row["config_id"])
         for row in firing
         if row["task_id"] in queued
     ]
@@ -187,7 +183,7 @@ def ring(runs: Iterable[SyncRun], *, tell: bool = True) -> int:
     """
     waiting = list(runs)
     try:
-        publish(current_app, [_doorbell(run.task_id, run.config_id) for run in waiting])
+        publish(current_app, [_doorbell(run.pk, run.task_id, run.config_id) for run in waiting])
     except BrokerAway as error:
         level = logging.WARNING if tell else logging.DEBUG
         logger.log(level, "the broker does not answer, queued runs wait for it: %s", error)
@@ -198,9 +194,13 @@ def ring(runs: Iterable[SyncRun], *, tell: bool = True) -> int:
     return len(waiting)
 
 
-def _doorbell(task_id: object, config_id: object) -> Doorbell:
-    """Return the message that calls a worker for a queued run; it bears the run's task id."""
-    return Doorbell(SyncConfig.schedule_task, str(task_id), {SyncConfig.schedule_kwarg: config_id})
+def _doorbell(run_id: int, task_id: object, config_id: object) -> Doorbell:
+    """Return the message that calls a worker for a queued run.
+
+    It bears the run's task id; `run_id` tells it from a direct call once the run is gone.
+    """
+    kwargs = {SyncConfig.schedule_kwarg: config_id, "run_id": run_id}
+    return Doorbell(SyncConfig.schedule_task, str(task_id), kwargs)
 
 
 def _active_error(config: SyncConfig) -> RunActive:
@@ -239,8 +239,8 @@ def _ended(state: SyncRun.State, now: datetime) -> SlotRow:
     return {"state": state, "reason": reason, "rung_at": None, "finished_at": now}
 
 
-def _queued_ids(rows: Sequence[SlotRow]) -> set[object]:
-    """Return the task ids of those rows that are in the table now, queued."""
+def _queued_ids(rows: Sequence[SlotRow]) -> dict[object, int]:
+    """Return the run ids by task id of those rows that are in the table now, queued."""
     ids = [str(row["task_id"]) for row in rows]
     queued = SyncRun.objects.filter(task_id__in=ids, state=SyncRun.State.QUEUED)
-    return set(queued.values_list("task_id", flat=True))
+    return dict(queued.values_list("task_id", "pk"))

@@ -144,6 +144,11 @@ def waiting_messages(broker: RedisServer) -> list[tuple[str, object]]:
     return found
 
 
+def doorbell(run: SyncRun) -> tuple[str, dict[str, object]]:
+    """Return the task id and the arguments of the message that rings for a run."""
+    return str(run.task_id), {"config_id": run.config_id, "run_id": run.pk}
+
+
 def make_storage(root: Path, /, **fields: Unpack[StorageFields]) -> Storage:
     """Save a storage: a local one at `root` unless told otherwise."""
     values: StorageFields = {"name": f"storage {next(_numbers)}", "backend": "local"}

@@ -21,6 +21,7 @@ from scheduler.models import DueSlot
 from tests.filesync.factories import (
     SLOT,
     close_connections,
+    doorbell,
     make_config,
     make_run,
     make_user,
@@ -183,7 +184,7 @@ def test_a_slot_becomes_a_queued_run_and_a_doorbell(local_root: Path) -> None:
     assert (run.state, run.reason, run.trigger, run.slot) == ("QUEUED", "", "CRON", SLOT)
     assert (run.config_name, run.finished_at) == (config.name, None)
     assert (bell.task, bell.task_id) == ("filesync.tasks.sync_file_task", str(run.task_id))
-    assert bell.kwargs == {"config_id": config.pk}
+    assert (bell.task_id, bell.kwargs) == doorbell(run)
     assert run.rung_at is not None
 
 
@@ -260,7 +261,7 @@ def test_a_slot_of_a_config_that_was_deleted_is_dropped_and_the_others_fire(
 
     bells = queueing.queue_slots([DueSlot(gone_id, SLOT, EARLIER), DueSlot(config.pk, SLOT)])
 
-    assert [bell.kwargs for bell in bells] == [{"config_id": config.pk}]
+    assert [bell.kwargs["config_id"] for bell in bells] == [config.pk]
     assert [run.config_id for run in SyncRun.objects.all()] == [config.pk]
 
 
@@ -331,7 +332,7 @@ def test_the_doorbell_rings_only_after_the_commit(local_root: Path, broker: Redi
         run = queueing.queue_run(config.pk)
         assert waiting_messages(broker) == []
 
-    assert waiting_messages(broker) == [(str(run.task_id), {"config_id": config.pk})]
+    assert waiting_messages(broker) == [doorbell(run)]
     run.refresh_from_db()
     assert run.rung_at is not None
 

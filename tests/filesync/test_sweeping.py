@@ -16,6 +16,7 @@ from scheduler.models import Heartbeat
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import (
     claim,
+    doorbell,
     lapse,
     make_config,
     make_run,
@@ -57,7 +58,7 @@ def test_a_run_that_was_queued_again_is_rung_by_the_same_sweep(
 
     assert sweep().rung == 1
 
-    assert waiting_messages(broker) == [(str(run.task_id), {"config_id": run.config_id})]
+    assert waiting_messages(broker) == [doorbell(run)]
 
 
 @pytest.mark.usefixtures("broker")

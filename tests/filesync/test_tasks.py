@@ -52,6 +52,7 @@ class Worker(Server):
 
     def argv(self) -> Sequence[str]:
         options = ["--concurrency", "1", "--without-gossip", "--without-mingle"]
+        options += ["--loglevel", "INFO"]
         return [sys.executable, "-m", "celery", "-A", "project", "worker", *options]
 
     def environment(self) -> dict[str, str]:
@@ -171,6 +172,18 @@ def test_a_message_that_comes_again_changes_nothing(root: Path) -> None:
     assert SyncRun.objects.filter(pk=run.pk).values().get() == before
     assert SyncRun.objects.count() == 1
     assert stored_status(run) == "SUCCESS"
+
+
+def test_a_doorbell_of_a_run_that_was_deleted_makes_no_run(root: Path, worker: Worker) -> None:
+    write_tree(root / "source", FILES)
+    run = ended(queueing.queue_run(make_config(root).pk))
+    SyncRun.objects.all().delete()
+
+    queueing.ring([run])
+    housekeeping.delay().get(timeout=PATIENCE_S)
+
+    assert not SyncRun.objects.exists()
+    assert worker.log().count(f"a doorbell of run {run.pk} rang for nothing") == 1
 
 
 def test_a_failed_run_fails_the_task_with_its_reason(root: Path) -> None:

@@ -24,7 +24,7 @@ from scheduler.claims import claim
 from scheduler.models import BeatLease, Schedulable
 from scheduler.sync_scheduler import get_sync_scheduler
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import make_config, make_storage, waiting_messages
+from tests.filesync.factories import doorbell, make_config, make_storage, waiting_messages
 from tests.filesync.factories import use_broker as use_broker
 from tests.servers.redis import RedisServer
 
@@ -121,9 +121,7 @@ def test_every_fired_slot_rings_a_worker_once(
     configs = [make_config(local_root, cron="*/10 * * * *") for _ in range(3)]
     run_until(beat, clock, clock.now + timedelta(minutes=10))
     queued = SyncRun.objects.filter(state="QUEUED")
-    assert sorted(waiting_messages(broker)) == sorted(
-        (str(run.task_id), {"config_id": run.config_id}) for run in queued
-    )
+    assert sorted(waiting_messages(broker)) == sorted(doorbell(run) for run in queued)
     assert {run.config_id for run in queued} == {config.pk for config in configs}
 
 

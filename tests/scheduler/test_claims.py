@@ -16,7 +16,7 @@ from scheduler.claims import FRESH, claim, split_slots
 from scheduler.models import Doorbell
 from scheduler.slots import Due, Member
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import make_config
+from tests.filesync.factories import doorbell, make_config
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -69,9 +69,7 @@ def test_a_claimed_slot_becomes_one_queued_run_and_one_doorbell(local_root: Path
     [bell] = claim([due_of(config, slot)], now=timezone.now())
     run = SyncRun.objects.get()
     assert (run.config_id, run.slot, run.state, run.trigger) == (config.pk, slot, "QUEUED", "CRON")
-    assert bell == Doorbell(
-        "filesync.tasks.sync_file_task", str(run.task_id), {"config_id": config.pk}
-    )
+    assert bell == Doorbell("filesync.tasks.sync_file_task", *doorbell(run))
     row = PeriodicTask.objects.get(name=f"filesync.syncconfig:{config.pk}")
     assert (row.last_run_at, row.total_run_count) == (slot, 1)
 
