@@ -22,8 +22,9 @@ def sync_file_task(
 ) -> NoReturn:
     """Run the sync config `config_id`.
 
-    The message is a doorbell: it carries the id and the task id of a queued run, and rings for
-    nothing when that run was deleted. Called directly, without `run_id` and with a task id that no
+    The message is a doorbell: it carries the id and the task id of a queued run, of which an older
+    one that waits for the same storages goes first. It rings for nothing when that run was
+    deleted. Called directly, without `run_id` and with a task id that no
     run has, it makes its own run. It ends with celery's Ignore, as the run's outcome is stored
     together with the run (`services.results`); a process that was told to stop exits.
 
@@ -36,7 +37,7 @@ def sync_file_task(
             logger.info("a doorbell of run %s rang for nothing: the run was deleted", run_id)
             raise Ignore
         record_direct_call(config_id, task_id)
-    claim = leases.claim_run(task_id, worker=str(self.request.hostname))
+    claim = leases.answer_doorbell(task_id, worker=str(self.request.hostname))
     if claim is not None and not execute(claim):
         raise SystemExit(0)
     raise Ignore

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+from itertools import islice
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -13,6 +14,7 @@ from django.db.models.functions import Now
 from filesync import engine
 from filesync.errors import NotFound, RunFinished
 from filesync.models import SyncRun
+from filesync.services import places
 from filesync.services.documents import plan_document
 from filesync.services.leases import Claim
 from filesync.services.queueing import ring
@@ -22,6 +24,7 @@ from scheduler.clock import from_now
 logger = logging.getLogger(__name__)
 
 LONGEST_RETRY_DELAY_S = 3_600
+# A place or two are free after a run; more where a limit was raised, and the sweep rings too.
 RING_AT_MOST = 4
 
 
@@ -209,16 +212,10 @@ def cancel_for_deleted_config(config_id: int) -> None:
 
 
 def ring_waiting(run: SyncRun) -> None:
-    """Ring the runs that waited longest for a place on the storages that `run` has left."""
-    config = run.config
-    if config is None:
-        return
-    storages = {config.source_storage_id, config.destination_storage_id}
-    uses = Q(config__source_storage__in=storages) | Q(config__destination_storage__in=storages)
-    waiting = SyncRun.objects.filter(uses, state=SyncRun.State.QUEUED).filter(
-        Q(not_before=None) | Q(not_before__lte=Now())
-    )
-    ring(list(waiting.order_by("id")[:RING_AT_MOST]))
+    """Ring the runs whose turn it is on the storages that `run` has left: one per free place."""
+    ready = islice(places.may_start_on(places.storages_of(run)), RING_AT_MOST)
+    ids = [waiting.run_id for waiting in ready]
+    ring(list(SyncRun.objects.filter(pk__in=ids).order_by("pk")))
 
 
 def _released() -> dict[str, object]:

@@ -13,12 +13,15 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from filesync.models import RunItem, Storage, SyncRun
+from filesync.services import places
 from filesync.services.results import store_result
 from scheduler.clock import from_now
 
 logger = logging.getLogger(__name__)
 
 LEASE_S = 60
+# Of workers that are after the same run one gets it; the others look again.
+TURN_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +53,51 @@ class LeaseLost(Exception):
     retryable = False
 
 
+def answer_doorbell(task_id: str, *, worker: str) -> Claim | None:
+    """Take the run that a doorbell names; where it cannot start, the one whose turn it is.
+
+    So the queue of a storage keeps its order although messages come in any, and a lost message
+    holds nobody up behind the run that it was for. None where nothing may start beside that run.
+    """
+    claim = claim_run(task_id, worker=worker)
+    if claim is not None:
+        return claim
+    for _ in range(TURN_TRIES):
+        run_id = _whose_turn(task_id)
+        if run_id is None:
+            return None
+        claim = _claim(Q(pk=run_id), worker)
+        if claim is not None:
+            return claim
+    return None
+
+
 def claim_run(task_id: str, *, worker: str) -> Claim | None:
-    """Take a queued run; None where there is nothing to do for this doorbell.
+    """Take a queued run; None where it may not start.
 
     It is not taken when it is not QUEUED (a duplicate message), before its `not_before`, or while
-    one of its storages has as many runs as it allows; then it stays queued and is rung again.
+    its storages have no place for it that an older run does not wait for; then it stays queued
+    and is rung again.
     """
+    return _claim(Q(task_id=task_id), worker)
+
+
+def _whose_turn(task_id: str) -> int | None:
+    """Return the oldest run that may start on the storages of a doorbell's run."""
+    run = SyncRun.objects.select_related("config").filter(task_id=task_id).first()
+    if run is None:
+        return None
+    storage_ids = places.storages_of(run)
+    if not places.has_room(storage_ids):
+        return None
+    ready = next(places.may_start_on(storage_ids), None)
+    return None if ready is None else ready.run_id
+
+
+def _claim(which: Q, worker: str) -> Claim | None:
     with transaction.atomic():
-        run = (
-            SyncRun.objects.select_related("config")
-            .filter(task_id=task_id, state=SyncRun.State.QUEUED)
-            .filter(Q(not_before=None) | Q(not_before__lte=Now()))
-            .first()
-        )
-        if run is None or run.config is None:
-            return None
-        if not _has_place(run):
+        run = places.queued_and_due().select_related("config").filter(which).first()
+        if run is None or not _has_place(run):
             return None
         token = uuid.uuid4()
         taken = SyncRun.objects.filter(pk=run.pk, state=SyncRun.State.QUEUED).update(
@@ -115,12 +147,7 @@ def keep_lease(
 
 
 def _has_place(run: SyncRun) -> bool:
-    """Return whether every storage of the run allows one more; locks them until the commit."""
-    assert run.config is not None
-    ids = {run.config.source_storage_id, run.config.destination_storage_id}
-    storages = Storage.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
-    for pk, limit in list(storages.values_list("pk", "max_concurrent_runs")):
-        uses = Q(config__source_storage=pk) | Q(config__destination_storage=pk)
-        if SyncRun.objects.filter(uses, state=SyncRun.State.RUNNING).count() >= limit:
-            return False
-    return True
+    """Return whether it is the run's turn on its storages; locks them until the commit."""
+    storages = Storage.objects.filter(pk__in=places.storages_of(run)).order_by("pk")
+    list(storages.select_for_update(no_key=True).values_list("pk", flat=True))
+    return places.has_turn(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 from django.conf import settings
@@ -12,7 +13,7 @@ from django.db.models import F, Q, Sum
 from django.db.models.functions import Now
 
 from filesync.models import SyncRun
-from filesync.services import journal
+from filesync.services import journal, places
 from filesync.services.finishing import cancel_queued, change_run
 from filesync.services.leases import work_folder
 from filesync.services.queueing import ring
@@ -110,24 +111,22 @@ def _give_up(condition: Q, state: SyncRun.State, run: SyncRun) -> SyncRun | None
 
 
 def _ring_forgotten() -> int:
-    """Ring queued runs whose message may be lost, those first that were not rung for longest.
+    """Ring queued runs whose turn it is and whose message may be lost, oldest first.
 
     No more than free workers could take up: messages that nobody consumes only fill the broker.
     """
-    room = _free_slots() * RING_PER_SLOT
+    room = min(_free_slots() * RING_PER_SLOT, RING_AT_MOST)
     if room <= 0:
         return 0
-    forgotten = (
-        SyncRun.objects.filter(state=SyncRun.State.QUEUED, config__isnull=False)
-        .filter(Q(not_before=None) | Q(not_before__lte=Now()))
-        .filter(
-            Q(rung_at=None)
-            | Q(rung_at__lt=from_now(-RING_AGAIN_S))
-            | Q(not_before__gt=F("rung_at"))
-        )
-        .order_by(F("rung_at").asc(nulls_first=True), "pk")[: min(room, RING_AT_MOST)]
+    unheard = (
+        Q(rung_at=None) | Q(rung_at__lt=from_now(-RING_AGAIN_S)) | Q(not_before__gt=F("rung_at"))
     )
-    return ring(list(forgotten), tell=False)
+    forgotten: list[SyncRun] = []
+    ready = places.may_start()
+    while len(forgotten) < room and (some := list(islice(ready, RING_AT_MOST))):
+        ids = [waiting.run_id for waiting in some]
+        forgotten += SyncRun.objects.filter(unheard, pk__in=ids).order_by("pk")
+    return ring(forgotten[:room], tell=False)
 
 
 def _free_slots() -> int:

@@ -363,7 +363,33 @@ def test_a_storage_is_never_used_by_more_runs_than_it_allows(
     edges = [(run.started_at, 1) for run in limited] + [(run.finished_at, -1) for run in limited]
     at_once = list(accumulate(step for _, step in sorted(edges)))
     assert max(at_once) == LIMIT
-    record_property("started", [run.pk for run in sorted(limited, key=started_at)])
+    started = [run.pk for run in sorted(limited, key=started_at)]
+    record_property("started", started)
+    # Who has a place may be quicker than the one before it who has one, too; nobody passes more.
+    assert all(abs(started.index(pk) - place) < LIMIT for place, pk in enumerate(run_ids[:-1]))
+
+
+def test_a_run_that_needs_two_crowded_storages_keeps_its_turn(
+    lab: RunLab, record_property: RecordProperty
+) -> None:
+    def on_two(count: int) -> list[int]:
+        return lab.add_syncs(count, seconds=3, limit=LIMIT)
+
+    def on_one(count: int) -> list[int]:
+        return lab.add_syncs(count, seconds=3, limit=1)
+
+    before = on_two(3) + on_one(2)
+    [both] = lab.add_syncs(1, seconds=3, limit=LIMIT, remote="disk of 1")
+    after = [pk for _ in range(4) for pk in on_two(1) + on_one(1)]
+    run_ids = lab.ask(queue, [*before, both, *after])
+    lab.start_worker()
+    ended = lab.end()
+    assert {(run.state, run.attempt) for run in ended} == {("SUCCEEDED", 1)}
+    started = [run.pk for run in sorted(ended, key=started_at)]
+    record_property("started", started)
+    # One place: the order of the queue, the run that needs another place too among them.
+    line = [*run_ids[3:6], *run_ids[7::2]]
+    assert [pk for pk in started if pk in line] == line
 
 
 def started_at(run: Run) -> float:

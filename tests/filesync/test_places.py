@@ -1,0 +1,239 @@
+"""The places of storages: never more runs than they allow, the oldest first, nobody for ever."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from filesync.models import Storage, SyncRun
+from filesync.services import places
+from filesync.services.leases import answer_doorbell
+from filesync.services.places import Waiting, next_to_start
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import claim, make_config, make_run, make_storage
+
+A, B, C = 1, 2, 3
+
+
+def started(free: dict[int, int], *needs: Iterable[int]) -> list[int]:
+    """Return which of the waiting, counted from 1, may start; each is given by its storages."""
+    waiting = (Waiting(number, frozenset(need)) for number, need in enumerate(needs, start=1))
+    return [run.run_id for run in next_to_start(waiting, free)]
+
+
+@pytest.mark.parametrize(
+    ("free", "needs", "expected"),
+    [
+        ({A: 0}, [[A]], []),
+        ({A: -1}, [[A]], []),
+        ({A: 2}, [[A], [A], [A]], [1, 2]),
+        ({A: 1, B: 1}, [[A], [A], [B]], [1, 3]),
+        ({A: 1, B: 1}, [[A, B], [A], [B]], [1]),
+        # The first in the line of a full storage holds its other places ...
+        ({A: 0, B: 1}, [[A, B], [B]], []),
+        ({A: 0, B: 2}, [[A, B], [B], [B]], [2]),
+        # ... those behind it do not, nor those behind one that waits for this storage alone.
+        ({A: 0, B: 3}, [[A, B], [A, B], [A, B], [B], [B], [B]], [4, 5]),
+        ({A: 0, B: 1}, [[A], [A, B], [B]], [3]),
+        # A storage that fills up during the walk has a line as well.
+        ({A: 1, B: 1}, [[A], [A, B], [B]], [1]),
+        ({A: 1, B: 1}, [[A], [A], [A, B], [B]], [1, 4]),
+        ({A: 0, B: 1, C: 1}, [[A], [B], [A, B], [B, C], [C]], [2]),
+        ({}, [[A]], []),
+    ],
+)
+def test_who_may_start(
+    free: dict[int, int], needs: Sequence[Sequence[int]], expected: list[int]
+) -> None:
+    assert started(free, *needs) == expected
+
+
+@dataclass
+class Yard:
+    """Storages with runs that arrive, start and end at random; asserts what holds at any time."""
+
+    chance: random.Random
+    limits: dict[int, int]
+    waiting: list[Waiting] = field(default_factory=list)
+    running: dict[Waiting, int] = field(default_factory=dict)
+    waited: dict[int, int] = field(default_factory=dict)
+    arrived: int = 0
+    now: int = 0
+
+    def free(self) -> dict[int, int]:
+        left = dict(self.limits)
+        for run in self.running:
+            for pk in run.storage_ids:
+                left[pk] -= 1
+        return left
+
+    def arrive(self, *storage_ids: int) -> Waiting:
+        self.arrived += 1
+        run = Waiting(self.arrived, frozenset(storage_ids))
+        self.waiting.append(run)
+        self.waited[run.run_id] = self.now
+        return run
+
+    def step(self) -> None:
+        """Let an hour pass: runs end, others start."""
+        self.now += 1
+        self.running = {run: end for run, end in self.running.items() if end > self.now}
+        before = self.free()
+        for run in list(next_to_start(self.waiting, before)):
+            self.waiting.remove(run)
+            self.running[run] = self.now + self.chance.randint(1, 5)
+            self.waited[run.run_id] = self.now - self.waited[run.run_id]
+        after = self.free()
+        assert min(after.values()) >= 0, "more than a storage allows"
+        assert self.running or not self.waiting, "everybody waits for nobody"
+        self.assert_in_order()
+
+    def assert_in_order(self) -> None:
+        """Nobody started past an older run of just the same storages."""
+        youngest = {run.storage_ids: run.run_id for run in sorted(self.running, key=run_id)}
+        for run in self.waiting:
+            assert youngest.get(run.storage_ids, 0) < run.run_id, "overtaken"
+
+
+def run_id(run: Waiting) -> int:
+    return run.run_id
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_storages_keep_their_limits_and_their_order_and_every_run_starts(seed: int) -> None:
+    chance = random.Random(seed)
+    storages = range(1, chance.randint(2, 6))
+    yard = Yard(chance, {pk: chance.randint(1, 3) for pk in storages})
+    for _ in range(60):
+        for _ in range(chance.randint(0, 3)):
+            yard.arrive(*chance.choices(storages, k=2))
+        yard.step()
+    for _ in range(1000):
+        if not yard.waiting:
+            return
+        yard.step()
+    pytest.fail(f"these never start: {yard.waiting}")
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_run_that_needs_two_crowded_storages_starts_when_those_before_it_have(seed: int) -> None:
+    """Newcomers for either storage never stop coming."""
+    yard = Yard(random.Random(seed), {A: 1, B: 2})
+    for _ in range(4):
+        yard.arrive(A)
+        yard.arrive(B)
+    yard.step()
+    both = yard.arrive(A, B)
+    # Four runs of at most five hours stand before it on the storage with one place.
+    for _ in range(5 * 4 + 1):
+        yard.arrive(A)
+        yard.arrive(B)
+        yard.step()
+    assert both in yard.running or both not in yard.waiting
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_runs_behind_one_crowded_storage_leave_the_others_in_use(seed: int) -> None:
+    yard = Yard(random.Random(seed), {A: 1, B: 4})
+    for _ in range(20):
+        yard.arrive(A, B)
+    yard.step()
+    yard.step()
+    others = [yard.arrive(B) for _ in range(2)]
+    yard.step()
+    assert all(run in yard.running for run in others)
+
+
+# Over the database ------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_read_of_a_long_queue_is_enough_to_decide(local_root: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    storages = [
+        make_storage(local_root, max_concurrent_runs=chance.randint(1, 3)) for _ in range(4)
+    ]
+    for _ in range(40):
+        source, destination = chance.choices(storages, k=2)
+        config = make_config(local_root, source_storage=source, destination_storage=destination)
+        make_run(
+            config, state=chance.choices([SyncRun.State.QUEUED, SyncRun.State.RUNNING], [5, 1])[0]
+        )
+    everybody = [
+        Waiting(pk, frozenset(sides))
+        for pk, *sides in SyncRun.objects.filter(state="QUEUED")
+        .order_by("pk")
+        .values_list("pk", "config__source_storage", "config__destination_storage")
+    ]
+
+    free = places.free_places()
+
+    assert list(places.may_start()) == list(next_to_start(everybody, free))
+
+
+def queue_of(root: Path, storage: Storage, count: int) -> list[SyncRun]:
+    configs = (
+        make_config(root, source_storage=storage, source_path=f"s{number}")
+        for number in range(count)
+    )
+    return [make_run(config) for config in configs]
+
+
+def answered(run: SyncRun) -> int | None:
+    """Return which run is taken when the doorbell of `run` rings."""
+    taken = answer_doorbell(str(run.task_id), worker="w")
+    return None if taken is None else taken.run_id
+
+
+@pytest.mark.django_db
+def test_bells_that_ring_in_any_order_start_the_oldest_first(local_root: Path) -> None:
+    storage = make_storage(local_root, max_concurrent_runs=1)
+    first, second, third = queue_of(local_root, storage, 3)
+
+    assert answered(third) == first.pk
+    assert answered(first) is None
+
+    SyncRun.objects.filter(pk=first.pk).update(state=SyncRun.State.SUCCEEDED)
+    assert answered(third) == second.pk
+
+
+@pytest.mark.django_db
+def test_a_bell_whose_run_was_taken_serves_the_next_of_its_storages(local_root: Path) -> None:
+    storage = make_storage(local_root, max_concurrent_runs=2)
+    first, second = queue_of(local_root, storage, 2)
+    claim(first)
+
+    assert answered(first) == second.pk
+
+
+@pytest.mark.django_db
+def test_a_bell_serves_no_run_of_other_storages(local_root: Path) -> None:
+    [elsewhere] = queue_of(local_root, make_storage(local_root), 1)
+    [run] = queue_of(local_root, make_storage(local_root), 1)
+    claim(run)
+
+    assert answered(run) is None
+    assert SyncRun.objects.get(pk=elsewhere.pk).state == "QUEUED"
+
+
+@pytest.mark.django_db
+def test_a_run_is_not_claimed_past_an_older_one_that_waits_for_the_same_place(
+    local_root: Path,
+) -> None:
+    crowded = make_storage(local_root, max_concurrent_runs=1)
+    free = make_storage(local_root, max_concurrent_runs=1)
+    [holder] = queue_of(local_root, crowded, 1)
+    claim(holder)
+    both = make_config(local_root, source_storage=crowded, destination_storage=free)
+    older = make_run(both)
+    [younger] = queue_of(local_root, free, 1)
+
+    assert answered(younger) is None
+
+    SyncRun.objects.filter(pk=holder.pk).update(state=SyncRun.State.SUCCEEDED)
+    assert answered(younger) == older.pk
