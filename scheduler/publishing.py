@@ -6,13 +6,17 @@ from collections.abc import Sequence
 
 from celery import Celery
 from kombu import Connection, Producer
-from kombu.exceptions import OperationalError
+from kombu.exceptions import LimitExceeded, OperationalError
 from kombu.pools import producers
 
 from scheduler.models import Doorbell
 
 # A batch of 1,000 messages is about a megabyte in flight.
 BATCH = 1_000
+
+# Celery keeps ten senders. Each waits up to 4.5 s for a broker that is silent; who comes later
+# does not wait behind them, or the tenth would stand in line for most of a minute.
+SENDER_WAIT_S = 1.0
 
 
 class BrokerAway(Exception):
@@ -32,12 +36,14 @@ def publish(app: Celery, doorbells: Sequence[Doorbell]) -> None:
         return
     connection = write_connection(app)
     try:
-        with producers[connection].acquire(block=True) as sender:
+        with producers[connection].acquire(block=True, timeout=SENDER_WAIT_S) as sender:
             # The first goes out by itself: it connects, or connects again, within the limits.
             _send(app, doorbells[0], sender)
             # kombu pushes one message a round trip; in batches three times as many go out.
             with sender.batch(max_size=BATCH):
                 _send_quickly(app, doorbells[1:], sender)
+    except LimitExceeded as error:
+        raise BrokerAway("all senders wait for the broker") from error
     except (OperationalError, OSError) as error:
         raise BrokerAway(str(error)) from error
     except connection.connection_errors as error:

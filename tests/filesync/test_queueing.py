@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import use_broker as use_broker
 from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
+from tests.servers.silent import SilentServer
 
 EARLIER = tuple(SLOT - timedelta(hours=hours) for hours in (3, 2, 1))
 
@@ -389,6 +391,45 @@ def test_a_broker_that_stops_answering_is_no_error_and_the_run_waits(local_root:
     run.refresh_from_db()
     assert warm.rung_at is not None
     assert (run.state, run.rung_at) == ("QUEUED", None)
+
+
+SILENT = ["redis://127.0.0.1:{port}/0", "amqp://guest:guest@127.0.0.1:{port}//"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(30)
+@pytest.mark.usefixtures("broker")
+@pytest.mark.parametrize("address", SILENT, ids=["redis", "rabbitmq"])
+def test_a_broker_that_takes_the_connection_and_says_nothing_is_no_error_either(
+    local_root: Path, address: str
+) -> None:
+    with SilentServer() as silent:
+        point_broker_at(address.format(port=silent.port))
+        run = queueing.queue_run(make_config(local_root).pk)
+
+    assert silent.connections > 0
+    run.refresh_from_db()
+    assert (run.state, run.rung_at) == ("QUEUED", None)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(30)
+@pytest.mark.usefixtures("broker")
+def test_of_many_that_call_a_silent_broker_only_a_few_wait_for_it(local_root: Path) -> None:
+    runs = [make_run(make_config(local_root)) for _ in range(60)]
+    with SilentServer() as silent, ThreadPoolExecutor(len(runs)) as pool:
+        point_broker_at(SILENT[0].format(port=silent.port))
+        rung = list(pool.map(ring_one, runs))
+
+    assert rung == [0] * len(runs)
+    assert silent.connections < len(runs)
+
+
+def ring_one(run: SyncRun) -> int:
+    try:
+        return queueing.ring([run])
+    finally:
+        close_connections()
 
 
 @pytest.mark.django_db(transaction=True)
