@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shlex
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,6 +19,8 @@ _TAIL_LINE_CHARS = 2000
 # A shorter secret would blank half of every path; nothing that short protects anything.
 MIN_SECRET_CHARS = 4
 _BLANK = b"[secret]"
+#: The level of the lines that say which command was started; rclone has none of that name.
+COMMAND = "command"
 
 
 class Redactor:
@@ -54,6 +57,11 @@ def secrets_of(remote: Remote) -> list[str]:
                 if isinstance(inner, str) and name not in ("token_type", "expiry", "type")
             ]
     return found
+
+
+def command_line(argv: Sequence[str]) -> bytes:
+    """Give the line of the log that says which command was started."""
+    return json.dumps({"level": COMMAND, "msg": shlex.join(argv)}).encode() + b"\n"
 
 
 class RunLog:

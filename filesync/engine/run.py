@@ -34,7 +34,7 @@ from filesync.engine.events import (
 )
 from filesync.engine.guards import deletions_allowed, guard_failure, reading_failure
 from filesync.engine.ini import refreshed
-from filesync.engine.log import Redactor, RunLog, secrets_of
+from filesync.engine.log import Redactor, RunLog, command_line, secrets_of
 from filesync.engine.messages import Message, Stats, parse_line
 from filesync.engine.outcome import conclude, killed
 from filesync.engine.plan import PlanTally, ReportCounts
@@ -260,6 +260,7 @@ class _Run:
             files=prepared.files,
             max_delete=max_delete,
         )
+        self._log.write(self._redact(command_line(argv)))
         self._watch.begin_stage(time.monotonic())
         with RcloneProcess(
             argv, work_dir=self._work_dir, stdout_path=stdout_path, inherit=self._inherit
