@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from cryptography.fernet import Fernet
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -41,6 +42,7 @@ PUBLIC_HTTPS = env.flag("SYNCBEAT_HTTPS", default=False)
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -60,6 +62,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "project.middleware.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "project.middleware.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -103,6 +106,8 @@ LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
+# One catalogue for everything on the pages, those of the packages included: it comes first.
+LOCALE_PATHS = [BASE_DIR / "project" / "locale"]
 TIME_ZONE = env.timezone("SYNCBEAT_TIME_ZONE", env.system_timezone())
 USE_TZ = True
 
@@ -235,4 +240,19 @@ UNFOLD = {
     "SITE_SYMBOL": "sync",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "SHOW_LANGUAGES": True,
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("filesync/favicon.svg"),
+        }
+    ],
+    "STYLES": [lambda request: static("filesync/admin.css")],
+    "SCRIPTS": [lambda request: static("filesync/admin.js")],
+    # In admin.css instead: as settings they become an inline style, which the policy forbids.
+    "COLORS": lambda request: {},
+    "DASHBOARD_CALLBACK": "filesync.admin.dashboard.add_dashboard",
+    "SIDEBAR": {"show_search": True, "navigation": "filesync.admin.navigation.sidebar"},
+    "TABS": "filesync.admin.navigation.tabs",
 }

@@ -2,4 +2,16 @@
 
 from __future__ import annotations
 
-from filesync.admin import accounts, runs, storages, sync_configs, third_party  # noqa: F401
+from django.contrib import admin
+
+from filesync.admin import (  # noqa: F401
+    accounts,
+    dashboard,
+    runs,
+    storages,
+    sync_configs,
+    third_party,
+)
+
+admin.site.index_template = "filesync/dashboard.html"
+admin.site.extra_urls = dashboard.urls  # type: ignore[attr-defined]  # unfold's site reads it

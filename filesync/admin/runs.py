@@ -1,34 +1,29 @@
-"""Runs in the admin: read-only, with Cancel."""
+"""Runs in the admin: the list, the page of one, its live numbers; Cancel and Run again."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib import admin, messages
-from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
-from django.utils.html import format_html
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
-from unfold.decorators import action, display
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateFilter
+from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
+from filesync.admin import words
+from filesync.admin.filters import CappedPaginator, StorageFilter
+from filesync.admin.live import run_document
+from filesync.admin.run_page import items_csv, run_context
 from filesync.api.permissions import RUN
 from filesync.errors import FilesyncError
 from filesync.models import RunItem, SyncRun
 from filesync.services.finishing import cancel_run
 from filesync.services.queueing import retry_run
-
-STATE_COLOURS = {
-    "SUCCEEDED": "success",
-    "RUNNING": "info",
-    "QUEUED": "info",
-    "PARTIAL": "warning",
-    "SKIPPED": "warning",
-    "MISSED": "warning",
-    "FAILED": "danger",
-    "LOST": "danger",
-}
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -47,64 +42,104 @@ class ReadOnlyAdmin(ModelAdmin):
 @admin.register(SyncRun)
 class SyncRunAdmin(ReadOnlyAdmin):
     list_display = [
-        "id",
-        "config_name",
+        "title",
         "state_badge",
         "trigger",
-        "started_at",
+        "started",
         "took",
         "files_transferred",
-        "bytes_transferred",
-        "failure_class",
+        "data",
+        "failure",
     ]
-    list_display_links = ["id", "config_name"]
-    list_filter = ["state", "trigger"]
-    search_fields = ["config_name", "message"]
+    list_display_links = ["title"]
+    list_filter = [
+        ("config", AutocompleteSelectFilter),
+        StorageFilter,
+        ("finished_at", RangeDateFilter),
+        "trigger",
+    ]
+    list_filter_submit = True
     list_per_page = 25
+    paginator = CappedPaginator
+    search_fields = ["config_name", "message"]
     show_full_result_count = False
+    # The page has a template of its own, which shows none of the stock form.
+    fields = ["config_name"]
     actions_detail = ["cancel_now", "retry_now"]
-    fieldsets = [
-        (
-            None,
-            {
-                "fields": [
-                    ("config_name", "state", "reason"),
-                    ("trigger", "slot", "requested_by"),
-                    ("dry_run", "force", "attempt"),
-                    ("started_at", "finished_at", "took"),
-                ]
-            },
-        ),
-        (
-            _("Outcome"),
-            {
-                "fields": [
-                    ("files_transferred", "bytes_transferred", "files_deleted"),
-                    ("files_checked", "files_failed"),
-                    ("failure_class", "guard"),
-                    "message",
-                    "advice",
-                    "items_link",
-                ]
-            },
-        ),
-        (_("Progress"), {"fields": ["phase", "progress", "plan"]}),
-        (_("Technical"), {"fields": ["task_id", "worker", "created_at", "rung_at", "not_before"]}),
-    ]
-    readonly_fields = ["took", "items_link"]
 
-    @display(description=_("state"), ordering="state", label=STATE_COLOURS)
-    def state_badge(self, run: SyncRun) -> tuple[str, str]:
-        return run.state, run.get_state_display()
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        own = [
+            path("<int:run_id>/live/", view(self.live), name="filesync_syncrun_live"),
+            path("<int:run_id>/items.csv", view(self.items), name="filesync_syncrun_items_csv"),
+        ]
+        stock: list[URLPattern] = super().get_urls()
+        return own + stock
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SyncRun]:
+        runs: QuerySet[SyncRun] = super().get_queryset(request)
+        return runs.defer("plan", "progress", "advice")
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Allow what the tabs ask for."""
+        return lookup == "state__in" or bool(super().lookup_allowed(lookup, value, request))
+
+    @admin.display(description=_("run"), ordering="id")
+    def title(self, run: SyncRun) -> str:
+        return str(run)
+
+    @admin.display(description=_("state"), ordering="state")
+    def state_badge(self, run: SyncRun) -> str:
+        return words.badge(run.state)
+
+    @admin.display(description=_("started"), ordering="started_at")
+    def started(self, run: SyncRun) -> str:
+        return words.ago(run.started_at)
 
     @admin.display(description=_("took"))
     def took(self, run: SyncRun) -> str:
-        return "-" if run.duration_s is None else f"{run.duration_s:.1f} s"
+        return words.duration(run.duration_s)
 
-    @admin.display(description=_("items"))
-    def items_link(self, run: SyncRun) -> str:
-        url = reverse("admin:filesync_runitem_changelist")
-        return format_html('<a href="{}?run__id__exact={}">{}</a>', url, run.pk, _("Show"))
+    @admin.display(description=_("data"), ordering="bytes_transferred")
+    def data(self, run: SyncRun) -> str:
+        return words.size(run.bytes_transferred)
+
+    @admin.display(description=_("failure"))
+    def failure(self, run: SyncRun) -> str:
+        return words.failure(run.failure_class) or "-"
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        run = self._run(request, object_id)
+        context = {**(extra_context or {}), **run_context(run, request), "title": str(run)}
+        answer: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return answer
+
+    def live(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """Answer the poll of a run's page."""
+        run = self._run(request, run_id)
+        document = run_document(run) | {"ended": run.is_terminal}
+        return JsonResponse(document, headers={"Cache-Control": "no-store"})
+
+    def items(self, request: HttpRequest, run_id: int) -> StreamingHttpResponse:
+        """Send the run's items as CSV."""
+        return items_csv(self._run(request, run_id), request)
+
+    def _run(self, request: HttpRequest, run_id: int | str) -> SyncRun:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        known = SyncRun.objects.select_related(
+            "config__source_storage", "config__destination_storage", "requested_by", "retry_of"
+        )
+        run = known.filter(pk=run_id).first() if str(run_id).isdecimal() else None
+        if run is None:
+            raise Http404(_("There is no such run."))
+        return run
 
     @action(
         description=_("Cancel"),
@@ -173,6 +208,7 @@ class RunItemAdmin(ReadOnlyAdmin):
     list_filter = ["action"]
     search_fields = ["path"]
     list_per_page = 100
+    paginator = CappedPaginator
     show_full_result_count = False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:

@@ -5,21 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
-from django.utils.translation import get_language
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
+from filesync.admin import words
+from filesync.admin.ahead import ahead
+from filesync.admin.config_form import TABS, SyncConfigForm
+from filesync.admin.filters import CappedPaginator
+from filesync.admin.live import config_document
 from filesync.api.permissions import FORCE, RUN
 from filesync.errors import FilesyncError
 from filesync.models import SyncConfig, SyncRun
 from filesync.services import queueing
-from scheduler import cron
+from filesync.services.configs import duplicate_config
 
 DIALOG = {
     "form_class": BaseDialogForm,
@@ -29,97 +37,99 @@ DIALOG = {
 
 @admin.register(SyncConfig)
 class SyncConfigAdmin(ModelAdmin):
-    list_display = ["title", "route", "enable", "schedule", "next_run", "last_run"]
-    list_display_links = ["title"]
+    form = SyncConfigForm
+    list_display = ["title", "switch", "schedule", "next_run", "last_run"]
+    list_display_links = None
     list_filter = ["enable", "method"]
     list_select_related = ["source_storage", "destination_storage"]
     list_per_page = 25
+    list_before_template = "filesync/config_list_live.html"
+    paginator = CappedPaginator
     search_fields = ["name", "remark"]
+    show_full_result_count = False
+    autocomplete_fields = ["source_storage", "destination_storage"]
     actions = ["enable_selected", "disable_selected", "run_selected"]
     actions_detail = ["run_now", "dry_run_now", "force_now"]
+    actions_row = ["run_now", "dry_run_now", "duplicate", "history"]
     actions_list = ["run_all_enabled"]
-    readonly_fields = ["schedule_preview"]
-    fieldsets = [
-        (None, {"fields": ["name", "remark", "enable"]}),
-        (
-            _("Source & target"),
-            {
-                "fields": [
-                    ("source_storage", "source_path"),
-                    ("destination_storage", "destination_path"),
-                    ("method", "compare"),
-                ]
-            },
-        ),
-        (
-            _("Schedule"),
-            {
-                "fields": [
-                    ("cron", "timezone"),
-                    "schedule_preview",
-                    ("start_time", "end_time"),
-                    ("misfire_policy", "misfire_grace_s", "jitter_s"),
-                ]
-            },
-        ),
-        (_("Rules"), {"fields": ["filters"]}),
-        (
-            _("Limits & safety"),
-            {
-                "fields": [
-                    ("max_delete_files", "max_delete_percent"),
-                    ("bandwidth", "transfers"),
-                    ("max_runtime_s", "stall_timeout_s"),
-                    ("max_attempts", "retry_delay_s"),
-                ]
-            },
-        ),
-    ]
+    fieldsets = TABS
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[SyncConfig]:
-        latest = SyncRun.objects.filter(config=OuterRef("pk")).order_by("-id")
-        configs: QuerySet[SyncConfig] = super().get_queryset(request)
-        return configs.annotate(
-            last_run_id=Subquery(latest.values("pk")[:1]),
-            last_state=Subquery(latest.values("state")[:1]),
-        )
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        own = [
+            path("ahead/", view(ahead), name="filesync_syncconfig_ahead"),
+            path("live/", view(self.live), name="filesync_syncconfig_live"),
+            path("<int:config_id>/switch/", view(self.flip), name="filesync_syncconfig_switch"),
+        ]
+        stock: list[URLPattern] = super().get_urls()
+        return own + stock
 
     @admin.display(description=_("sync"), ordering="name")
-    def title(self, config: SyncConfig) -> str:
-        return config.remark or config.name
+    def title(self, config: SyncConfig) -> SafeString:
+        return format_html(
+            '<a class="sb-strong sb-break" href="{}">{}</a>'
+            '<span class="sb-route sb-small sb-subtle">{}</span>',
+            reverse("admin:filesync_syncconfig_change", args=[config.pk]),
+            config.remark or config.name,
+            config.route(),
+        )
 
-    @admin.display(description=_("route"))
-    def route(self, config: SyncConfig) -> str:
-        return config.route()
+    @admin.display(description=_("enabled"), ordering="enable")
+    def switch(self, config: SyncConfig) -> SafeString:
+        """Return a switch that posts; a script sends it with the page's CSRF token."""
+        return format_html(
+            '<button type="button" role="switch" class="sb-switch" aria-checked="{}"'
+            ' aria-label="{}" data-post="{}"></button>',
+            "true" if config.enable else "false",
+            _("%s is enabled") % config.name,
+            reverse("admin:filesync_syncconfig_switch", args=[config.pk]),
+        )
 
     @admin.display(description=_("schedule"))
     def schedule(self, config: SyncConfig) -> str:
-        if not config.cron:
-            return str(_("only by hand"))
-        return _words(config)
+        return words.schedule(config)
 
     @admin.display(description=_("next run"))
     def next_run(self, config: SyncConfig) -> str:
-        slot = config.next_slot()
-        return f"{slot:%Y-%m-%d %H:%M %Z}" if slot else "-"
+        return words.clock(config.next_slot())
 
     @admin.display(description=_("last run"))
-    def last_run(self, config: SyncConfig) -> str:
-        run_id, state = getattr(config, "last_run_id", None), getattr(config, "last_state", "")
-        if run_id is None:
-            return "-"
-        url = reverse("admin:filesync_syncrun_change", args=[run_id])
-        return format_html('<a href="{}">{}</a>', url, SyncRun.State(state).label)
+    def last_run(self, config: SyncConfig) -> SafeString:
+        """Return a place that the poll fills; the list's own script fills it first."""
+        html: SafeString = render_to_string("filesync/config_last_run.html", {"config": config})
+        return html
 
-    @admin.display(description=_("next fires"))
-    def schedule_preview(self, config: SyncConfig) -> str:
-        slot = config.next_slot() if config.pk else None
-        if slot is None:
-            return "-"
-        slots = cron.next_slots(config.cron, config.timezone, after=slot, count=4)
-        fires = [slot, *(later.astimezone(slot.tzinfo) for later in slots)]
-        times = ", ".join(f"{fire:%Y-%m-%d %H:%M %Z}" for fire in fires)
-        return f"{_words(config)}: {times}"
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        answer: HttpResponse = super().changelist_view(request, extra_context)
+        context = answer.context_data if isinstance(answer, TemplateResponse) else None
+        if context and "cl" in context:
+            ids = [config.pk for config in context["cl"].result_list]
+            asked = ",".join(map(str, ids))
+            context["live_url"] = f"{reverse('admin:filesync_syncconfig_live')}?ids={asked}"
+            context["live"] = config_document(ids)
+        return answer
+
+    def live(self, request: HttpRequest) -> HttpResponse:
+        """Answer the poll of the list: the latest run of each config that it asks for."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        asked = [int(text) for text in request.GET.get("ids", "").split(",") if text.isdecimal()]
+        documents = config_document(asked[: self.list_max_show_all])
+        return JsonResponse(documents, headers={"Cache-Control": "no-store"})
+
+    def flip(self, request: HttpRequest, config_id: int) -> HttpResponse:
+        """Turn a config on or off; POST only."""
+        if request.method != "POST" or not self.has_change_permission(request):
+            raise PermissionDenied
+        config = SyncConfig.objects.filter(pk=config_id).first()
+        if config is None:
+            return JsonResponse({"error": str(_("There is no such sync config."))}, status=404)
+        config.enable = not config.enable
+        config.save(update_fields=["enable", "updated_at"])
+        self.log_change(request, config, [{"changed": {"fields": ["enable"]}}])
+        return _go(reverse("admin:filesync_syncconfig_changelist"))
 
     @action(
         description=_("Run now"),
@@ -183,6 +193,32 @@ class SyncConfigAdmin(ModelAdmin):
         )
         return _go(reverse("admin:filesync_syncrun_changelist"))
 
+    @action(
+        description=_("Duplicate"),
+        permissions=["add"],
+        url_path="duplicate",
+        icon="content_copy",
+        dialog={
+            "form_class": BaseDialogForm,
+            "form_submit_text": _("Duplicate"),
+            "title": _("Duplicate"),
+            "description": _("Make a copy of this sync. It is disabled until you enable it."),
+        },
+    )
+    def duplicate(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        try:
+            copy = duplicate_config(int(object_id))
+        except FilesyncError as error:
+            self.message_user(request, str(error), messages.WARNING)
+            return _go(reverse("admin:filesync_syncconfig_changelist"))
+        self.message_user(request, _("%s was made: give it a name, then enable it") % copy.name)
+        return _go(reverse("admin:filesync_syncconfig_change", args=[copy.pk]))
+
+    @action(description=_("History"), permissions=["view"], url_path="runs", icon="history")
+    def history(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        runs = reverse("admin:filesync_syncrun_changelist")
+        return HttpResponseRedirect(f"{runs}?config__id__exact={int(object_id)}")
+
     @admin.action(description=_("Enable"), permissions=["change"])
     def enable_selected(self, request: HttpRequest, configs: QuerySet[SyncConfig]) -> None:
         self._switch(request, configs, enable=True)
@@ -223,13 +259,6 @@ class SyncConfigAdmin(ModelAdmin):
             return _go(reverse("admin:filesync_syncconfig_change", args=[config_id]))
         self.message_user(request, _("Run %d is queued") % run.pk)
         return _go(reverse("admin:filesync_syncrun_change", args=[run.pk]))
-
-
-def _words(config: SyncConfig) -> str:
-    try:
-        return cron.describe(config.cron, get_language() or "en")
-    except cron.InvalidCron as error:
-        return str(error)
 
 
 def _go(url: str) -> HttpResponse:

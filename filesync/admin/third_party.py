@@ -77,6 +77,8 @@ class SuperuserWrites:
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(SuperuserWrites, StockPeriodicTaskAdmin, ModelAdmin):
     form = PeriodicTaskForm
+    # The stock page has an inline script that only repeats the crontab in words.
+    change_form_template = None
 
     def has_change_permission(self, request: HttpRequest, obj: PeriodicTask | None = None) -> bool:
         return super().has_change_permission(request, obj) and not _is_ours(obj)

@@ -1,0 +1,235 @@
+"""The page "A day ahead": what will start when, where it clashes, and how to spread it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from filesync import day_ahead
+from filesync.admin import words
+from filesync.services.configs import change_crons
+from scheduler import cron
+
+WIDTH = 960
+LANES = 60
+PEAKS = 3
+MOVES = 100
+SEPARATOR = "|"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How far the page looks, and the width of a bar of its histogram."""
+
+    hours: int
+    bucket: timedelta
+
+    @property
+    def buckets(self) -> int:
+        return int(timedelta(hours=self.hours) / self.bucket)
+
+
+WINDOWS = {
+    "day": Window(24, timedelta(minutes=15)),
+    "week": Window(7 * 24, timedelta(hours=1)),
+}
+
+
+def ahead(request: HttpRequest) -> HttpResponse:
+    """Show the timeline; a POST applies the moves that were ticked."""
+    if not request.user.has_perm("filesync.view_syncconfig"):
+        raise PermissionDenied
+    if request.method == "POST":
+        return _apply(request)
+    name = "week" if request.GET.get("window") == "week" else "day"
+    context = {
+        **admin.site.each_context(request),
+        "title": _("A day ahead"),
+        "window": name,
+        **_timeline(WINDOWS[name], timezone.now()),
+        "may_change": request.user.has_perm("filesync.change_syncconfig"),
+    }
+    return TemplateResponse(request, "filesync/ahead.html", context)
+
+
+def _apply(request: HttpRequest) -> HttpResponse:
+    if not request.user.has_perm("filesync.change_syncconfig"):
+        raise PermissionDenied
+    changes: dict[int, tuple[str, str]] = {}
+    for text in request.POST.getlist("move"):
+        pk, *crons = text.split(SEPARATOR)
+        if pk.isdecimal() and len(crons) == 2:
+            changes[int(pk)] = (crons[0], crons[1])
+    try:
+        changed = change_crons(changes)
+    except cron.InvalidCron as error:
+        messages.error(request, str(error))
+    else:
+        count = len(changed)
+        said = ngettext(
+            "%d sync starts at another minute", "%d syncs start at another minute", count
+        )
+        messages.success(request, said % count)
+        if count < len(changes):
+            messages.warning(request, _("Those that were edited meanwhile were left alone."))
+    return HttpResponseRedirect(reverse("admin:filesync_syncconfig_ahead"))
+
+
+def _timeline(window: Window, now: datetime) -> dict[str, Any]:
+    plans = day_ahead.planned(now, now + timedelta(hours=window.hours))
+    # Drawn from a full quarter of an hour, or a bar would hold the ends of two.
+    now = _floor(now, window.bucket)
+    storages = day_ahead.storage_limits()
+    limits = {pk: limit for pk, (_name, limit) in storages.items()}
+    # A week of every config is too much to lay side by side; its first day stands for it.
+    clashing = day_ahead.clashes(_first_day(plans, now), limits)
+    counts = day_ahead.histogram(plans, now, window.bucket, window.buckets)
+    names = {plan.config_id: plan.name for plan in plans}
+    busiest = sorted(plans, key=lambda plan: (plan.slots[0], plan.name))
+    return {
+        "width": WIDTH,
+        "ticks": _ticks(window, now),
+        "bars": _bars(counts, window, now),
+        "most": max(counts, default=0),
+        "peaks": _peaks(counts, window, now),
+        "lanes": [_lane(plan, window, now) for plan in busiest[:LANES]],
+        "lanes_left_off": max(0, len(plans) - LANES),
+        "clashes": [
+            {
+                "storage": storages[clash.storage_id][0],
+                "from": _hm(clash.starts),
+                "to": _hm(clash.ends),
+                "runs": clash.runs,
+                "limit": clash.limit,
+                "names": ", ".join(names[pk] for pk in clash.config_ids[:5]),
+            }
+            for clash in clashing
+        ],
+        "changes": [
+            _change(change)
+            for change in day_ahead.clock_changes(plans, now, now + timedelta(days=7))
+        ],
+        "moves": day_ahead.spread(plans, clashing)[:MOVES],
+        "zone": timezone.get_current_timezone_name(),
+    }
+
+
+def _floor(moment: datetime, step: timedelta) -> datetime:
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight + (moment - midnight) // step * step
+
+
+def _first_day(plans: Sequence[day_ahead.Planned], now: datetime) -> list[day_ahead.Planned]:
+    until = now + timedelta(days=1)
+    if not any(plan.slots[-1] > until for plan in plans):
+        return list(plans)
+    return [
+        day_ahead.Planned(
+            plan.config_id,
+            plan.name,
+            plan.cron,
+            plan.timezone,
+            plan.storages,
+            plan.usual_s,
+            tuple(slot for slot in plan.slots if slot <= until),
+        )
+        for plan in plans
+    ]
+
+
+def _x(moment: datetime, window: Window, now: datetime) -> float:
+    return round(WIDTH * ((moment - now) / timedelta(hours=window.hours)), 1)
+
+
+def _hm(moment: datetime) -> str:
+    return f"{timezone.localtime(moment):%m-%d %H:%M}"
+
+
+def _ticks(window: Window, now: datetime) -> list[tuple[float, str]]:
+    """Return the grid: every three hours of a day, every midnight of a week."""
+    step_h = 3 if window.hours == 24 else 24
+    moment = timezone.localtime(now).replace(minute=0, second=0, microsecond=0)
+    ticks: list[tuple[float, str]] = []
+    for number in range(1, window.hours + 1):
+        at = timezone.localtime(moment + timedelta(hours=number))
+        if at.hour % step_h == 0:
+            ticks.append((_x(at, window, now), f"{at:%H:%M}" if step_h == 3 else f"{at:%m-%d}"))
+    return ticks
+
+
+def _bars(counts: list[int], window: Window, now: datetime) -> list[dict[str, Any]]:
+    most = max(counts, default=0) or 1
+    width = WIDTH / window.buckets
+    return [
+        {
+            "x": round(number * width, 1),
+            "width": round(width - 1, 1),
+            "height": round(100 * count / most, 1),
+            "y": round(100 - 100 * count / most, 1),
+            "label": _("%(when)s: %(count)d starts")
+            % {"when": _hm(now + number * window.bucket), "count": count},
+        }
+        for number, count in enumerate(counts)
+        if count
+    ]
+
+
+def _peaks(counts: list[int], window: Window, now: datetime) -> list[str]:
+    """Return the fullest spans, fullest first, where there is anything to choose."""
+    fullest = sorted(range(len(counts)), key=lambda number: (-counts[number], number))
+    return [
+        _("%(when)s: %(count)d starts")
+        % {"when": _hm(now + number * window.bucket), "count": counts[number]}
+        for number in fullest[:PEAKS]
+        if counts[number] > 1
+    ]
+
+
+def _lane(plan: day_ahead.Planned, window: Window, now: datetime) -> dict[str, Any]:
+    """Return one config's runs as marks; marks that touch are one."""
+    lasts = WIDTH * plan.usual_s / (3600 * window.hours)
+    marks: list[list[float]] = []
+    for slot in plan.slots:
+        x = _x(slot, window, now)
+        end = min(x + max(lasts, 2.0), WIDTH)
+        if marks and x <= marks[-1][1]:
+            marks[-1][1] = max(end, marks[-1][1])
+        else:
+            marks.append([x, end])
+    label = _("%(count)d starts, next %(next)s, usually %(took)s") % {
+        "count": len(plan.slots),
+        "next": _hm(plan.slots[0]),
+        "took": words.duration(plan.usual_s),
+    }
+    return {
+        "name": plan.name,
+        "url": reverse("admin:filesync_syncconfig_change", args=[plan.config_id]),
+        "marks": [{"x": x, "width": round(end - x, 1)} for x, end in marks],
+        "label": label,
+    }
+
+
+def _change(change: day_ahead.ClockChange) -> str:
+    numbers = {
+        "zone": change.timezone,
+        "when": f"{change.at:%Y-%m-%d %H:%M}",
+        "minutes": abs(change.shift_s) // 60,
+    }
+    if change.shift_s > 0:
+        said = _("%(zone)s: clocks go forward by %(minutes)d minutes, to %(when)s.") % numbers
+    else:
+        said = _("%(zone)s: clocks go back by %(minutes)d minutes, to %(when)s.") % numbers
+    if change.names:
+        said = f"{said} {_('Fires near it')}: {', '.join(change.names)}."
+    return said

@@ -1,0 +1,174 @@
+"""The first page of the admin: what is, what runs, what comes next, what failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+
+from filesync import board, selectors
+from filesync.admin import words
+from filesync.admin.live import dashboard_document
+from filesync.api.permissions import RUN, VIEW_RUNS
+from filesync.models import Storage, SyncConfig, SyncRun
+from scheduler import cron
+
+# The charts' past days hardly change, and a million runs take a while to count.
+CHARTS_KEPT_S = 60
+CHART_HEIGHT = 100
+COLUMN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One day of a chart, in the units of its SVG; `failed_height` is the red part at its foot."""
+
+    x: int
+    y: float
+    height: float
+    failed_y: float
+    failed_height: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the first visit."""
+
+    title: str
+    text: str
+    url: str
+    done: bool
+
+
+def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add to the index page what those may see who may see runs."""
+    if not request.user.has_perm(VIEW_RUNS):
+        return context
+    context["steps"] = _steps()
+    context["live"] = dashboard_document()
+    context["live_url"] = reverse("admin:dashboard_live")
+    context["may_run"] = request.user.has_perm(RUN)
+    context["charts"] = _charts()
+    context["upcoming"] = _upcoming()
+    context["failures"] = _failures()
+    return context
+
+
+def live(request: HttpRequest) -> HttpResponse:
+    """Answer the dashboard's poll."""
+    if not request.user.has_perm(VIEW_RUNS):
+        return JsonResponse({}, status=403)
+    return JsonResponse(dashboard_document(), headers={"Cache-Control": "no-store"})
+
+
+def urls() -> list[URLPattern]:
+    return [path("live/", admin.site.admin_view(live), name="dashboard_live")]
+
+
+def _steps() -> list[Step]:
+    """Return the first visit's steps, none once a run has ended."""
+    if SyncRun.objects.filter(state__in=SyncRun.TERMINAL).exists():
+        return []
+    return [
+        Step(
+            _("Add a storage"),
+            _("Where files live: a folder of this machine, WebDAV, S3, SFTP ..."),
+            reverse("admin:filesync_storage_add"),
+            Storage.objects.exists(),
+        ),
+        Step(
+            _("Add a sync config"),
+            _("What is kept in step with what, and when."),
+            reverse("admin:filesync_syncconfig_add"),
+            SyncConfig.objects.exists(),
+        ),
+        Step(
+            _("Run it"),
+            _("Start with a dry run: it says what would change, and changes nothing."),
+            reverse("admin:filesync_syncconfig_changelist"),
+            SyncRun.objects.exists(),
+        ),
+    ]
+
+
+def _charts() -> list[dict[str, Any]]:
+    days: list[board.Day] = cache.get_or_set("filesync.days", board.days, CHARTS_KEPT_S)  # type: ignore[assignment]
+    most_runs = max(day.runs for day in days)
+    most_bytes = max(day.bytes_transferred for day in days)
+    runs = [
+        _bar(number, day, day.runs, most_runs, _runs_label(day), failed=day.failed)
+        for number, day in enumerate(days)
+    ]
+    sent = [
+        _bar(number, day, day.bytes_transferred, most_bytes, words.size(day.bytes_transferred))
+        for number, day in enumerate(days)
+    ]
+    width = COLUMN * len(days)
+    ends = [date_format(day.day, "SHORT_DATE_FORMAT") for day in (days[0], days[-1])]
+    return [
+        {"title": _("Runs per day"), "bars": runs, "width": width, "most": most_runs, "ends": ends},
+        {
+            "title": _("Data per day"),
+            "bars": sent,
+            "width": width,
+            "most": words.size(most_bytes),
+            "ends": ends,
+        },
+    ]
+
+
+def _runs_label(day: board.Day) -> str:
+    return _("%(runs)d runs, %(failed)d failed") % {"runs": day.runs, "failed": day.failed}
+
+
+def _bar(number: int, day: board.Day, value: int, most: int, label: str, *, failed: int = 0) -> Bar:
+    scale = CHART_HEIGHT / (most or 1)
+    height, red = round(value * scale, 1), round(failed * scale, 1)
+    when = date_format(day.day, "SHORT_DATE_FORMAT")
+    return Bar(
+        x=number * COLUMN + 3,
+        y=CHART_HEIGHT - height,
+        height=height,
+        failed_y=CHART_HEIGHT - red,
+        failed_height=red,
+        label=f"{when}: {label}",
+    )
+
+
+def _upcoming() -> list[dict[str, Any]]:
+    now = timezone.now()
+    return [
+        {
+            "name": entry.name,
+            "url": reverse("admin:filesync_syncconfig_change", args=[entry.config_id]),
+            "at": words.clock(entry.next_run.astimezone(cron.load_timezone(entry.timezone))),
+            "until": words.until(entry.next_run, now=now),
+        }
+        for entry in selectors.next_runs(8, now=now)
+    ]
+
+
+def _failures() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": run.config_name,
+            "badge": words.badge(run.state),
+            "when": words.ago(run.finished_at),
+            "failure": words.failure(run.failure_class),
+            "message": run.message,
+            "advice": _(run.advice) if run.advice else "",
+            "url": reverse("admin:filesync_syncrun_change", args=[run.pk]),
+            "retry_url": reverse("admin:filesync_syncrun_retry_now", args=[run.pk])
+            if run.config_id
+            else "",
+        }
+        for run in board.failures()
+    ]

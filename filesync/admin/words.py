@@ -1,0 +1,146 @@
+"""How the admin says sizes, durations, moments and states, in the reader's language; pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.template.defaultfilters import filesizeformat
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince, timeuntil
+from django.utils.translation import get_language, gettext_lazy
+from django.utils.translation import gettext as _
+
+from filesync import engine
+from filesync.models import SyncConfig, SyncRun
+from scheduler import cron
+
+# The badge's class in admin.css. Active runs are blue, what never ran is grey.
+TONES = {
+    SyncRun.State.SUCCEEDED: "good",
+    SyncRun.State.RUNNING: "active",
+    SyncRun.State.QUEUED: "active",
+    SyncRun.State.PARTIAL: "warning",
+    SyncRun.State.SKIPPED: "idle",
+    SyncRun.State.MISSED: "warning",
+    SyncRun.State.CANCELLED: "idle",
+    SyncRun.State.FAILED: "bad",
+    SyncRun.State.LOST: "bad",
+}
+PHASES = {
+    engine.Phase.PLANNING: gettext_lazy("Planning what will change"),
+    engine.Phase.LISTING: gettext_lazy("Comparing both sides"),
+    engine.Phase.TRANSFERRING: gettext_lazy("Transferring"),
+    engine.Phase.DELETING: gettext_lazy("Deleting"),
+}
+ACTIONS = {
+    engine.Action.ADDED: gettext_lazy("added"),
+    engine.Action.UPDATED: gettext_lazy("updated"),
+    engine.Action.DELETED: gettext_lazy("deleted"),
+    engine.Action.RENAMED: gettext_lazy("renamed"),
+    engine.Action.MOVED: gettext_lazy("moved"),
+    engine.Action.KEPT: gettext_lazy("kept aside"),
+    engine.Action.DIR_MADE: gettext_lazy("folder made"),
+    engine.Action.DIR_REMOVED: gettext_lazy("folder removed"),
+    engine.Action.TIME_UPDATED: gettext_lazy("time updated"),
+    engine.Action.DIFFERS: gettext_lazy("differs"),
+    engine.Action.MISSING_ON_DESTINATION: gettext_lazy("missing at the destination"),
+    engine.Action.MISSING_ON_SOURCE: gettext_lazy("missing at the source"),
+    engine.Action.FAILED: gettext_lazy("failed"),
+}
+FAILURES = {
+    engine.FailureClass.AUTH: gettext_lazy("Login refused"),
+    engine.FailureClass.PERMISSION: gettext_lazy("Not permitted"),
+    engine.FailureClass.NOT_FOUND: gettext_lazy("Not found"),
+    engine.FailureClass.QUOTA: gettext_lazy("Quota used up"),
+    engine.FailureClass.RATE_LIMITED: gettext_lazy("Too many requests"),
+    engine.FailureClass.NETWORK: gettext_lazy("Network"),
+    engine.FailureClass.NAME_NOT_ALLOWED: gettext_lazy("Name not allowed"),
+    engine.FailureClass.DISK_FULL: gettext_lazy("Disk full"),
+    engine.FailureClass.GUARD: gettext_lazy("Stopped by a guard"),
+    engine.FailureClass.TIMEOUT: gettext_lazy("Took too long"),
+    engine.FailureClass.CONFIG: gettext_lazy("Settings"),
+    engine.FailureClass.INTERNAL: gettext_lazy("Unforeseen"),
+}
+
+
+def size(size_bytes: float | None) -> str:
+    """Return a size in words, a dash for None."""
+    return "-" if size_bytes is None else str(filesizeformat(size_bytes))
+
+
+def speed(bytes_per_s: float | None) -> str:
+    return _("%s/s") % size(bytes_per_s) if bytes_per_s else ""
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration in at most two units, a dash for None."""
+    if seconds is None:
+        return "-"
+    if seconds < 10:
+        return _("%s s") % f"{seconds:.1f}"
+    whole = round(seconds)
+    if whole < 60:
+        return _("%s s") % whole
+    minutes, second = divmod(whole, 60)
+    if minutes < 60:
+        return _("%(minutes)d min %(seconds)d s") % {"minutes": minutes, "seconds": second}
+    hours, minute = divmod(minutes, 60)
+    return _("%(hours)d h %(minutes)d min") % {"hours": hours, "minutes": minute}
+
+
+def ago(moment: datetime | None, *, now: datetime | None = None) -> str:
+    """Return how long ago a moment was, a dash for None."""
+    if moment is None:
+        return "-"
+    now = now or timezone.now()
+    if (now - moment).total_seconds() < 60:
+        return _("just now")
+    return _("%s ago") % timesince(moment, now, depth=1)
+
+
+def until(moment: datetime, *, now: datetime | None = None) -> str:
+    """Return how long it is until a moment."""
+    now = now or timezone.now()
+    if (moment - now).total_seconds() < 60:
+        return _("in less than a minute")
+    return _("in %s") % timeuntil(moment, now, depth=1)
+
+
+def clock(moment: datetime | None) -> str:
+    """Return a moment by its own clock, with the zone; a dash for None."""
+    return "-" if moment is None else f"{moment:%Y-%m-%d %H:%M %Z}"
+
+
+def tone(state: str) -> str:
+    return TONES[SyncRun.State(state)]
+
+
+def badge(state: str) -> SafeString:
+    """Return the coloured label of a run's state."""
+    label = SyncRun.State(state).label
+    return format_html('<span class="sb-badge sb-{}">{}</span>', tone(state), label)
+
+
+def phase(name: str) -> str:
+    return str(PHASES[engine.Phase(name)]) if name in list(engine.Phase) else ""
+
+
+def action(name: str) -> str:
+    return str(ACTIONS[engine.Action(name)])
+
+
+def failure(name: str) -> str:
+    """Return the words of a failure class, the text itself where it is none."""
+    return str(FAILURES[engine.FailureClass(name)]) if name in list(engine.FailureClass) else name
+
+
+def schedule(config: SyncConfig) -> str:
+    """Return a config's schedule in words; what is wrong with it where it cannot fire."""
+    if not config.cron:
+        return _("only by hand")
+    try:
+        return cron.describe(config.cron, get_language() or "en")
+    except cron.InvalidCron as error:
+        return str(error)

@@ -1,0 +1,206 @@
+"""What the dashboard says: health in plain words and numbers, read with a few queries each."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Generic, Literal, TypeVar
+
+from django.db import connection
+from django.db.models import Count, Min, Q, QuerySet, Sum
+from django.db.models.functions import TruncDate
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from filesync import selectors
+from filesync.models import SyncConfig, SyncRun
+from scheduler.models import Heartbeat
+
+FAILED_STATES = (SyncRun.State.FAILED, SyncRun.State.PARTIAL, SyncRun.State.LOST)
+WAITS_LONG = timedelta(minutes=10)
+
+T = TypeVar("T")
+Level = Literal["good", "warning", "bad"]
+
+
+@dataclass(frozen=True, slots=True)
+class Vital:
+    """One part of the system: what it is, how it is, and what to do where it is not well."""
+
+    name: str
+    level: Level
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The counters at the top; `today` begins at midnight of the server's time zone."""
+
+    runs_today: int
+    failed_today: int
+    bytes_today: int
+    configs_enabled: int
+    configs_total: int
+    queued: int
+    oldest_wait: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What ended on one day."""
+
+    day: date
+    runs: int
+    failed: int
+    bytes_transferred: int
+
+
+def vitals(*, broker: bool | None) -> list[Vital]:
+    """Return the health of every part; `broker` is None while nobody knows yet."""
+    beats = selectors.processes(Heartbeat.Role.BEAT, selectors.BEAT_SILENT)
+    workers = selectors.processes(Heartbeat.Role.WORKER, selectors.WORKER_SILENT)
+    return [
+        Vital(_("Web"), "good", _("serves this page")),
+        _worker_vital(workers),
+        _beat_vital(beats),
+        _broker_vital(broker),
+        Vital(_("Database"), "good", _("%s answers") % connection.display_name),
+    ]
+
+
+def _worker_vital(workers: list[selectors.ProcessHealth]) -> Vital:
+    alive = [worker for worker in workers if worker.alive]
+    if not alive:
+        words = _("No worker is running, queued runs wait: start `celery -A project worker`.")
+        return Vital(_("Workers"), "bad", words)
+    slots = sum(worker.slots for worker in alive)
+    words = ngettext("%(count)d worker", "%(count)d workers", len(alive)) % {"count": len(alive)}
+    places = ngettext("%(count)d run at once", "%(count)d runs at once", slots) % {"count": slots}
+    return Vital(_("Workers"), "good", f"{words}, {places}")
+
+
+def _beat_vital(beats: list[selectors.ProcessHealth]) -> Vital:
+    alive = [beat for beat in beats if beat.alive]
+    if not alive:
+        words = _("No beat is running, schedules do not fire: start `celery -A project beat`.")
+        return Vital(_("Beat"), "bad", words)
+    if not any(beat.leading for beat in alive):
+        return Vital(_("Beat"), "warning", _("No beat leads yet; one takes over within seconds."))
+    standby = len(alive) - 1
+    if not standby:
+        return Vital(_("Beat"), "good", _("leads, without a standby"))
+    words = ngettext("leads, %(count)d standby", "leads, %(count)d standbys", standby)
+    return Vital(_("Beat"), "good", words % {"count": standby})
+
+
+def _broker_vital(reachable: bool | None) -> Vital:
+    if reachable is None:
+        return Vital(_("Broker"), "warning", _("is being asked"))
+    if not reachable:
+        words = _("The broker does not answer: runs are queued and start when it is back.")
+        return Vital(_("Broker"), "bad", words)
+    return Vital(_("Broker"), "good", _("answers"))
+
+
+def numbers(*, now: datetime | None = None) -> Numbers:
+    """Return the counters; three queries, however many runs there are."""
+    now = now or timezone.now()
+    midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = SyncRun.objects.filter(finished_at__gte=midnight).aggregate(
+        runs=Count("pk"),
+        failed=Count("pk", filter=Q(state__in=FAILED_STATES)),
+        bytes=Sum("bytes_transferred", default=0),
+    )
+    waiting = Q(not_before=None) | Q(not_before__lte=now)
+    queue = SyncRun.objects.filter(state=SyncRun.State.QUEUED).aggregate(
+        count=Count("pk"), oldest=Min("created_at", filter=waiting)
+    )
+    configs = SyncConfig.objects.aggregate(
+        total=Count("pk"), enabled=Count("pk", filter=Q(enable=True))
+    )
+    return Numbers(
+        runs_today=today["runs"],
+        failed_today=today["failed"],
+        bytes_today=today["bytes"],
+        configs_enabled=configs["enabled"],
+        configs_total=configs["total"],
+        queued=queue["count"],
+        oldest_wait=queue["oldest"],
+    )
+
+
+def running(limit: int = 20) -> QuerySet[SyncRun]:
+    """Return what runs now, longest first."""
+    return SyncRun.objects.filter(state=SyncRun.State.RUNNING).order_by("started_at")[:limit]
+
+
+def last_runs(limit: int = 60) -> list[SyncRun]:
+    """Return the latest runs, oldest first, with the few columns that a strip shows."""
+    latest = SyncRun.objects.only("pk", "state", "config_name", "started_at", "finished_at")
+    return list(latest.order_by("-pk")[:limit])[::-1]
+
+
+def failures(limit: int = 6) -> list[SyncRun]:
+    """Return the latest failed runs; one query per state, each by the index on the state."""
+    found: list[SyncRun] = []
+    for state in FAILED_STATES:
+        found += SyncRun.objects.filter(state=state).order_by("-pk")[:limit]
+    return sorted(found, key=lambda run: -run.pk)[:limit]
+
+
+def days(count: int = 14, *, now: datetime | None = None) -> list[Day]:
+    """Return the last `count` days, today last, also those on which nothing ran."""
+    today = timezone.localtime(now).date()
+    first = today - timedelta(days=count - 1)
+    since = timezone.make_aware(datetime(first.year, first.month, first.day))  # noqa: DTZ001
+    ran = (
+        SyncRun.objects.filter(finished_at__gte=since)
+        .exclude(state__in=[SyncRun.State.SKIPPED, SyncRun.State.MISSED])
+        .annotate(day=TruncDate("finished_at"))
+        .values("day")
+        .annotate(
+            runs=Count("pk"),
+            failed=Count("pk", filter=Q(state__in=FAILED_STATES)),
+            bytes_transferred=Sum("bytes_transferred", default=0),
+        )
+        .order_by("day")
+    )
+    by_day = {row["day"]: Day(**row) for row in ran}
+    wanted = [first + timedelta(days=number) for number in range(count)]
+    return [by_day.get(day) or Day(day, 0, 0, 0) for day in wanted]
+
+
+class Remembered(Generic[T]):
+    """An answer that is asked for in a thread of its own, so that no page waits for it.
+
+    `get` returns the last one, None before the first; one older than `fresh_s` is asked for again.
+    """
+
+    def __init__(self, ask: Callable[[], T], *, fresh_s: float) -> None:
+        self._ask, self._fresh_s = ask, fresh_s
+        self._answer: T | None = None
+        self._asked_at = float("-inf")
+        self._busy = threading.Lock()
+
+    def get(self, *, wait_s: float = 0.0) -> T | None:
+        """Return the last answer; wait at most `wait_s` for one where there is none yet."""
+        if time.monotonic() - self._asked_at > self._fresh_s and self._busy.acquire(blocking=False):
+            self._asked_at = time.monotonic()
+            thread = threading.Thread(target=self._refresh, daemon=True)
+            thread.start()
+            if self._answer is None:
+                thread.join(wait_s)
+        return self._answer
+
+    def _refresh(self) -> None:
+        try:
+            self._answer = self._ask()
+        finally:
+            self._busy.release()
+
+
+broker = Remembered(selectors.broker_reachable, fresh_s=5.0)

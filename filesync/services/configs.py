@@ -1,0 +1,59 @@
+"""Changes to sync configs that are more than a form: a copy, new start times for many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from filesync.errors import NotFound
+from filesync.models import SyncConfig
+
+NAME_LENGTH = 120
+
+
+def duplicate_config(config_id: int) -> SyncConfig:
+    """Save a disabled copy of a config under a free name.
+
+    Raises:
+        NotFound: there is no such config.
+    """
+    config = SyncConfig.objects.filter(pk=config_id).first()
+    if config is None:
+        raise NotFound(_("there is no sync config %d") % config_id)
+    original = config.name
+    config.pk = None
+    config._state.adding = True
+    config.enable = False
+    with transaction.atomic():
+        config.name = _free_name(original)
+        config.save(force_insert=True)
+    return config
+
+
+def _free_name(original: str) -> str:
+    number = 1
+    while True:
+        suffix = _(" (copy)") if number == 1 else _(" (copy %d)") % number
+        name = original[: NAME_LENGTH - len(suffix)] + suffix
+        if not SyncConfig.objects.filter(name=name).exists():
+            return name
+        number += 1
+
+
+def change_crons(changes: Mapping[int, tuple[str, str]]) -> list[int]:
+    """Give configs new crons, by id: (the one it should have, the new one); return who changed.
+
+    One that was edited meanwhile is left alone.
+    """
+    changed: list[int] = []
+    # No lock over all of them: a save locks a config's periodic task before the config, and the
+    # other order ends in a deadlock with a refresh.
+    for config in SyncConfig.objects.filter(pk__in=changes).order_by("pk"):
+        expected, new = changes[config.pk]
+        if config.cron == expected:
+            config.cron = new
+            config.save(update_fields=["cron", "updated_at"])
+            changed.append(config.pk)
+    return changed

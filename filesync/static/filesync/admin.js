@@ -1,0 +1,148 @@
+/* What the admin's own pages need beside unfold: places that a poll fills, and dialogs of buttons
+   that are made while the page lives. No words are here: they come ready from the server, and are
+   set as text, so that a file name can never become markup. */
+(() => {
+  "use strict";
+
+  // Before htmx is ready: it would add a <style> of its own then, which the policy forbids.
+  window.htmx.config.includeIndicatorStyles = false;
+
+  // unfold gives a width as text, which becomes a style attribute; as an object Alpine sets it as a
+  // property, which the policy allows. This event comes before Alpine reads the page.
+  document.addEventListener("alpine:init", () => {
+    for (const place of document.querySelectorAll("[x-bind\\:style]")) {
+      const width = /^'width: ' \+ (\w+) \+ 'px'$/.exec(place.getAttribute("x-bind:style"));
+      if (width) place.setAttribute("x-bind:style", `{ width: ${width[1]} + 'px' }`);
+    }
+  });
+
+  const EVERY_MS = 2000;
+  const ATTRIBUTES = new Set(["href", "title", "class", "value", "aria-label", "data-dialog"]);
+
+  /* Fill an element's places from a document:
+     data-text="key"               the text
+     data-attr="href:key,title:k"  attributes; null takes one away, so that a bar shows no number
+     data-show="key"               whether it is seen
+     data-list="key"               one copy of its <template> for each entry */
+  function fill(root, doc) {
+    for (const place of own(root, "[data-text]")) {
+      if (place.dataset.text in doc) place.textContent = doc[place.dataset.text] ?? "";
+    }
+    for (const place of own(root, "[data-show]")) {
+      if (place.dataset.show in doc) place.hidden = !doc[place.dataset.show];
+    }
+    for (const place of own(root, "[data-attr]")) {
+      for (const pair of place.dataset.attr.split(",")) {
+        const [name, key] = pair.split(":");
+        if (!ATTRIBUTES.has(name) || !(key in doc)) continue;
+        if (doc[key] === null) place.removeAttribute(name);
+        else if (place.getAttribute(name) !== String(doc[key])) place.setAttribute(name, doc[key]);
+      }
+    }
+    for (const place of own(root, "[data-list]")) {
+      if (place.dataset.list in doc) repeat(place, doc[place.dataset.list]);
+    }
+  }
+
+  /* The places of this element and not those inside a list of it, which have their own document. */
+  function own(root, selector) {
+    const found = [...root.querySelectorAll(selector)].filter(
+      (place) => place.parentElement.closest("[data-list], [data-live]") === listOf(root)
+    );
+    return root.matches(selector) && root.dataset.list === undefined ? [root, ...found] : found;
+  }
+
+  function listOf(root) {
+    return root.matches("[data-list], [data-live]") ? root : root.closest("[data-list], [data-live]");
+  }
+
+  /* Copies are reused: what has the focus, or the mouse over it, stays. */
+  function repeat(list, entries) {
+    const template = list.querySelector(":scope > template");
+    const copies = [...list.children].filter((child) => child !== template);
+    entries.forEach((entry, number) => {
+      if (!copies[number]) {
+        const copy = template.content.firstElementChild.cloneNode(true);
+        list.append(copy);
+        copies.push(copy);
+      }
+      fill(copies[number], entry);
+    });
+    copies.slice(entries.length).forEach((copy) => copy.remove());
+  }
+
+  function show(root, doc) {
+    if (root.dataset.state && doc.state && root.dataset.state !== doc.state) {
+      // Queued became running, or it ended: the page has other parts then.
+      window.location.reload();
+      return;
+    }
+    fill(root, doc);
+    for (const [name, part] of Object.entries(doc.scopes ?? {})) {
+      const place = document.querySelector(`[data-scope="${name}"]`);
+      if (place) fill(place, part);
+    }
+  }
+
+  /* One poll at a time, none in a hidden tab, and none once the run has ended. */
+  function follow(root) {
+    const lost = root.querySelector("[data-lost]");
+    let timer = 0;
+    async function poll() {
+      timer = 0;
+      if (document.hidden) return;
+      try {
+        const answer = await fetch(root.dataset.live, { headers: { Accept: "application/json" } });
+        if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+        const doc = await answer.json();
+        show(root, doc);
+        if (lost) lost.hidden = true;
+        if (doc.ended) return;
+      } catch {
+        if (lost) lost.hidden = false;
+      }
+      timer = window.setTimeout(poll, EVERY_MS);
+    }
+    document.addEventListener("visibilitychange", () => {
+      window.clearTimeout(timer);
+      if (!document.hidden) poll();
+    });
+    timer = window.setTimeout(poll, EVERY_MS);
+  }
+
+  /* A button with data-dialog opens the dialog at that address, which posts with its CSRF token. */
+  function openDialog(url) {
+    window.htmx
+      .ajax("GET", url, { target: "#modal-content", select: "#dialog" })
+      .then(() => {
+        window.Alpine.$data(document.documentElement).openModal = true;
+      });
+  }
+
+  /* A button with data-post posts to that address; the answer says where to go on. */
+  async function post(url) {
+    const token = document.querySelector("input[name=csrfmiddlewaretoken]").value;
+    const answer = await fetch(url, { method: "POST", headers: { "X-CSRFToken": token } });
+    const next = answer.headers.get("HX-Redirect");
+    if (next && next !== window.location.pathname) window.location.assign(next);
+    else window.location.reload();
+  }
+
+  document.addEventListener("click", (event) => {
+    const switched = event.target.closest("[data-post]");
+    if (switched) post(switched.dataset.post);
+    const button = event.target.closest("[data-dialog]");
+    if (button) {
+      event.preventDefault();
+      openDialog(button.dataset.dialog);
+    }
+  });
+
+  document.addEventListener("DOMContentLoaded", () => {
+    for (const root of document.querySelectorAll("[data-live]")) {
+      const first = document.getElementById(root.dataset.first ?? "");
+      if (first) show(root, JSON.parse(first.textContent));
+      follow(root);
+    }
+  });
+})();
