@@ -11,12 +11,12 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, Stream
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
 from filesync.admin import words
-from filesync.admin.filters import CappedPaginator, StorageFilter
+from filesync.admin.filters import CappedPaginator, DaysFilter, StorageFilter
 from filesync.admin.live import run_document
 from filesync.admin.run_page import items_csv, run_context
 from filesync.api.permissions import RUN
@@ -55,7 +55,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     list_filter = [
         ("config", AutocompleteSelectFilter),
         StorageFilter,
-        ("finished_at", RangeDateFilter),
+        ("finished_at", DaysFilter),
         "trigger",
     ]
     list_filter_submit = True

@@ -1,0 +1,521 @@
+"""The admin's own pages: dashboard, a run, the list of configs, a day ahead, and their polls."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django.fixtures import DjangoAssertNumQueries
+
+from filesync.engine.log import command_line
+from filesync.models import RunItem, SyncConfig, SyncRun
+from filesync.services.leases import log_folder
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import make_config, make_run, make_storage, make_user, periodic_row
+from tests.filesync.nasty_names import nasty_names
+
+pytestmark = pytest.mark.django_db
+
+INDEX = "/admin/"
+CONFIGS = "/admin/filesync/syncconfig/"
+RUNS = "/admin/filesync/syncrun/"
+AHEAD = "/admin/filesync/syncconfig/ahead/"
+SUBMITTED = {"_form_submitted": "True"}
+PROGRESS: dict[str, object] = {
+    "percent": 42.0,
+    "bytes_done": 420,
+    "bytes_total": 1000,
+    "files_done": 3,
+    "files_total": 9,
+    "checks_done": 5,
+    "deletes": 1,
+    "errors": 0,
+    "speed_bytes_per_s": 2048.0,
+    "eta_s": 75.0,
+    "in_flight": [{"name": "a <b>.jpg", "size_bytes": 10, "bytes_done": 5}],
+}
+
+
+def sign_in(role: str, *, language: str = "en", csrf: bool = False) -> Client:
+    client = Client(enforce_csrf_checks=csrf, headers={"accept-language": language})
+    client.force_login(make_user(role))
+    return client
+
+
+@pytest.fixture
+def superuser() -> Client:
+    cache.clear()
+    return sign_in("superuser")
+
+
+class Page(HTMLParser):
+    """Reads a page as a browser does: texts of the elements of a class, and scripts that run."""
+
+    def __init__(self, html: str, wanted: str) -> None:
+        super().__init__()
+        self._wanted = wanted
+        self._open: list[str] | None = None
+        self._depth = 0
+        self.texts: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        if self._open is not None:
+            self._depth += 1
+        elif self._wanted in (found.get("class") or "").split():
+            self._open, self._depth = [], 0
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._open is None:
+            return
+        if self._depth == 0:
+            self.texts.append("".join(self._open))
+            self._open = None
+        else:
+            self._depth -= 1
+
+    def handle_data(self, data: str) -> None:
+        if self._open is not None:
+            self._open.append(data)
+
+
+# The dashboard -----------------------------------------------------------------------------------
+
+
+def test_the_first_visit_shows_three_steps_and_ticks_what_is_done(
+    local_root: Path, superuser: Client
+) -> None:
+    assert superuser.get(INDEX).content.decode().count(">done<") == 0
+
+    make_storage(local_root)
+
+    page = superuser.get(INDEX).content.decode()
+    assert "Three steps" in page
+    assert page.count(">done<") == 1
+    make_run(make_config(local_root), state=SyncRun.State.SUCCEEDED)
+    assert "Three steps" not in superuser.get(INDEX).content.decode()
+
+
+def test_the_dashboard_shows_what_failed_why_and_what_to_do(
+    local_root: Path, superuser: Client
+) -> None:
+    run = make_run(
+        make_config(local_root, name="Photos"),
+        state=SyncRun.State.FAILED,
+        failure_class="QUOTA",
+        message="507 <Insufficient> Storage",
+        advice="Free space, then run again.",
+    )
+
+    page = superuser.get(INDEX).content.decode()
+
+    assert "Quota used up" in page
+    assert "507 &lt;Insufficient&gt; Storage" in page
+    assert "Free space, then run again." in page
+    assert reverse("admin:filesync_syncrun_retry_now", args=[run.pk]) in page
+
+
+def test_the_dashboards_poll_tells_what_runs_in_words(local_root: Path, superuser: Client) -> None:
+    run = make_run(
+        make_config(local_root, name="Photos"), state=SyncRun.State.RUNNING, progress=PROGRESS
+    )
+
+    told = superuser.get("/admin/live/").json()
+
+    (running,) = told["runs"]
+    assert running["name"] == "Photos"
+    assert (running["percent"], running["percent_words"]) == (42.0, "42 %")
+    assert running["amount"] == "420\xa0bytes of 1000\xa0bytes, 3 of 9 files"
+    assert (running["speed"], running["eta"]) == ("2.0\xa0KB/s", "1 min 15 s left")
+    assert running["in_flight"] == [{"name": "a <b>.jpg", "size": "10\xa0bytes", "percent": 50}]
+    assert running["cancel_url"] == reverse("admin:filesync_syncrun_cancel_now", args=[run.pk])
+    assert told["nothing_runs"] is False
+    assert [vital["name"] for vital in told["vitals"]] == [
+        "Web",
+        "Workers",
+        "Beat",
+        "Broker",
+        "Database",
+    ]
+
+
+def test_polls_are_for_those_who_may_see_runs(local_root: Path) -> None:
+    run = make_run(make_config(local_root))
+    urls = [
+        "/admin/live/",
+        f"{RUNS}{run.pk}/live/",
+        f"{CONFIGS}live/?ids=1",
+        f"{RUNS}{run.pk}/items.csv",
+    ]
+    nobody, viewer = sign_in("nobody"), sign_in("viewer")
+
+    assert [nobody.get(url).status_code for url in urls] == [403] * 4
+    assert [viewer.get(url).status_code for url in urls] == [200] * 4
+    assert Client().get("/admin/live/").status_code == 302
+    assert sign_in("nobody").get(INDEX).status_code == 200
+
+
+@pytest.mark.parametrize("url", [INDEX, "/admin/live/", RUNS, CONFIGS, AHEAD, f"{CONFIGS}live/"])
+def test_pages_take_the_same_queries_however_much_there_is(
+    local_root: Path,
+    superuser: Client,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+    url: str,
+) -> None:
+    def more(count: int) -> None:
+        for _ in range(count):
+            config = make_config(local_root, cron="0 2 * * *")
+            make_run(config, state=SyncRun.State.FAILED, failure_class="AUTH")
+            make_run(config, state=SyncRun.State.RUNNING, progress=PROGRESS)
+        ids = ",".join(str(pk) for pk in SyncConfig.objects.values_list("pk", flat=True))
+        asked["ids"] = ids
+
+    asked: dict[str, str] = {}
+    more(2)
+    superuser.get(url, asked)
+    cache.clear()
+    with django_assert_max_num_queries(30) as few:
+        superuser.get(url, asked)
+    more(15)
+    cache.clear()
+
+    with django_assert_num_queries(len(few)):
+        superuser.get(url, asked)
+
+
+# One run -----------------------------------------------------------------------------------------
+
+
+def test_a_failed_run_says_why_and_what_to_do(local_root: Path, superuser: Client) -> None:
+    run = make_run(
+        make_config(local_root, name="Photos", max_attempts=3),
+        state=SyncRun.State.FAILED,
+        attempt=2,
+        failure_class="AUTH",
+        message="401 Unauthorized",
+        advice="Correct the password.",
+    )
+
+    page = superuser.get(f"{RUNS}{run.pk}/change/").content.decode()
+
+    for text in ("Login refused", "401 Unauthorized", "Correct the password.", "2 of at most 3"):
+        assert text in page
+    assert "Run again" in page
+    assert str(run.task_id) in page
+
+
+def test_items_are_searched_and_chosen_by_action(local_root: Path, superuser: Client) -> None:
+    run = make_run(make_config(local_root), state=SyncRun.State.PARTIAL)
+    for number in range(60):
+        RunItem.objects.create(run=run, action="ADDED", path=f"photos/{number}.jpg", size_bytes=7)
+    RunItem.objects.create(run=run, action="FAILED", path="photos/9.raw", error="no right")
+    url = f"{RUNS}{run.pk}/change/"
+
+    def paths(query: str) -> list[str]:
+        return Page(superuser.get(f"{url}?{query}").content.decode(), "sb-path").texts[1:]
+
+    assert len(paths("")) == 50
+    assert len(paths("page=2")) == 11
+    assert paths("q=RAW") == ["photos/9.raw"]
+    assert paths("action=FAILED") == ["photos/9.raw"]
+    assert paths("q=9.&action=ADDED") == [f"photos/{tens}9.jpg" for tens in ("", 1, 2, 3, 4, 5)]
+    assert "no right" in superuser.get(f"{url}?action=FAILED").content.decode()
+
+
+def test_the_csv_holds_every_chosen_item_and_no_formula(
+    local_root: Path, superuser: Client
+) -> None:
+    run = make_run(make_config(local_root), state=SyncRun.State.PARTIAL)
+    for path in ("=1+1", 'a,"b"\nc', "报表.xlsx"):
+        RunItem.objects.create(run=run, action="ADDED", path=path, size_bytes=7)
+    RunItem.objects.create(run=run, action="FAILED", path="x", error="@sum")
+
+    answer = superuser.get(f"{RUNS}{run.pk}/items.csv")
+
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
+    assert list(csv.reader(io.StringIO(text))) == [
+        ["action", "path", "size_bytes", "error"],
+        ["ADDED", "'=1+1", "7", ""],
+        ["ADDED", 'a,"b"\nc', "7", ""],
+        ["ADDED", "报表.xlsx", "7", ""],
+        ["FAILED", "x", "", "'@sum"],
+    ]
+    chosen = superuser.get(f"{RUNS}{run.pk}/items.csv?action=FAILED")
+    assert len(b"".join(chosen.streaming_content).splitlines()) == 2  # type: ignore[attr-defined]
+
+
+def test_five_hundred_nasty_names_stay_text(local_root: Path, superuser: Client) -> None:
+    config = make_config(local_root)
+    run = make_run(config, state=SyncRun.State.PARTIAL, message="</script><b id=broken>")
+    names = nasty_names()
+    RunItem.objects.bulk_create(
+        RunItem(run=run, action="ADDED", path=name, error=name) for name in names
+    )
+    flying = [{"name": name, "size_bytes": 10, "bytes_done": 5} for name in names]
+    moving = make_run(
+        make_config(local_root),
+        state=SyncRun.State.RUNNING,
+        progress=PROGRESS | {"in_flight": flying},
+    )
+
+    shown: list[str] = []
+    for number in range(1, 11):
+        html = superuser.get(f"{RUNS}{run.pk}/change/?page={number}").content.decode()
+        page = Page(html, "sb-path")
+        shown += page.texts[1:]
+        assert not [tag for tag in page.tags if tag[1].get("id") == "broken"]
+        assert not [
+            name for _tag, attrs in page.tags for name in attrs if name in ("onerror", "onload")
+        ]
+    assert shown == names
+    for url in (INDEX, f"{RUNS}{moving.pk}/change/"):
+        page = Page(superuser.get(url).content.decode(), "sb-path")
+        assert not [tag for tag in page.tags if tag[1].get("id") == "broken"]
+    told = superuser.get(f"{RUNS}{moving.pk}/live/").json()
+    assert [file["name"] for file in told["in_flight"]] == names
+
+
+def test_the_log_shows_commands_and_last_lines_also_of_one_still_being_written(
+    local_root: Path, superuser: Client
+) -> None:
+    run = make_run(make_config(local_root), state=SyncRun.State.RUNNING, progress=PROGRESS)
+    url = f"{RUNS}{run.pk}/change/"
+    assert "This host has no log" in superuser.get(url).content.decode()
+    folder = log_folder(run.pk)
+    folder.mkdir(parents=True)
+    spoken = {"time": "2026-03-01T02:00:09Z", "level": "error", "object": "<x>", "msg": "no"}
+    lines = [
+        command_line(["rclone", "copy", "src:/a b", "dst:/c"]),
+        json.dumps(spoken).encode(),
+        json.dumps({"stats": {"bytes": 1}, "msg": "noise"}).encode(),
+        b"plain words",
+    ]
+    path = folder / f"{run.pk}-1.jsonl.gz"
+    path.write_bytes(gzip.compress(b"\n".join(lines) + b"\n")[:-8])
+
+    page = superuser.get(url).content.decode()
+
+    assert "rclone copy &#x27;src:/a b&#x27; dst:/c" in page
+    assert "02:00:09 error   &lt;x&gt;: no" in page
+    assert "plain words" in page
+    assert "noise" not in page
+
+
+def test_a_run_that_is_not_there_is_not_found(superuser: Client) -> None:
+    for url in (f"{RUNS}999/change/", f"{RUNS}999/live/", f"{RUNS}x/change/"):
+        assert superuser.get(url).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("", {"a", "b", "c"}),
+        ("state__in=FAILED,PARTIAL,LOST", {"b"}),
+        ("state__in=QUEUED,RUNNING", {"c"}),
+        ("storage={storage}", {"a"}),
+        ("config__id__exact={config}", {"a"}),
+        ("finished_at_from=2020-06-01&finished_at_to=2020-06-01", {"b"}),
+        ("finished_at_from=2020-06-02", {"a"}),
+        ("finished_at_to=2020-05-31", set()),
+        ("q=name-c", {"c"}),
+    ],
+)
+def test_runs_are_chosen_by_state_storage_config_and_date(
+    local_root: Path, superuser: Client, query: str, shown: set[str]
+) -> None:
+    first = make_config(local_root, name="name-a")
+    old = datetime(2020, 6, 1, 12, tzinfo=UTC)
+    make_run(first, state=SyncRun.State.SUCCEEDED)
+    make_run(make_config(local_root, name="name-b"), state=SyncRun.State.LOST, finished_at=old)
+    make_run(make_config(local_root, name="name-c"))
+    filled = query.format(storage=first.source_storage_id, config=first.pk)
+
+    page = superuser.get(f"{RUNS}?{filled}").content.decode()
+
+    assert set(re.findall(r">name-(\w) #", page)) == shown
+
+
+# Sync configs ------------------------------------------------------------------------------------
+
+
+def test_the_list_says_schedule_and_next_run_in_the_configs_zone(local_root: Path) -> None:
+    make_config(local_root, name="Photos", cron="30 2 * * *", timezone="Asia/Shanghai")
+    make_config(local_root, name="By hand")
+
+    english = sign_in("superuser").get(CONFIGS).content.decode()
+    chinese = sign_in("superuser", language="zh-hans").get(CONFIGS).content.decode()
+
+    assert "At 02:30 every day" in english
+    assert re.search(r"\d{4}-\d\d-\d\d 02:30 CST", english)
+    assert "only by hand" in english
+    assert "每天 02:30" in chinese
+
+
+def test_the_lists_poll_tells_the_latest_run_of_each_config(
+    local_root: Path, superuser: Client
+) -> None:
+    config, other = make_config(local_root), make_config(local_root)
+    make_run(config, state=SyncRun.State.FAILED)
+    latest = make_run(config, state=SyncRun.State.RUNNING, progress=PROGRESS)
+    make_run(other, state=SyncRun.State.SUCCEEDED)
+
+    told = superuser.get(f"{CONFIGS}live/?ids={config.pk},999,x").json()["scopes"]
+
+    assert list(told) == [f"config-{config.pk}"]
+    assert (told[f"config-{config.pk}"]["id"], told[f"config-{config.pk}"]["percent"]) == (
+        latest.pk,
+        42.0,
+    )
+
+
+def test_the_switch_turns_a_config_and_its_schedule_off_by_post_only(
+    local_root: Path, superuser: Client
+) -> None:
+    config = make_config(local_root, cron="0 2 * * *")
+    url = f"{CONFIGS}{config.pk}/switch/"
+
+    assert superuser.get(url).status_code == 403
+    assert sign_in("operator").post(url).status_code == 403
+    assert sign_in("superuser", csrf=True).post(url).status_code == 403
+    config.refresh_from_db()
+    assert config.enable
+
+    assert superuser.post(url).status_code == 200
+    config.refresh_from_db()
+    row = periodic_row(config)
+    assert row is not None
+    assert (config.enable, row.enabled) == (False, False)
+
+
+def test_a_duplicate_is_disabled_and_has_a_free_name(local_root: Path, superuser: Client) -> None:
+    config = make_config(local_root, name="Photos", cron="0 2 * * *", filters="- *.tmp")
+    url = f"{CONFIGS}{config.pk}/duplicate/"
+    assert superuser.get(url).status_code == 200
+    assert SyncConfig.objects.count() == 1
+
+    superuser.post(url, SUBMITTED)
+    answer = superuser.post(url, SUBMITTED)
+
+    names = list(SyncConfig.objects.order_by("pk").values_list("name", "enable", "filters"))
+    assert names == [
+        ("Photos", True, "- *.tmp"),
+        ("Photos (copy)", False, "- *.tmp"),
+        ("Photos (copy 2)", False, "- *.tmp"),
+    ]
+    newest = SyncConfig.objects.latest("pk")
+    assert answer["HX-Redirect"] == f"{CONFIGS}{newest.pk}/change/"
+    assert sign_in("operator").post(url, SUBMITTED).status_code == 403
+
+
+def test_history_leads_to_the_runs_of_the_config(local_root: Path, superuser: Client) -> None:
+    config = make_config(local_root)
+
+    answer = superuser.get(f"{CONFIGS}{config.pk}/runs/")
+
+    assert answer["Location"] == f"{RUNS}?config__id__exact={config.pk}"
+
+
+def test_the_form_asks_the_servers_own_validator(local_root: Path, superuser: Client) -> None:
+    config = make_config(local_root, cron="0 2 * * *")
+
+    page = superuser.get(f"{CONFIGS}{config.pk}/change/").content.decode()
+
+    assert 'data-cron-check="/api/v1/task/scheduler/validate-cron"' in page
+    assert "filesync/cron.js" in page
+    for tab in ("Source &amp; target", "Schedule", "Rules", "Limits &amp; safety"):
+        assert tab in page
+
+
+# A day ahead -------------------------------------------------------------------------------------
+
+
+def test_the_day_ahead_tells_clashes_and_spreads_them_on_confirmation(
+    local_root: Path, superuser: Client
+) -> None:
+    storage = make_storage(local_root, max_concurrent_runs=1)
+    configs = [
+        make_config(
+            local_root,
+            name=f"sync {number}",
+            source_storage=storage,
+            source_path=f"s{number}",
+            destination_path=f"d{number}",
+            cron="0 2 * * *",
+        )
+        for number in range(3)
+    ]
+
+    page = superuser.get(AHEAD).content.decode()
+    assert "sync 0, sync 1, sync 2" in page
+    moves = re.findall(r'name="move" value="([^"]+)"', page)
+    assert len(moves) == 2
+    assert not SyncConfig.objects.exclude(cron="0 2 * * *").exists()
+
+    SyncConfig.objects.filter(pk=moves[1].split("|")[0]).update(cron="5 5 * * *")
+    answer = superuser.post(AHEAD, {"move": moves}, follow=True).content.decode()
+
+    moved = SyncConfig.objects.get(pk=moves[0].split("|")[0])
+    row = periodic_row(moved)
+    assert row is not None
+    assert moved.cron == moves[0].split("|")[2] != "0 2 * * *"
+    assert row.crontab.minute == moved.cron.split()[0]
+    assert SyncConfig.objects.get(pk=moves[1].split("|")[0]).cron == "5 5 * * *"
+    assert "edited meanwhile" in answer
+    assert len({config.pk for config in configs}) == 3
+
+
+def test_only_those_who_may_change_configs_spread_them(local_root: Path) -> None:
+    config = make_config(local_root, cron="0 2 * * *")
+    move = {"move": f"{config.pk}|0 2 * * *|7 2 * * *"}
+
+    assert sign_in("viewer").get(AHEAD).status_code == 200
+    assert sign_in("nobody").get(AHEAD).status_code == 403
+    assert sign_in("viewer").post(AHEAD, move).status_code == 403
+    assert sign_in("superuser", csrf=True).post(AHEAD, move).status_code == 403
+    config.refresh_from_db()
+    assert config.cron == "0 2 * * *"
+
+
+@pytest.mark.parametrize(
+    "text", ["x|0 2 * * *|7 2 * * *", "1|0 2 * * *", "", "1|0 2 * * *|61 * * * *"]
+)
+def test_a_move_that_was_tampered_with_changes_nothing(
+    local_root: Path, superuser: Client, text: str
+) -> None:
+    config = make_config(local_root, cron="0 2 * * *")
+    sent = text.replace("1|", f"{config.pk}|", 1)
+
+    assert superuser.post(AHEAD, {"move": sent}).status_code == 302
+
+    config.refresh_from_db()
+    assert config.cron == "0 2 * * *"
+
+
+def test_the_week_is_drawn_too(local_root: Path, superuser: Client) -> None:
+    config = make_config(local_root, name="Photos", cron="*/5 * * * *")
+    make_run(
+        config,
+        state=SyncRun.State.SUCCEEDED,
+        started_at=timezone.now() - timedelta(minutes=2),
+        finished_at=timezone.now(),
+    )
+
+    page = superuser.get(f"{AHEAD}?window=week").content.decode()
+
+    assert "Photos" in page
+    assert "usually 2 min 0 s" in page

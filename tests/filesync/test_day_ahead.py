@@ -1,0 +1,167 @@
+"""What will run: starts, clashes by a storage's limit, clock changes, and the spread proposed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pytest_django.fixtures import DjangoAssertNumQueries
+
+from filesync import day_ahead
+from filesync.day_ahead import Clash, Planned
+from filesync.models import SyncConfig, SyncRun
+from scheduler import cron
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import make_config, make_run, make_storage
+
+NOW = datetime(2026, 3, 1, 0, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def plan(
+    number: int,
+    expr: str,
+    *,
+    usual_s: float = 60,
+    storages: tuple[int, ...] = (1,),
+    zone: str = "UTC",
+) -> Planned:
+    slots = cron.slots_between(expr, zone, after=NOW, until=NOW + DAY)
+    return Planned(number, f"sync {number}", expr, zone, storages, usual_s, tuple(slots))
+
+
+def at(hour: int, minute: int) -> datetime:
+    return NOW.replace(hour=hour, minute=minute)
+
+
+@pytest.mark.parametrize(
+    ("plans", "limit", "expected"),
+    [
+        pytest.param([plan(1, "0 2 * * *"), plan(2, "0 2 * * *")], 2, [], id="as many as allowed"),
+        pytest.param(
+            [plan(1, "0 2 * * *", usual_s=600), plan(2, "5 2 * * *", usual_s=600)],
+            1,
+            [Clash(1, at(2, 5), at(2, 10), 2, 1, (1, 2))],
+            id="the second begins before the first ends",
+        ),
+        pytest.param(
+            [plan(1, "0 2 * * *", usual_s=300), plan(2, "5 2 * * *")],
+            1,
+            [],
+            id="one ends as one starts",
+        ),
+        pytest.param(
+            [plan(number, "0 2 * * *", usual_s=60 * number) for number in (1, 2, 3)],
+            1,
+            [Clash(1, at(2, 0), at(2, 2), 3, 1, (1, 2, 3))],
+            id="until no more than the limit are left",
+        ),
+        pytest.param(
+            [plan(1, "0 2 * * *", storages=(1, 2)), plan(2, "0 2 * * *", storages=(2, 3))],
+            1,
+            [Clash(2, at(2, 0), at(2, 1), 2, 1, (1, 2))],
+            id="only on the storage that both use",
+        ),
+    ],
+)
+def test_a_clash_is_when_more_runs_want_a_storage_than_it_allows(
+    plans: list[Planned], limit: int, expected: list[Clash]
+) -> None:
+    assert day_ahead.clashes(plans, dict.fromkeys((1, 2, 3), limit)) == expected
+
+
+def test_starts_are_counted_in_their_span_of_time() -> None:
+    plans = [plan(1, "0,20 2 * * *"), plan(2, "14 2 * * *"), plan(3, "59 23 * * *")]
+
+    counts = day_ahead.histogram(plans, NOW, timedelta(minutes=15), 96)
+
+    assert {number: count for number, count in enumerate(counts) if count} == {8: 2, 9: 1, 95: 1}
+
+
+def test_spreading_ends_the_clashes_and_keeps_hours_and_days() -> None:
+    plans = [plan(number, "0 2 * * 0", usual_s=300) for number in range(1, 7)]
+    clashing = day_ahead.clashes(plans, {1: 1})
+    assert clashing
+
+    moves = day_ahead.spread(plans, clashing)
+
+    moved = {move.config_id: move.new_cron for move in moves}
+    assert len(moved) == 5
+    assert all(text.endswith(" 2 * * 0") for text in moved.values())
+    after = [plan(p.config_id, moved.get(p.config_id, p.cron), usual_s=300) for p in plans]
+    assert day_ahead.clashes(after, {1: 1}) == []
+
+
+@pytest.mark.parametrize("expr", ["*/5 * * * *", "0,30 * * * *", "0-5 2 * * *"])
+def test_a_cron_with_more_than_one_minute_is_never_moved(expr: str) -> None:
+    plans = [plan(1, expr, usual_s=600), plan(2, expr, usual_s=600)]
+    clashing = day_ahead.clashes(plans, {1: 1})
+    assert clashing
+
+    assert day_ahead.spread(plans, clashing) == []
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "shift_s", "local"),
+    [
+        ("Europe/Berlin", datetime(2026, 3, 28, 12, tzinfo=UTC), 3600, "03-29 03:00"),
+        ("Europe/Berlin", datetime(2026, 10, 24, 12, tzinfo=UTC), -3600, "10-25 02:00"),
+        ("Australia/Lord_Howe", datetime(2026, 4, 4, 0, tzinfo=UTC), -1800, "04-05 01:30"),
+    ],
+)
+def test_a_night_in_which_the_clocks_jump_is_told_with_what_fires_near_it(
+    zone: str, now: datetime, shift_s: int, local: str
+) -> None:
+    slots = cron.slots_between("30 2 * * *", zone, after=now, until=now + 2 * DAY)
+    near = Planned(1, "near", "30 2 * * *", zone, (1,), 60, tuple(slots))
+    far = Planned(2, "far", "0 12 * * *", zone, (1,), 60, (now + timedelta(hours=30),))
+
+    (change,) = day_ahead.clock_changes([near, far], now, now + 2 * DAY)
+
+    assert (change.timezone, change.shift_s, change.names) == (zone, shift_s, ("near",))
+    # The hour that is looked at may lie half an hour before a jump of half an hour.
+    assert abs(
+        change.at.replace(tzinfo=None) - datetime.fromisoformat(f"2026-{local}")
+    ) <= timedelta(minutes=30)
+
+
+def test_a_week_without_a_change_tells_none() -> None:
+    assert day_ahead.clock_changes([plan(1, "0 2 * * *")], NOW, NOW + 7 * DAY) == []
+
+
+# From the database --------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_planned_takes_what_fires_with_the_time_of_its_last_good_run(
+    local_root: Path, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    storage = make_storage(local_root)
+    other = make_storage(local_root)
+    config = make_config(
+        local_root, name="a", cron="0 2 * * *", timezone="UTC", source_storage=storage
+    )
+    SyncConfig.objects.filter(pk=config.pk).update(destination_storage=other)
+    make_config(local_root, name="off", cron="0 2 * * *", enable=False)
+    make_config(local_root, name="by hand")
+    make_config(local_root, name="over", cron="0 2 * * *", timezone="UTC", end_time=at(1, 0))
+    make_config(local_root, name="unknown", cron="0 3 * * *", timezone="UTC")
+    broken = make_config(local_root, name="broken", cron="0 2 * * *")
+    SyncConfig.objects.filter(pk=broken.pk).update(cron="nonsense")
+    for state, took_s in (("SUCCEEDED", 90), ("SUCCEEDED", 45), ("FAILED", 1)):
+        make_run(
+            config,
+            state=SyncRun.State(state),
+            started_at=NOW,
+            finished_at=NOW + timedelta(seconds=took_s),
+        )
+
+    with django_assert_num_queries(1):
+        plans = day_ahead.planned(NOW, NOW + DAY)
+
+    assert [(p.name, p.usual_s, p.slots) for p in plans] == [
+        ("a", 45.0, (at(2, 0),)),
+        ("unknown", day_ahead.UNKNOWN_S, (at(3, 0),)),
+    ]
+    assert plans[0].storages == tuple(sorted((storage.pk, other.pk)))
