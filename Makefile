@@ -9,7 +9,7 @@ PIP := $(PY) -m pip --quiet --quiet --disable-pip-version-check
 export SRC DST ONCE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test drills check bench-scheduler clean
+.PHONY: help venv demo up test drills check messages bench-scheduler clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ drills: $(VENV)/.tested ## Kill, freeze and starve real processes, on SQLite and
 	$(PY) -m pytest -m drill $(PYTEST_ARGS) tests/drills || status=1; \
 	$(PY) -m pytest -m drill --database=postgres $(PYTEST_ARGS) tests/drills || status=1; \
 	exit $$status
+
+messages: $(VENV)/.tested ## Add new texts to the Chinese catalogue and compile it
+	@DJANGO_SETTINGS_MODULE=project.settings SYNCBEAT_DATA_DIR="$$(mktemp -d)" $(PY) -m tests.messages
 
 bench-scheduler: $(VENV)/.tested ## Measure the scheduler beside celery-beat's own, 100,000 configs
 	@$(PY) -m tests.benchmarks.scheduler --write docs/benchmarks.md

@@ -1,0 +1,96 @@
+"""The Chinese catalogue: what the code says, what is translated, and the file Django reads.
+
+`python -m tests.messages` adds what is new to django.po and compiles django.mo. Both are committed:
+a checkout starts with nothing built, and no machine that runs Syncbeat needs gettext's programs.
+`tests.project.test_messages` fails where they fall behind.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import polib
+from django.utils.translation.template import templatize
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FOLDER = REPOSITORY / "project" / "locale" / "zh_Hans" / "LC_MESSAGES"
+PO, MO = FOLDER / "django.po", FOLDER / "django.mo"
+PACKAGES = ("project", "scheduler", "filesync")
+SINGLE = frozenset({"_", "gettext", "gettext_lazy", "gettext_noop"})
+PLURAL = frozenset({"ngettext", "ngettext_lazy"})
+# What `templatize` leaves of a template: calls with one literal, two for a plural.
+LITERAL = r"""(u?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"))"""
+CALL = re.compile(rf"\b(n?gettext)\({LITERAL}(?:,\s*{LITERAL})?|\b_\({LITERAL}\)")
+
+Message = tuple[str, str]
+
+
+def messages_of(root: Path, packages: tuple[str, ...] = PACKAGES) -> set[Message]:
+    """Return every (text, plural or "") that the packages below `root` want translated."""
+    found: set[Message] = set()
+    for package in packages:
+        for path in sorted((root / package).rglob("*.py")):
+            found.update(_in_code(ast.parse(path.read_text(encoding="utf-8"))))
+        for path in sorted((root / package).rglob("*.html")):
+            found.update(_in_template(path.read_text(encoding="utf-8")))
+    return found
+
+
+def _in_code(tree: ast.AST) -> Iterator[Message]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        texts = [arg.value for arg in node.args if _is_text(arg)]  # type: ignore[attr-defined]
+        if name in SINGLE and len(texts) == 1:
+            yield texts[0], ""
+        elif name in PLURAL and len(texts) == 2:
+            yield texts[0], texts[1]
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _in_template(text: str) -> Iterator[Message]:
+    for match in CALL.finditer(templatize(text)):
+        one, many = match[2] or match[4], match[3]
+        yield ast.literal_eval(one), ast.literal_eval(many) if many else ""
+
+
+def engine_messages() -> set[Message]:
+    """Return the texts of the engine that pages translate: it knows no gettext itself."""
+    from filesync import engine
+
+    return {(failure.advice, "") for failure in engine.FailureClass}
+
+
+def wanted() -> set[Message]:
+    """Return all that this project says on its pages."""
+    return messages_of(REPOSITORY) | engine_messages()
+
+
+def update() -> None:
+    """Add what is new to the catalogue, mark nothing as gone, and compile it."""
+    catalogue = polib.pofile(str(PO), wrapwidth=100)
+    known = {(entry.msgid, entry.msgid_plural) for entry in catalogue}
+    for text, plural in sorted(wanted() - known):
+        forms = {0: ""} if plural else None
+        catalogue.append(
+            polib.POEntry(msgid=text, msgid_plural=plural, msgstr_plural=forms)
+            if forms
+            else polib.POEntry(msgid=text)
+        )
+    catalogue.sort(key=lambda entry: (entry.msgid, entry.msgid_plural))
+    catalogue.save(str(PO))
+    catalogue.save_as_mofile(str(MO))
+
+
+if __name__ == "__main__":
+    import django
+
+    django.setup()
+    update()
