@@ -39,7 +39,8 @@ pytestmark = [pytest.mark.each_database, pytest.mark.timeout(300)]
 CONFIGS = 300
 EVERY_MINUTE = "* * * * *"
 NEVER_NOW = "0 0 1 1 *"
-FIRES_WITHIN_S = 15.0
+# Far more than it takes: a busy machine needs 15 s to start five beats.
+FIRES_WITHIN_S = 40.0
 # A leader that was killed leads by its lease for 15 s more, then a standby asks once a second.
 TAKES_OVER_WITHIN_S = 20.0
 # The sweep rings a queued run again when its bell is this old.
@@ -464,11 +465,11 @@ def test_an_edited_config_never_fires_a_slot_from_before_the_edit(lab: Lab) -> N
 
 @pytest.mark.drill
 def test_clearing_and_refreshing_under_a_running_beat(lab: Lab) -> None:
-    cleared_slot = slot_in(20.0)
+    cleared_slot = slot_in(40.0)
     ids = lab.ask(add_configs, CONFIGS, first_slot=cleared_slot)
     lab.ask(add_every_second_row)
     lab.start_beat()
-    sleep_until(cleared_slot - 7.0)
+    sleep_until(cleared_slot - 25.0)
     assert f"{CONFIGS} removed" in lab.manage("clear_schedules")
     sleep_until(cleared_slot)
     before = len(message_ids(lab))
