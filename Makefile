@@ -23,11 +23,15 @@ demo: $(VENV)/.installed ## Sync a sample, or SRC=folder DST=folder; ONCE=1 ends
 up: $(VENV)/.installed ## Run everything: web, worker, beat, and Redis unless CELERY_BROKER is set
 	@$(PY) manage.py up
 
-test: $(VENV)/.tested ## Run the tests on SQLite, then those that touch a database on PostgreSQL
-	@status=0; \
+# Both at once: most tests wait for servers and processes more than they compute. The PostgreSQL
+# half, the shorter one, is shown when both are over.
+test: $(VENV)/.tested ## Run the tests on SQLite, and those that touch a database on PostgreSQL
+	@log=$$(mktemp); \
+	$(PY) -m pytest -m "not drill" --database=postgres $(PYTEST_ARGS) >"$$log" 2>&1 & postgres=$$!; \
+	trap 'kill $$postgres 2>/dev/null; rm -f "$$log"' EXIT; trap 'exit 130' INT TERM; \
+	status=0; \
 	$(PY) -m pytest -m "not drill" $(PYTEST_ARGS) || status=1; \
-	$(PY) -m pytest -m "not drill" --database=postgres $(PYTEST_ARGS) || status=1; \
-	exit $$status
+	echo "The half on PostgreSQL:"; wait $$postgres || status=1; cat "$$log"; exit $$status
 
 drills: $(VENV)/.tested ## Kill, freeze and starve real processes, on SQLite and PostgreSQL
 	@status=0; \
