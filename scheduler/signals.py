@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from django.db.models.signals import post_save, pre_delete
+from django.db.models.signals import post_delete, post_save, pre_delete
+from django_celery_beat.models import PeriodicTasks
 
 from scheduler.models import Schedulable, schedulable_models
 from scheduler.sync_scheduler import get_sync_scheduler
@@ -13,13 +14,19 @@ def write_row(sender: type[Schedulable], instance: Schedulable, **_: object) -> 
 
 
 def remove_row(sender: type[Schedulable], instance: Schedulable, **_: object) -> None:
-    get_sync_scheduler().remove(sender, instance.pk)
+    get_sync_scheduler().remove(sender, instance.pk, wake_beat=False)
+
+
+def wake_beat(**_: object) -> None:
+    PeriodicTasks.update_changed()
 
 
 def connect() -> None:
-    """Connect both handlers to every schedulable model; called when all models are loaded."""
+    """Connect the handlers to every schedulable model; called when all models are loaded."""
     for model in schedulable_models():
         uid = f"scheduler.{model._meta.label_lower}"
         post_save.connect(write_row, sender=model, dispatch_uid=uid)
-        # Before the object goes: its row is locked first, as in beat's claim, and then the object.
+        # Before the object goes: beat's claim locks the row first, and then the object.
         pre_delete.connect(remove_row, sender=model, dispatch_uid=uid)
+        # After all objects of one deletion went, as nothing is locked after that.
+        post_delete.connect(wake_beat, sender=model, dispatch_uid=uid)

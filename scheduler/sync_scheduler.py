@@ -94,13 +94,22 @@ class SyncTaskScheduler:
 
     update = add
 
-    def remove(self, model: type[Schedulable], object_id: int) -> int:
-        """Delete the row of one schedulable; return how many rows went."""
+    def remove(self, model: type[Schedulable], object_id: int, *, wake_beat: bool = True) -> int:
+        """Delete the row of one schedulable; return how many rows went.
+
+        Without `wake_beat` the caller calls `PeriodicTasks.update_changed` before it commits, when
+        it needs no other lock any more: all writers meet in that one row.
+        """
         with transaction.atomic():
+            # First the object, as a save and a refresh lock it, then its row. This lock lets the
+            # inserts of a claim pass, which holds the row.
+            ours = model._default_manager.filter(pk=object_id)
+            list(ours.select_for_update(no_key=True).values_list("pk", flat=True))
             removed = self._delete(
                 PeriodicTask.objects.filter(rows.ours([model])).filter(
                     name=rows.row_name(model, object_id)
-                )
+                ),
+                wake_beat=wake_beat,
             )
         if removed:
             logger.info("schedule of %s removed", rows.row_name(model, object_id))
@@ -351,11 +360,11 @@ class SyncTaskScheduler:
             )
 
     @staticmethod
-    def _delete(tasks: QuerySet[PeriodicTask]) -> int:
+    def _delete(tasks: QuerySet[PeriodicTask], *, wake_beat: bool = True) -> int:
         """Delete rows without a signal each, and wake beat once."""
         # None where the condition is empty, as an orphan that came back makes it.
         removed = tasks._raw_delete(tasks.db) or 0
-        if removed:
+        if removed and wake_beat:
             PeriodicTasks.update_changed()
         return removed
 
