@@ -71,8 +71,10 @@ def _tell(claim: Claim, run: SyncRun, result: engine.SyncResult, stopped: thread
     )
     if ends_early and stopped.is_set():
         _persist(lambda: requeue_run(claim, SyncRun.Reason.WORKER_STOPPED), stopped)
-    elif not _persist(lambda: finish_run(claim, result), stopped):
-        journal.keep(claim, result)
+    elif _persist(
+        lambda: finish_run(claim, result), stopped, aside=lambda: journal.keep(claim, result)
+    ):
+        journal.forget(claim)
 
 
 class _HostBusy(Exception):
@@ -179,10 +181,16 @@ def stopping_worker(stop: engine.StopSignal) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _persist(write: Callable[[], object], stopped: threading.Event) -> bool:
+def _persist(
+    write: Callable[[], object],
+    stopped: threading.Event,
+    *,
+    aside: Callable[[], None] | None = None,
+) -> bool:
     """Write an outcome; say whether it worked.
 
     A database that is away is tried for a minute, and once where this process was told to stop.
+    `aside` is called when the first try fails: this process may die before the next.
     """
     deadline = time.monotonic() + FINISH_TRIES_S
     while True:
@@ -191,8 +199,11 @@ def _persist(write: Callable[[], object], stopped: threading.Event) -> bool:
             return True
         except DATABASE_AWAY as error:
             connections.close_all()
+            if aside is not None:
+                aside()
+                aside = None
             if stopped.is_set() or time.monotonic() > deadline:
-                logger.error("the database stays away, the outcome is kept aside: %s", error)
+                logger.error("the database stays away: %s", error)
                 return False
             stopped.wait(1.0)
 

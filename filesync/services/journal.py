@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 
 def keep(claim: Claim, result: engine.SyncResult) -> None:
     """Write the outcome of a run to a file beside the work folders of this host."""
-    folder = _folder()
+    target = _file(claim)
+    folder = target.parent
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     document = {
         "run_id": claim.run_id,
@@ -30,7 +31,13 @@ def keep(claim: Claim, result: engine.SyncResult) -> None:
     }
     draft = folder / f".{claim.run_id}.draft"
     draft.write_text(json.dumps(document), encoding="utf-8")
-    draft.rename(folder / f"{claim.run_id}-{claim.token}.json")
+    draft.rename(target)
+    logger.warning("the outcome of run %s is kept in %s until it can be told", claim.run_id, target)
+
+
+def forget(claim: Claim) -> None:
+    """Remove the file of an outcome that the database has taken after all."""
+    _file(claim).unlink(missing_ok=True)
 
 
 def replay() -> int:
@@ -60,6 +67,10 @@ def replay() -> int:
 def _folder() -> Path:
     folder: Path = settings.FILESYNC_WORK_DIR / "journal"
     return folder
+
+
+def _file(claim: Claim) -> Path:
+    return _folder() / f"{claim.run_id}-{claim.token}.json"
 
 
 def _result(document: dict[str, object]) -> engine.SyncResult:

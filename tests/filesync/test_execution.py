@@ -12,14 +12,15 @@ from pathlib import Path
 import psutil
 import pytest
 from cryptography.fernet import Fernet
+from django.db import OperationalError, connections
 from pytest_django.fixtures import SettingsWrapper
 
 from filesync import engine
 from filesync.engine.outcome import killed
 from filesync.models import RunItem, Storage, SyncConfig, SyncRun
-from filesync.services import leases
+from filesync.services import execution, leases
 from filesync.services.execution import _store_refreshed, _tell, config_lock, execute, log_path
-from filesync.services.finishing import cancel_run
+from filesync.services.finishing import cancel_run, finish_run
 from tests.filesync.engine.lab import files_of, names, tree, write_tree
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import (
@@ -278,6 +279,29 @@ def test_a_stop_that_reached_rclone_first_gives_the_run_back_too(local_root: Pat
 
     run.refresh_from_db()
     assert (run.state, run.reason, run.attempt) == ("QUEUED", "WORKER_STOPPED", 0)
+
+
+def test_an_outcome_that_is_not_taken_at_once_is_in_a_file_until_it_is(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch, settings: SettingsWrapper
+) -> None:
+    run = make_run(make_config(local_root))
+    folder = Path(settings.FILESYNC_WORK_DIR) / "journal"
+    kept: list[int] = []
+
+    def away_at_first(held: leases.Claim, result: engine.SyncResult) -> SyncRun | None:
+        kept.append(len(list(folder.glob("*.json"))))
+        if len(kept) < 3:
+            raise OperationalError("the server closed the connection")
+        return finish_run(held, result)
+
+    monkeypatch.setattr(execution, "finish_run", away_at_first)
+    monkeypatch.setattr(connections, "close_all", lambda: None)
+    _tell(claim(run), run, engine.SyncResult(engine.Outcome.SUCCEEDED), threading.Event())
+
+    run.refresh_from_db()
+    assert run.state == "SUCCEEDED"
+    assert kept == [0, 1, 1]
+    assert list(folder.glob("*.json")) == []
 
 
 def test_a_run_that_was_given_away_stops_and_writes_nothing(local_root: Path) -> None:
