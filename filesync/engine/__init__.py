@@ -37,7 +37,14 @@ from filesync.engine.events import (
     Totals,
 )
 from filesync.engine.filters import validate_filters, validate_limits, validate_rules
-from filesync.engine.options import POLICY, BackendPolicy, OptionClass
+from filesync.engine.options import (
+    POLICY,
+    REFUSED_BACKENDS,
+    BackendPolicy,
+    OptionClass,
+    RefusedBackend,
+    tidy_secret,
+)
 from filesync.engine.paths import validate_path
 from filesync.engine.prepare import validate_remote, validate_request
 from filesync.engine.probe import Entry, Listing, ProbeResult, list_folder, probe
@@ -58,6 +65,7 @@ __all__ = [
     "KEPT_FOLDER",
     "MIN_VERSION",
     "POLICY",
+    "REFUSED_BACKENDS",
     "Action",
     "BackendPolicy",
     "Compare",
@@ -90,6 +98,7 @@ __all__ = [
     "ProcessStarted",
     "Progress",
     "RcloneUnusable",
+    "RefusedBackend",
     "Remote",
     "Rules",
     "StopSignal",
@@ -103,6 +112,7 @@ __all__ = [
     "list_folder",
     "probe",
     "run_sync",
+    "tidy_secret",
     "validate_filters",
     "validate_limits",
     "validate_path",

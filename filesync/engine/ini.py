@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -11,8 +10,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from filesync.engine import options
 from filesync.engine.errors import OptionRefused
-from filesync.engine.options import is_obscured, may_come_back
 from filesync.engine.request import Remote
 
 # rclone's own published key: obscuring hides a password from a glance, it is no encryption.
@@ -23,7 +22,6 @@ _IV_BYTES = 16
 _INTERPOLATION = re.compile(r"%\([^)]+\)s")
 _KEY = re.compile(r"[a-z0-9_]+\Z")
 _FENCE = '"""'
-_MULTILINE_JSON = frozenset({"token", "service_account_credentials"})
 
 
 def obscure(text: str) -> str:
@@ -41,19 +39,12 @@ def section_of(remote: Remote, tuned: Mapping[str, str]) -> dict[str, str]:
     values = {"type": remote.backend, **tuned, **remote.options}
     for name, secret in remote.secrets.items():
         if secret:
-            values[name] = obscure(secret) if is_obscured(remote.backend, name) else secret
-    return {name: _one_line(name, value) for name, value in values.items() if value}
-
-
-def _one_line(name: str, value: str) -> str:
-    if name == "key_pem":
-        return value.strip().replace("\r\n", "\n").replace("\n", "\\n")
-    if name in _MULTILINE_JSON and re.search(r"[\r\n]", value):
-        try:
-            return json.dumps(json.loads(value))
-        except ValueError as error:
-            raise OptionRefused(f"{name} is no valid JSON: {error}", field=name) from error
-    return value
+            values[name] = obscure(secret) if options.is_obscured(remote.backend, name) else secret
+    return {
+        name: options.on_one_line(remote.backend, name, value)
+        for name, value in values.items()
+        if value
+    }
 
 
 def render_ini(sections: Mapping[str, Mapping[str, str]]) -> str:
@@ -133,7 +124,7 @@ def refreshed(before: Mapping[str, Mapping[str, str]], path: Path) -> dict[str, 
         changed = {
             name: value
             for name, value in after.get(section, {}).items()
-            if value and values.get(name) != value and may_come_back(values["type"], name)
+            if value and values.get(name) != value and options.may_come_back(values["type"], name)
         }
         if changed:
             changes[section] = changed

@@ -48,7 +48,7 @@ def secrets_of(remote: Remote) -> list[str]:
         found += [value, *value.splitlines()]
         try:
             token = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(token, dict):
             found += [

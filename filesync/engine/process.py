@@ -55,6 +55,10 @@ def clean_environment(work_dir: Path, inherited: Mapping[str, str]) -> dict[str,
         "XDG_CONFIG_HOME": str(work_dir),
         "XDG_CACHE_HOME": str(work_dir / "cache"),
         "LANG": "C.UTF-8",
+        # Where a login is missing, the libraries of Google and Amazon ask the machine's metadata
+        # service for the machine's own: they find nobody there.
+        "GCE_METADATA_HOST": "127.0.0.1:1",
+        "AWS_EC2_METADATA_DISABLED": "true",
     }
     environment.update({name: inherited[name] for name in _INHERITED if name in inherited})
     return environment

@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from filesync.engine import POLICY, OptionClass, OptionRefused, Remote, validate_remote
+from filesync.engine import (
+    POLICY,
+    REFUSED_BACKENDS,
+    OptionClass,
+    OptionRefused,
+    Remote,
+    tidy_secret,
+    validate_remote,
+)
+from filesync.engine.ini import section_of
+from filesync.engine.process import clean_environment
 
 ROOTS = (Path("/"),)
 
@@ -25,14 +35,27 @@ def providers(rclone_binary: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+def test_the_policy_knows_every_backend_and_no_other(providers: dict[str, dict[str, Any]]) -> None:
+    assert {*POLICY, *REFUSED_BACKENDS} == set(providers)
+    assert not {*POLICY} & {*REFUSED_BACKENDS}
+
+
 @pytest.mark.parametrize("backend", list(POLICY))
 def test_the_policy_knows_every_option_and_no_other(
     providers: dict[str, dict[str, Any]], backend: str
 ) -> None:
     policy = POLICY[backend]
-    groups = (policy.plain, policy.secret, policy.obscured, set(policy.refused or {}))
+    groups = (policy.plain, policy.secret, policy.obscured, set(policy.refused))
     assert set().union(*groups) == set(providers[backend])
     assert sum(map(len, groups)) == len(providers[backend])
+    assert set(policy.needs) <= policy.plain | policy.secret | policy.obscured
+
+
+@pytest.mark.parametrize("backend", list(REFUSED_BACKENDS))
+def test_the_policy_knows_the_options_of_refused_backends_too(
+    providers: dict[str, dict[str, Any]], backend: str
+) -> None:
+    assert REFUSED_BACKENDS[backend].options == set(providers[backend])
 
 
 @pytest.mark.parametrize("backend", list(POLICY))
@@ -40,14 +63,18 @@ def test_passwords_are_obscured_exactly_where_rclone_wants_it(
     providers: dict[str, dict[str, Any]], backend: str
 ) -> None:
     wanted = {name for name, option in providers[backend].items() if option["IsPassword"]}
-    assert POLICY[backend].obscured == wanted
+    assert POLICY[backend].obscured == wanted - set(POLICY[backend].refused)
 
 
 # What rclone calls sensitive but a person must be able to see and compare: who and where.
 VISIBLE = {
     *("host", "user", "domain", "spn", "access_key_id", "sse_kms_key_id"),
     *("sse_customer_key_md5", "client_id", "root_folder_id", "team_drive", "resource_key"),
-    *("drive_id", "tenant", "impersonate", "impersonate_admin"),
+    *("drive_id", "tenant", "impersonate", "impersonate_admin", "namenode", "username"),
+    *("cloud_name", "email", "account", "url", "user_id", "tenant_id", "tenant_domain"),
+    *("project_number", "user_project", "apple_id", "root_folder_slug", "api_url"),
+    *("workspace_id", "account_id", "device_id", "application_credential_id"),
+    *("application_credential_name", "root_id", "deleted_id", "base_folder_uuid", "public_key"),
 }
 
 
@@ -64,14 +91,24 @@ def test_options_that_smell_of_commands_or_server_files_are_refused(backend: str
     policy = POLICY[backend]
     for name in (*policy.plain, *policy.secret, *policy.obscured):
         assert not name.endswith(("_command", "_file", "_path")), name
-        assert name not in ("ssh", "env_auth", "profile", "set_env", "links", "copy_links")
+        assert not {"command", "msi", "env"} & set(name.split("_")), name
+        assert name not in ("ssh", "profile", "links", "copy_links", "remote", "upstreams")
 
 
 @pytest.mark.parametrize(
     "backend",
     [
         *("alias", "crypt", "union", "combine", "chunker", "hasher", "compress", "cache"),
-        *("archive", "http", "memory", "", "LOCAL", "local ", "sftp\nssh = x"),
+        *(
+            "archive",
+            "memory",
+            "oracleobjectstorage",
+            "tardigrade",
+            "",
+            "LOCAL",
+            "local ",
+            "sftp\nssh = x",
+        ),
     ],
 )
 def test_a_backend_that_is_not_offered_is_refused(backend: str) -> None:
@@ -98,6 +135,16 @@ def test_a_backend_that_is_not_offered_is_refused(backend: str) -> None:
         ("drive", "service_account_file"),
         ("drive", "token_url"),
         ("smb", "kerberos_ccache"),
+        ("hdfs", "service_principal_name"),
+        ("azureblob", "use_msi"),
+        ("azureblob", "use_az"),
+        ("azurefiles", "client_certificate_path"),
+        ("google cloud storage", "env_auth"),
+        ("google photos", "proxy"),
+        ("box", "box_config_file"),
+        ("swift", "env_auth"),
+        ("qingstor", "env_auth"),
+        ("mega", "debug"),
         ("local", "copy_links"),
         ("local", "encoding"),
         ("sftp", "global.metadata_mapper"),
@@ -147,6 +194,10 @@ def test_a_value_that_could_inject_is_refused(backend: str, name: str, value: st
         Remote("sftp", "/srv", {"host": "h", "user": "u"}, {"key_pem": "-----\nabc\n-----"}),
         Remote("s3", "b", {"provider": "Alibaba"}, {"secret_access_key": "x"}),
         Remote("webdav", "", {"url": "http://h/"}, {"user": "hidden by choice"}),
+        Remote("google cloud storage", "b", {"anonymous": "true"}),
+        Remote("google cloud storage", "b", {}, {"token": '{"access_token": "a"}'}),
+        Remote("linkbox", "", {"email": "e"}, {"token": "no JSON"}),
+        Remote("http", "", {"url": "http://h/"}),
     ],
 )
 def test_what_people_need_is_allowed(remote: Remote) -> None:
@@ -157,3 +208,91 @@ def test_a_remote_never_shows_its_secrets() -> None:
     remote = Remote("webdav", "", {"url": "http://h/"}, {"pass": "canary"})
     assert "canary" not in repr(remote)
     assert "canary" not in str(remote)
+
+
+@pytest.mark.parametrize(
+    ("options", "secrets"),
+    [
+        ({}, {}),
+        ({"project_number": "1"}, {}),
+        ({"anonymous": "false"}, {}),
+        ({}, {"service_account_credentials": ""}),
+    ],
+)
+def test_google_storage_without_a_login_of_its_own_is_refused(
+    options: dict[str, str], secrets: dict[str, str]
+) -> None:
+    """rclone would take the identity of the machine."""
+    with pytest.raises(OptionRefused, match="login of this server"):
+        validate_remote(Remote("google cloud storage", "b", options, secrets), ROOTS)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "canary",
+        "[]",
+        "{}",
+        '{"refresh_token": "canary"}',
+        '{"access_token": 5}',
+        '{"access_token": "canary", "refresh_token": []}',
+        '{"access_token": "canary", "expiry": "tomorrow"}',
+        '{"access_token": "canary", "expiry": "2026-01-01T00:00:00"}',
+        "[" * 60_000,
+    ],
+)
+@pytest.mark.parametrize("backend", ["drive", "google cloud storage"])
+def test_a_token_that_rclone_could_not_read_is_refused_unseen(backend: str, token: str) -> None:
+    with pytest.raises(OptionRefused) as refusal:
+        validate_remote(Remote(backend, "", {}, {"token": token}), ROOTS)
+    assert refusal.value.field == "token"
+    assert "canary" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        '{"type": "external_account", "credential_source": {"file": "/etc/passwd"}}',
+        '{"type": "external_account", "credential_source": {"executable": {"command": "id"}}}',
+        '{"type": "authorized_user"}',
+        "{}",
+        "/etc/passwd",
+    ],
+)
+@pytest.mark.parametrize("backend", ["drive", "google cloud storage"])
+def test_credentials_that_would_look_on_this_server_are_refused(
+    backend: str, credentials: str
+) -> None:
+    secrets = {"service_account_credentials": credentials}
+    with pytest.raises(OptionRefused, match="service_account"):
+        validate_remote(Remote(backend, "", {}, secrets), ROOTS)
+
+
+def test_of_a_token_only_what_rclone_knows_is_written_in_one_spelling() -> None:
+    """Go reads names in any case, so that `Expiry` would win over what was checked."""
+    token = {"access_token": "a", "Expiry": 5, "expiry": "2026-01-01 00:00:00+00:00", "x": 1}
+    written = section_of(Remote("drive", "", {}, {"token": json.dumps(token)}), {})["token"]
+    assert json.loads(written) == {"access_token": "a", "expiry": "2026-01-01T00:00:00+00:00"}
+
+
+def test_what_rclone_authorize_prints_can_be_pasted_whole() -> None:
+    printed = (
+        "Paste the following into your remote machine --->\n"
+        '{"access_token":"a","expiry":"2026-01-01T00:00:00.123456789+02:00"}\n'
+        "<---End paste\n"
+    )
+    assert json.loads(tidy_secret("token", printed))["access_token"] == "a"
+    assert tidy_secret("pass", printed) == printed
+
+
+def test_no_login_of_the_machine_is_used_where_one_is_missing(
+    rclone_binary: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "r.conf"
+    config.write_text("[src]\ntype = google cloud storage\ntoken = broken\n")
+    environment = clean_environment(tmp_path, {"GOOGLE_APPLICATION_CREDENTIALS": "/etc/hostname"})
+    argv = [str(rclone_binary), "lsf", "--config", str(config), "src:bucket"]
+    argv += ["--retries", "1", "--low-level-retries", "1"]
+    answer = subprocess.run(argv, env=environment, capture_output=True, text=True)
+    assert answer.returncode != 0
+    assert "127.0.0.1:1" in answer.stderr
