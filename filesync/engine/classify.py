@@ -52,6 +52,7 @@ _CLASSES: tuple[tuple[FailureClass, re.Pattern[str]], ...] = tuple(
                 r"wrong password|bad username",
                 r"invalid_grant|invalid_client|token (?:has )?expired|invalid ?token",
                 r"(?:couldn't fetch|empty) token",
+                r"undecryptable (?:dir |file )?name",
                 r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidClientTokenId",
                 _status(401),
             ),

@@ -15,6 +15,7 @@ _BY_UPLOAD_TIME = ("--update", "--use-server-modtime")
 _ONE_SIDED = {
     "features": ("backend", "features"),
     "mkdir": ("mkdir",),
+    "names": ("lsf", "--max-depth", "1"),
     "size": ("size", "--json"),
 }
 
@@ -142,10 +143,13 @@ def build_argv(
 ) -> tuple[str, ...]:
     """Give the whole command line of a stage; it holds no secret."""
     if stage.verb in _ONE_SIDED:
+        side = sides.destination if stage.at_destination else sides.source
+        if stage.verb == "names":
+            side = side.partition(":")[0] + ":"
         return (
             *(str(rclone), *_ONE_SIDED[stage.verb], *_base(files)),
             *(_rules(request, files) if stage.verb == "size" else ()),
-            *("--", sides.destination if stage.at_destination else sides.source),
+            *("--", side),
         )
     return (
         str(rclone),
@@ -247,6 +251,7 @@ def skips_read_back(request: SyncRequest) -> bool:
     """
     return (
         request.source.remote.backend == request.destination.remote.backend == "local"
+        and request.source.remote.encryption is request.destination.remote.encryption is None
         and request.method is not Method.MOVE
         and request.compare is not Compare.CHECKSUM
     )

@@ -39,8 +39,8 @@ class FailureClass(enum.StrEnum):
 
 _ADVICE = {
     FailureClass.AUTH: (
-        "The storage refused the login. Correct the user name, password, key or token of the "
-        "storage, then test the connection."
+        "The storage refused the login, or its names do not decrypt. Correct the user name, "
+        "password, key, token or encryption password of the storage, then test the connection."
     ),
     FailureClass.PERMISSION: (
         "The login works, but this file or folder may not be read or written. Give the account "

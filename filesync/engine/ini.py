@@ -121,6 +121,8 @@ def refreshed(before: Mapping[str, Mapping[str, str]], path: Path) -> dict[str, 
         return {}
     changes: dict[str, dict[str, str]] = {}
     for section, values in before.items():
+        if values["type"] not in options.POLICY:
+            continue  # the encryption over a section, of which rclone changes nothing
         changed = {
             name: value
             for name, value in after.get(section, {}).items()

@@ -44,6 +44,8 @@ class Redactor:
 def secrets_of(remote: Remote) -> list[str]:
     """Give what must not be seen of a remote, the strings inside a JSON token included."""
     found: list[str] = []
+    if remote.encryption is not None:
+        found += [remote.encryption.password, remote.encryption.salt]
     for value in remote.secrets.values():
         found += [value, *value.splitlines()]
         try:

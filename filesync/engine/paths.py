@@ -121,6 +121,9 @@ def check_no_overlap(source: Endpoint, destination: Endpoint) -> None:
     """Raise PathRefused when one side contains the other."""
     if place(source.remote) != place(destination.remote):
         return
+    if source.remote.encryption != destination.remote.encryption:
+        # Where a path lies below an encrypted root, only rclone knows: the whole root counts.
+        source, destination = _readable(source), _readable(destination)
     one, other = _comparable(source), _comparable(destination)
     if (
         one == other
@@ -131,6 +134,10 @@ def check_no_overlap(source: Endpoint, destination: Endpoint) -> None:
         raise PathRefused(
             f"source {one or '/'} and destination {other or '/'} overlap", field="destination"
         )
+
+
+def _readable(endpoint: Endpoint) -> Endpoint:
+    return endpoint if endpoint.remote.encryption is None else Endpoint(endpoint.remote)
 
 
 def _comparable(endpoint: Endpoint) -> str:

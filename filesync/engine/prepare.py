@@ -9,9 +9,9 @@ from pathlib import Path
 
 from filesync.engine import filters, ini, options, paths
 from filesync.engine.command import RunFiles, Sides
-from filesync.engine.errors import EngineError, PathRefused
-from filesync.engine.request import KEPT_FOLDER, Endpoint, Remote, SyncRequest
-from filesync.engine.tuning import tuned_options
+from filesync.engine.errors import EngineError, OptionRefused, PathRefused
+from filesync.engine.request import KEPT_FOLDER, Endpoint, Method, Remote, SyncRequest
+from filesync.engine.sections import sections_of, target
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,14 @@ def validate_remote(remote: Remote, local_roots: tuple[Path, ...]) -> None:
     for name, value in [*remote.options.items(), *remote.secrets.items()]:
         if not (options.is_multiline(name) or options.is_obscured(remote.backend, name)):
             ini.check_value(name, value)
-    # Rendered once for its own checks (quoting, JSON); the text is dropped.
-    ini.render_ini({"src": ini.section_of(remote, {})})
+    if remote.encryption is not None and not remote.encryption.password:
+        raise OptionRefused(
+            "encryption needs a password; keep a copy of it, without it nobody can read the files",
+            field="encryption_password",
+        )
     paths.validate_root(remote)
+    # Rendered once for its own checks (quoting, JSON, real paths); the text is dropped.
+    ini.render_ini(sections_of("src", remote, Method.CHECK, local_roots))
     if remote.backend == "local":
         paths.real_root(remote, local_roots)
 
@@ -49,7 +54,7 @@ def validate_request(request: SyncRequest, local_roots: tuple[Path, ...]) -> Non
     for side, endpoint in (("source", request.source), ("destination", request.destination)):
         try:
             validate_remote(endpoint.remote, local_roots)
-            _location(endpoint, local_roots)
+            target("src", endpoint, local_roots)
         except PathRefused as error:
             raise PathRefused(error.message, field=f"{side}_path") from error
     paths.check_no_overlap(request.source, request.destination)
@@ -70,21 +75,14 @@ def prepare(request: SyncRequest, work_dir: Path, local_roots: tuple[Path, ...])
     shared = source.remote == destination.remote and request.keep_deleted_dir is None
     section = "src" if shared else "dst"
     sides = Sides(
-        source=f"src:{_location(source, local_roots)}",
-        destination=f"{section}:{_location(destination, local_roots)}",
+        source=target("src", source, local_roots),
+        destination=target(section, destination, local_roots),
         backup=_backup(request, local_roots),
     )
-    sections = {"src": ini.section_of(source.remote, tuned_options(source.remote, request.method))}
+    sections = sections_of("src", source.remote, request.method, local_roots)
     if not shared:
-        tuned = tuned_options(destination.remote, request.method)
-        sections["dst"] = ini.section_of(destination.remote, tuned)
+        sections |= sections_of("dst", destination.remote, request.method, local_roots)
     return Prepared(request, sides, sections, RunFiles(work_dir))
-
-
-def _location(endpoint: Endpoint, local_roots: tuple[Path, ...]) -> str:
-    if endpoint.remote.backend == "local":
-        return str(paths.resolve_local(endpoint, local_roots))
-    return paths.full_path(endpoint)
 
 
 def _backup(request: SyncRequest, local_roots: tuple[Path, ...]) -> str | None:
@@ -104,31 +102,46 @@ def _backup(request: SyncRequest, local_roots: tuple[Path, ...]) -> str | None:
             f"files cannot be kept in {kept!r}: it contains the destination",
             field="keep_deleted_dir",
         )
-    endpoint = Endpoint(request.destination.remote, kept)
-    return f"dst:{_location(endpoint, local_roots)}"
+    return target("dst", Endpoint(request.destination.remote, kept), local_roots)
 
 
 def check_links(request: SyncRequest, local_roots: tuple[Path, ...]) -> Iterator[None]:
-    """Raise PathRefused when a link in a local destination leads out of its root.
+    """Raise PathRefused when a link would lead a local side out of its root.
 
     Yields now and then: a tree of a million files takes a second or two.
     """
+    yield from check_encrypted_links(request.source, local_roots)
+    yield from check_encrypted_links(request.destination, local_roots)
     remote = request.destination.remote
-    if remote.backend != "local":
+    if remote.backend != "local" or remote.encryption is not None:
         return
-    root = paths.real_root(remote, local_roots)
     written = [request.destination.path]
     if request.keep_deleted_dir is not None:
         written.append(request.keep_deleted_dir)
     for path in written:
         tree = paths.resolve_local(Endpoint(remote, path), local_roots)
-        for link in paths.escaping_links(tree, root):
-            if link is not None:
-                raise PathRefused(
-                    f"the symbolic link {link} leads out of {remote.root}; remove it",
-                    field="destination",
-                )
-            yield
+        yield from _checked(tree, remote, local_roots)
+
+
+def check_encrypted_links(endpoint: Endpoint, local_roots: tuple[Path, ...]) -> Iterator[None]:
+    """Raise PathRefused when a link below an encrypted local root leads out of it.
+
+    The whole root is looked at: which folder a path is, only rclone knows.
+    """
+    remote = endpoint.remote
+    if remote.backend == "local" and remote.encryption is not None:
+        yield from _checked(paths.real_root(remote, local_roots), remote, local_roots)
+
+
+def _checked(tree: Path, remote: Remote, local_roots: tuple[Path, ...]) -> Iterator[None]:
+    root = paths.real_root(remote, local_roots)
+    for link in paths.escaping_links(tree, root):
+        if link is not None:
+            raise PathRefused(
+                f"the symbolic link {link} leads out of {remote.root}; remove it",
+                field="destination",
+            )
+        yield
 
 
 def _check_only_path(path: str) -> None:

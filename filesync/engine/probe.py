@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filesync.engine import ini, paths
+from filesync.engine import ini
 from filesync.engine.binary import check_rclone
 from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import StopSignal
 from filesync.engine.log import Redactor, secrets_of
 from filesync.engine.messages import LastWords, Problem, parse_line
-from filesync.engine.prepare import validate_remote
+from filesync.engine.prepare import check_encrypted_links, validate_remote
 from filesync.engine.process import RcloneProcess
 from filesync.engine.readers import Problems
 from filesync.engine.request import Endpoint, Method, Remote
-from filesync.engine.tuning import tuned_options
+from filesync.engine.sections import sections_of, target
 
 PROBE_TIMEOUT_S = 10.0
 MAX_ENTRIES = 50_000
@@ -105,17 +105,20 @@ def list_folder(
     """
     check_rclone(rclone)
     validate_remote(remote, local_roots)
-    location = _location(Endpoint(remote, path), local_roots)
+    endpoint = Endpoint(remote, path)
+    location = target("src", endpoint, local_roots)
+    for _ in check_encrypted_links(endpoint, local_roots):
+        pass
     with _private_folder() as work_dir:
-        section = ini.section_of(remote, tuned_options(remote, Method.CHECK))
-        ini.write_private(work_dir / "r.conf", ini.render_ini({"src": section}))
+        sections = sections_of("src", remote, Method.CHECK, local_roots)
+        ini.write_private(work_dir / "r.conf", ini.render_ini(sections))
         answer = work_dir / "answer"
         argv = (
             *(str(rclone), "lsjson", "--config", str(work_dir / "r.conf")),
             *("--cache-dir", str(work_dir / "cache"), "--ask-password=false"),
             *("--use-json-log", "--log-level", "NOTICE", "--retries", "1"),
             *("--low-level-retries", "1", "--contimeout", f"{timeout_s:g}s"),
-            *("--timeout", f"{timeout_s:g}s", "--no-mimetype", "--", f"src:{location}"),
+            *("--timeout", f"{timeout_s:g}s", "--no-mimetype", "--", location),
         )
         with RcloneProcess(argv, work_dir=work_dir, stdout_path=answer) as process:
             failure = _failure(process, Redactor(secrets_of(remote)), timeout_s, stop)
@@ -124,12 +127,6 @@ def list_folder(
         entries, cut = _read(answer)
     entries.sort(key=lambda entry: (not entry.is_dir, entry.name))
     return Listing(tuple(entries[offset : offset + limit]), total=len(entries), cut=cut)
-
-
-def _location(endpoint: Endpoint, local_roots: tuple[Path, ...]) -> str:
-    if endpoint.remote.backend == "local":
-        return str(paths.resolve_local(endpoint, local_roots))
-    return paths.full_path(endpoint)
 
 
 @contextmanager

@@ -36,6 +36,27 @@ class Compare(enum.StrEnum):
     SIZE = "SIZE"
 
 
+class NameEncryption(enum.StrEnum):
+    """What encryption makes of file names, in rclone's words; OFF adds ".bin" and hides nothing."""
+
+    STANDARD = "standard"
+    OBFUSCATE = "obfuscate"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """How files are encrypted before they leave this server, in the format of rclone's crypt.
+
+    `folders` says whether folder names are encrypted as file names are.
+    """
+
+    password: str = field(repr=False)
+    salt: str = field(default="", repr=False)
+    names: NameEncryption = NameEncryption.STANDARD
+    folders: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Remote:
     """A place that rclone can reach.
@@ -50,6 +71,7 @@ class Remote:
     options: Mapping[str, str] = field(default_factory=lambda: _NO_VALUES)
     secrets: Mapping[str, str] = field(default_factory=lambda: _NO_VALUES, repr=False)
     careful: bool | None = None
+    encryption: Encryption | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,18 +35,21 @@ from filesync.engine.events import (
 from filesync.engine.guards import deletions_allowed, guard_failure, reading_failure
 from filesync.engine.ini import refreshed
 from filesync.engine.log import Redactor, RunLog, command_line, secrets_of
-from filesync.engine.messages import Message, Stats, parse_line
+from filesync.engine.messages import Message, Problem, Stats, parse_line
 from filesync.engine.outcome import conclude, killed
 from filesync.engine.plan import PlanTally, ReportCounts
 from filesync.engine.prepare import Prepared, check_links, prepare, write_files
 from filesync.engine.process import RcloneProcess
-from filesync.engine.readers import RunReader
+from filesync.engine.readers import Problems, RunReader
 from filesync.engine.request import Method, Remote, SyncRequest
 from filesync.engine.tuning import PairFacts, RemoteFacts, known_facts, read_features
 from filesync.engine.watch import Watch
 
 POLL_S = 0.25
 """The longest wait for output, so that an event comes well within 0.5 s."""
+
+# rclone's exit code for a folder that is not there, such as a root before its first run.
+_MISSING_EXIT = 3
 
 _Take = Callable[[Message], list[Event]]
 _Driven = Generator[Event, None, int]
@@ -155,6 +158,9 @@ class _Run:
 
     def _carry_out(self, prepared: Prepared) -> Iterator[Event]:
         request = prepared.request
+        for endpoint in (request.source, request.destination):
+            if endpoint.remote.encryption is not None:
+                yield from self._check_password(prepared, endpoint is request.destination)
         facts = yield from self._pair_facts(prepared)
         max_delete = None
         if request.method is not Method.CHECK and (request.dry_run or request.method.can_delete):
@@ -173,6 +179,26 @@ class _Run:
             max_delete = deletions_allowed(plan, keeps_deleted=prepared.sides.backup is not None)
         yield from self._transferred(prepared, facts, max_delete)
 
+    def _check_password(self, prepared: Prepared, at_destination: bool) -> Iterator[Event]:
+        """End the run where the names in an encrypted root do not decrypt.
+
+        A copy would go on and put its files beside those that nobody can read any more.
+        """
+        problems = Problems()
+
+        def take(message: Message) -> list[Event]:
+            if isinstance(message, Problem):
+                problems.add(message)
+            return []
+
+        exit_code = yield from self._drive(
+            prepared, Stage("names", at_destination=at_destination), take
+        )
+        main = problems.main
+        if exit_code not in (0, _MISSING_EXIT) and main is not None:
+            self._exit_code = exit_code
+            raise _Stopped(Failure.of(main.failure_class, main.text))
+
     def _pair_facts(self, prepared: Prepared) -> Generator[Event, None, PairFacts]:
         source = yield from self._remote_facts(prepared, prepared.request.source.remote, False)
         destination = yield from self._remote_facts(
@@ -183,7 +209,7 @@ class _Run:
     def _remote_facts(
         self, prepared: Prepared, remote: Remote, at_destination: bool
     ) -> Generator[Event, None, RemoteFacts]:
-        known = known_facts(remote.backend)
+        known = known_facts(remote)
         if known is not None:
             return known
         answer = yield from self._asked(prepared, Stage("features", at_destination=at_destination))

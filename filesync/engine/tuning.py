@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from filesync.engine.request import Method, Remote
@@ -40,9 +40,12 @@ _KNOWN: Mapping[str, RemoteFacts] = {
 }
 
 
-def known_facts(backend: str) -> RemoteFacts | None:
+def known_facts(remote: Remote) -> RemoteFacts | None:
     """Give what every server of a backend has in common; None when the server must be asked."""
-    return _KNOWN.get(backend)
+    known = _KNOWN.get(remote.backend)
+    if known is not None and remote.encryption is not None:
+        return replace(known, hashes=frozenset())
+    return known
 
 
 def read_features(answer: bytes) -> RemoteFacts:

@@ -70,7 +70,7 @@ def test_features_are_read_as_rclone_prints_them(rclone_binary: Path, tmp_path: 
     config.write_text("[src]\ntype = local\n")
     argv = [str(rclone_binary), "--config", str(config), "backend", "features", f"src:{tmp_path}"]
     facts = read_features(subprocess.run(argv, capture_output=True, check=True).stdout)
-    known = known_facts("local")
+    known = known_facts(Remote("local"))
     assert known is not None
     assert facts.has_mtime
     assert known.hashes <= facts.hashes
