@@ -49,6 +49,12 @@ class RunFinished(Conflict):
     code = "run_finished"
 
 
+class StorageRefused(FilesyncError):
+    """A storage, or a path on it, may not be used as it is; nothing was tried."""
+
+    code = "storage_refused"
+
+
 class SyncFailed(FilesyncError):
     """A run ended FAILED, PARTIAL or LOST; the message says why and what to do."""
 

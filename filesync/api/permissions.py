@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 RUN = "filesync.run_syncconfig"
 FORCE = "filesync.force_syncconfig"
 VIEW_RUNS = "filesync.view_syncrun"
+VIEW_STORAGES = "filesync.view_storage"
 
 
 class ModelPermissions(DjangoModelPermissions):
@@ -39,6 +40,13 @@ class MayViewRuns(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return bool(request.user and request.user.has_perm(VIEW_RUNS))
+
+
+class MayViewStorages(BasePermission):
+    """Allow those who may see storages."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return bool(request.user and request.user.has_perm(VIEW_STORAGES))
 
 
 class IsSuperuserOrReadOnly(BasePermission):

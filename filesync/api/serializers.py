@@ -38,12 +38,30 @@ class StorageSerializer(StrictModelSerializer):
             "secrets",
             "secrets_set",
             "secrets_readable",
+            "encryption",
+            "encrypt_folder_names",
             "max_concurrent_runs",
+            "transfers",
+            "calls_per_s",
+            "bandwidth",
             "remark",
+            "last_check_at",
+            "last_check_class",
+            "last_check_message",
+            "paused_at",
+            "paused_reason",
             "created_at",
             "updated_at",
         ]
-        read_only_fields = ["created_at", "updated_at"]
+        read_only_fields = [
+            "last_check_at",
+            "last_check_class",
+            "last_check_message",
+            "paused_at",
+            "paused_reason",
+            "created_at",
+            "updated_at",
+        ]
 
     def get_secrets_set(self, storage: Storage) -> list[str]:
         return storage.secret_names() or []
@@ -56,6 +74,60 @@ class StorageSerializer(StrictModelSerializer):
         if isinstance(self.instance, Storage) and self.instance.secret_names():
             kept = self.instance.secrets
         return {name: value for name, value in (kept | given).items() if value != ""}
+
+
+class StorageDraftSerializer(StorageSerializer):
+    """A storage that is only tested, and not saved: its name may be left out or be taken."""
+
+    name = serializers.CharField(max_length=120, required=False, default="untitled")
+
+
+class FailureSerializer(serializers.Serializer[Any]):
+    failure_class = serializers.CharField()
+    message = serializers.CharField()
+    advice = serializers.CharField()
+
+
+class TestResultSerializer(serializers.Serializer[Any]):
+    ok = serializers.BooleanField()
+    duration_s = serializers.FloatField()
+    entries = serializers.IntegerField(help_text="files and folders in the root path")
+    failure = FailureSerializer(allow_null=True)
+
+
+class BrowseQuerySerializer(StrictSerializer):
+    path = serializers.CharField(
+        max_length=1024,
+        default="",
+        allow_blank=True,
+        trim_whitespace=False,
+        help_text="below the storage's root; empty is the root itself",
+    )
+    page = serializers.IntegerField(default=1, min_value=1, max_value=100_000)
+    format = serializers.CharField(required=False, help_text="json or api")
+
+
+class EntrySerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    is_dir = serializers.BooleanField()
+    size_bytes = serializers.IntegerField(help_text="-1 where it is not known")
+    modified_at = serializers.CharField(
+        allow_blank=True, help_text="RFC 3339; empty where the storage has no times"
+    )
+
+
+class BrowseSerializer(serializers.Serializer[Any]):
+    path = serializers.CharField(allow_blank=True)
+    page = serializers.IntegerField(source="number")
+    pages = serializers.IntegerField()
+    total = serializers.IntegerField(source="listing.total")
+    cut = serializers.BooleanField(
+        source="listing.cut", help_text="the folder has more entries than are read"
+    )
+    entries = EntrySerializer(many=True, source="listing.entries")
+    failure = FailureSerializer(
+        allow_null=True, source="listing.failure", help_text="why the storage did not answer"
+    )
 
 
 class SyncConfigSerializer(StrictModelSerializer):

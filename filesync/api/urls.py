@@ -5,6 +5,7 @@ from __future__ import annotations
 from rest_framework.routers import DefaultRouter
 
 from filesync.api import schema  # noqa: F401 - registers the token's description
+from filesync.api.backend_views import BackendViewSet
 from filesync.api.task_views import TaskViewSet
 from filesync.api.views import StorageViewSet, SyncConfigViewSet, SyncRunViewSet
 from scheduler.api.views import SchedulerViewSet
@@ -12,6 +13,7 @@ from scheduler.api.views import SchedulerViewSet
 router = DefaultRouter(trailing_slash=False)
 router.register("task/scheduler", SchedulerViewSet, basename="scheduler")
 router.register("task/scheduler", TaskViewSet, basename="task")
+router.register("sync/backends", BackendViewSet, basename="backend")
 router.register("sync/storages", StorageViewSet)
 router.register("sync/configs", SyncConfigViewSet)
 router.register("sync/runs", SyncRunViewSet)

@@ -14,13 +14,18 @@ from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
 
 from filesync.api.permissions import IsSuperuserOrReadOnly, MayRun, ModelPermissions
 from filesync.api.serializers import (
+    BrowseQuerySerializer,
+    BrowseSerializer,
     ErrorSerializer,
     RunItemSerializer,
+    StorageDraftSerializer,
     StorageSerializer,
     SyncConfigSerializer,
     SyncRunSerializer,
+    TestResultSerializer,
 )
 from filesync.models import Storage, SyncConfig, SyncRun
+from filesync.services import storages
 from filesync.services.finishing import cancel_run
 from filesync.services.queueing import retry_run
 
@@ -34,6 +39,63 @@ class StorageViewSet(ModelViewSet):  # type: ignore[type-arg]
     filterset_fields = ["backend"]
     search_fields = ["name", "remark"]
     ordering_fields = ["name", "created_at"]
+
+    @extend_schema(
+        summary="Test the connection of a storage",
+        request=None,
+        responses={200: TestResultSerializer, 400: ErrorSerializer},
+    )
+    @action(detail=True, methods=["post"], permission_classes=[MayRun])
+    def test(self, request: Request, **_: Any) -> Response:
+        """List its root path, for ten seconds at most, and keep the result with the storage.
+
+        A good test lets the runs go on that wait because the storage is paused.
+        """
+        result = storages.check_storage(self.get_object())
+        return Response(TestResultSerializer(result).data)
+
+    @extend_schema(
+        summary="Test a connection before it is saved",
+        operation_id="v1_sync_storages_test_unsaved",
+        request=StorageDraftSerializer,
+        responses={200: TestResultSerializer, 400: ErrorSerializer},
+    )
+    @action(
+        detail=False,
+        methods=["post"],
+        url_path="test",
+        url_name="test-unsaved",
+        serializer_class=StorageDraftSerializer,
+    )
+    def test_unsaved(self, request: Request, **_: Any) -> Response:
+        """List the root path of what was sent, for ten seconds at most; nothing is kept."""
+        draft = StorageDraftSerializer(data=request.data)
+        draft.is_valid(raise_exception=True)
+        result = storages.probe_unsaved(Storage(**draft.validated_data))
+        return Response(TestResultSerializer(result).data)
+
+    @extend_schema(
+        summary="Browse a storage",
+        parameters=[BrowseQuerySerializer],
+        responses={200: BrowseSerializer, 400: ErrorSerializer},
+    )
+    @action(
+        detail=True,
+        methods=["get"],
+        permission_classes=[MayRun],
+        filter_backends=[],
+        pagination_class=None,
+    )
+    def browse(self, request: Request, **_: Any) -> Response:
+        """List a page of a folder, folders first, for ten seconds at most.
+
+        A storage that does not answer is 200 with its `failure`.
+        """
+        query = BrowseQuerySerializer(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        asked = query.validated_data
+        page = storages.browse(self.get_object(), asked["path"], asked["page"])
+        return Response(BrowseSerializer(page).data)
 
 
 class ConfigFilter(filters.FilterSet):

@@ -6,6 +6,7 @@ Plain Python over rclone: no Django, no Celery, and no knowledge of stored confi
 from __future__ import annotations
 
 from filesync.engine.binary import MIN_VERSION, Version, check_rclone, find_rclone
+from filesync.engine.catalogue import PRESETS, Backend, OptionInfo, Preset, catalogue
 from filesync.engine.errors import (
     EngineError,
     Failure,
@@ -37,12 +38,14 @@ from filesync.engine.events import (
     Totals,
 )
 from filesync.engine.filters import validate_filters, validate_limits, validate_rules
+from filesync.engine.limits import StorageLimits, tightened, validate_storage_limits
 from filesync.engine.options import (
     POLICY,
     REFUSED_BACKENDS,
     BackendPolicy,
     OptionClass,
     RefusedBackend,
+    is_oauth_token,
     tidy_secret,
 )
 from filesync.engine.paths import validate_path
@@ -67,8 +70,10 @@ __all__ = [
     "KEPT_FOLDER",
     "MIN_VERSION",
     "POLICY",
+    "PRESETS",
     "REFUSED_BACKENDS",
     "Action",
+    "Backend",
     "BackendPolicy",
     "Compare",
     "Encryption",
@@ -90,6 +95,7 @@ __all__ = [
     "Method",
     "NameEncryption",
     "OptionClass",
+    "OptionInfo",
     "OptionRefused",
     "Outcome",
     "PathRefused",
@@ -98,6 +104,7 @@ __all__ = [
     "Plan",
     "PlanItem",
     "PlanReady",
+    "Preset",
     "ProbeResult",
     "ProcessStarted",
     "Progress",
@@ -106,21 +113,26 @@ __all__ = [
     "Remote",
     "Rules",
     "StopSignal",
+    "StorageLimits",
     "SyncRequest",
     "SyncResult",
     "Tick",
     "Totals",
     "Version",
+    "catalogue",
     "check_rclone",
     "find_rclone",
+    "is_oauth_token",
     "list_folder",
     "probe",
     "run_sync",
     "tidy_secret",
+    "tightened",
     "validate_filters",
     "validate_limits",
     "validate_path",
     "validate_remote",
     "validate_request",
     "validate_rules",
+    "validate_storage_limits",
 ]

@@ -6,9 +6,9 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filesync.engine import ini
@@ -41,12 +41,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One page of a folder, folders first; `total` counts the whole folder unless `cut`."""
+    """One page of a folder, folders first; `total` counts the whole folder unless `cut`.
+
+    `refreshed` holds what rclone changed in the remote's secrets, such as a token.
+    """
 
     entries: tuple[Entry, ...]
     total: int
     cut: bool = False
     failure: Failure | None = None
+    refreshed: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class ProbeResult:
     duration_s: float
     entries: int = 0
     failure: Failure | None = None
+    refreshed: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def probe(
@@ -84,6 +89,7 @@ def probe(
         duration_s=time.monotonic() - started_s,
         entries=listing.total,
         failure=listing.failure,
+        refreshed=listing.refreshed,
     )
 
 
@@ -122,11 +128,13 @@ def list_folder(
         )
         with RcloneProcess(argv, work_dir=work_dir, stdout_path=answer) as process:
             failure = _failure(process, Redactor(secrets_of(remote)), timeout_s, stop)
+        changed = ini.refreshed(sections, work_dir / "r.conf").get("src", {})
         if failure is not None:
-            return Listing(entries=(), total=0, failure=failure)
+            return Listing(entries=(), total=0, failure=failure, refreshed=changed)
         entries, cut = _read(answer)
     entries.sort(key=lambda entry: (not entry.is_dir, entry.name))
-    return Listing(tuple(entries[offset : offset + limit]), total=len(entries), cut=cut)
+    page = tuple(entries[offset : offset + limit])
+    return Listing(page, total=len(entries), cut=cut, refreshed=changed)
 
 
 @contextmanager

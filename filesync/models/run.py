@@ -55,6 +55,7 @@ class SyncRun(models.Model):
         LEASE_LOST = "LEASE_LOST", _("The worker went silent")
         RETRY = "RETRY", _("The last attempt failed in a way that may pass")
         CANCELLED_BY_USER = "CANCELLED_BY_USER", _("Cancelled by a person")
+        STORAGE_PAUSED = "STORAGE_PAUSED", _("A storage is paused until its connection works")
 
     ACTIVE = (State.QUEUED, State.RUNNING)
     TERMINAL = (

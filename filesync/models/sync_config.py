@@ -174,12 +174,7 @@ class SyncConfig(Schedulable):
             method=engine.Method(self.method),
             compare=engine.Compare(self.compare),
             rules=engine.Rules(filters=self.filter_lines()),
-            limits=engine.Limits(
-                transfers=self.transfers,
-                bandwidth=self.bandwidth or None,
-                max_runtime_s=self.max_runtime_s,
-                stall_timeout_s=self.stall_timeout_s,
-            ),
+            limits=self._limits(),
             guards=engine.Guards(
                 max_delete_files=self.max_delete_files,
                 max_delete_percent=self.max_delete_percent,
@@ -187,6 +182,16 @@ class SyncConfig(Schedulable):
             dry_run=dry_run,
             force=force,
         )
+
+    def _limits(self) -> engine.Limits:
+        own = engine.Limits(
+            transfers=self.transfers,
+            bandwidth=self.bandwidth or None,
+            max_runtime_s=self.max_runtime_s,
+            stall_timeout_s=self.stall_timeout_s,
+        )
+        storages = (self.source_storage, self.destination_storage)
+        return engine.tightened(own, [storage.limits() for storage in storages])
 
     def filter_lines(self) -> tuple[str, ...]:
         """Return the filter rules, without blank lines and # comments."""

@@ -15,15 +15,16 @@ from pathlib import Path
 from types import FrameType
 
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import connections
 
 from filesync import engine
-from filesync.models import Storage, SyncRun
+from filesync.models import SyncRun
 from filesync.secrets import SecretsUnreadable
 from filesync.services import journal
 from filesync.services.finishing import cancel_held, finish_run, requeue_run
 from filesync.services.leases import Claim, LeaseLost, log_folder, work_folder
 from filesync.services.recorder import DatabaseAway, Fence, Recorder
+from filesync.services.storages import blame, store_refreshed
 from scheduler.outages import DATABASE_AWAY
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,8 @@ def execute(claim: Claim, *, watch: Callable[[engine.Event], None] | None = None
 
 def _tell(claim: Claim, run: SyncRun, result: engine.SyncResult, stopped: threading.Event) -> None:
     _persist(lambda: _store_refreshed(run, result), stopped)
+    if result.failure is not None and not stopped.is_set():
+        _blame(run, result.failure)
     # A stop of the whole machine may reach rclone before it reaches this process.
     ends_early = result.outcome is engine.Outcome.CANCELLED or (
         result.failure is not None and result.failure.retryable
@@ -75,6 +78,14 @@ def _tell(claim: Claim, run: SyncRun, result: engine.SyncResult, stopped: thread
         lambda: finish_run(claim, result), stopped, aside=lambda: journal.keep(claim, result)
     ):
         journal.forget(claim)
+
+
+def _blame(run: SyncRun, failure: engine.Failure) -> None:
+    """Pause what made the run fail, before its end rings the runs that wait for the same."""
+    try:
+        blame(run, failure)
+    except DATABASE_AWAY as error:
+        logger.warning("run %s: its storages were not tested: %s", run.pk, error)
 
 
 class _HostBusy(Exception):
@@ -209,18 +220,7 @@ def _persist(
 
 
 def _store_refreshed(run: SyncRun, result: engine.SyncResult) -> None:
-    """Store the option values that rclone changed, such as a rotated OAuth token.
-
-    Only over the secrets that the run started with: those entered meanwhile are newer.
-    """
     assert run.config is not None
     used = {"src": run.config.source_storage, "dst": run.config.destination_storage}
     for section, values in result.refreshed.items():
-        with transaction.atomic():
-            locked = Storage.objects.select_for_update(no_key=True).filter(pk=used[section].pk)
-            storage = locked.first()
-            if storage is None or storage.encrypted_secrets != used[section].encrypted_secrets:
-                logger.warning("storage %s changed during run %s", used[section].pk, run.pk)
-                continue
-            storage.secrets = {**storage.secrets, **values}
-            storage.save(update_fields=["encrypted_secrets", "updated_at"])
+        store_refreshed(used[section], values)

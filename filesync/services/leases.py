@@ -13,7 +13,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from filesync.models import RunItem, Storage, SyncRun
-from filesync.services import places
+from filesync.services import pausing, places
 from filesync.services.results import store_result
 from scheduler.clock import from_now
 
@@ -76,8 +76,8 @@ def claim_run(task_id: str, *, worker: str) -> Claim | None:
     """Take a queued run; None where it may not start.
 
     It is not taken when it is not QUEUED (a duplicate message), before its `not_before`, or while
-    its storages have no place for it that an older run does not wait for; then it stays queued
-    and is rung again.
+    its storages are paused or have no place for it that an older run does not wait for; then it
+    stays queued and is rung again.
     """
     return _claim(Q(task_id=task_id), worker)
 
@@ -97,7 +97,10 @@ def _whose_turn(task_id: str) -> int | None:
 def _claim(which: Q, worker: str) -> Claim | None:
     with transaction.atomic():
         run = places.queued_and_due().select_related("config").filter(which).first()
-        if run is None or not _has_place(run):
+        if run is None:
+            pausing.tell_paused(which)
+            return None
+        if not _has_place(run):
             return None
         token = uuid.uuid4()
         taken = SyncRun.objects.filter(pk=run.pk, state=SyncRun.State.QUEUED).update(

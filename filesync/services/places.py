@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Min, Q, QuerySet
+from django.db.models import Case, F, Min, Q, QuerySet, When
 from django.db.models.functions import Now
 
 from filesync.models import Storage, SyncRun
@@ -17,6 +17,10 @@ from filesync.models import Storage, SyncRun
 # A walk down the queue mostly ends at its head.
 CHUNK = 200
 _SIDES = ("config__source_storage", "config__destination_storage")
+PAUSED = Q(config__source_storage__paused_at__isnull=False) | Q(
+    config__destination_storage__paused_at__isnull=False
+)
+"""Runs that wait for a paused storage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +95,16 @@ def free_places() -> dict[int, int]:
     """Return the places left by storage; below zero where a limit was lowered meanwhile."""
     running = SyncRun.objects.filter(state=SyncRun.State.RUNNING, config__isnull=False)
     taken = Counter(pk for sides in running.values_list(*_SIDES) for pk in set(sides))
-    limits = Storage.objects.values_list("pk", "max_concurrent_runs")
+    # Each run may replace an OAuth token, and would make that of the other worthless.
+    limit = Case(When(shares_token=True, then=1), default=F("max_concurrent_runs"))
+    limits = Storage.objects.values_list("pk", limit)
     return {pk: limit - taken[pk] for pk, limit in limits}
 
 
 def queued_and_due() -> QuerySet[SyncRun]:
     """Return the runs that wait for a worker and a place, and for nothing else."""
     due = Q(not_before=None) | Q(not_before__lte=Now())
-    return SyncRun.objects.filter(due, state=SyncRun.State.QUEUED, config__isnull=False)
+    return SyncRun.objects.filter(due, ~PAUSED, state=SyncRun.State.QUEUED, config__isnull=False)
 
 
 def _line(up_to: int | None, full: Sequence[int]) -> Iterator[Waiting]:

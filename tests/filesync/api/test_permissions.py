@@ -26,7 +26,7 @@ NEW_CONFIG: dict[str, object] = {
 NEW_STORAGE: dict[str, object] = {
     "name": "new",
     "backend": "webdav",
-    "options": {"url": "https://dav.example.org"},
+    "options": {"url": "http://127.0.0.1:1"},
 }
 
 EVERYBODY = (401, 200, 200, 200, 200, 200)
@@ -57,6 +57,11 @@ MATRIX: list[tuple[str, str, dict[str, object] | None, tuple[int, ...]]] = [
     ("PUT", "sync/storages/{storage}", NEW_STORAGE, SUPERUSERS),
     ("PATCH", "sync/storages/{storage}", {"remark": "x"}, SUPERUSERS),
     ("DELETE", "sync/storages/{storage}", None, (401, 403, 403, 403, 403, 409)),
+    ("POST", "sync/storages/{storage}/test", None, (401, 403, 403, 200, 200, 200)),
+    ("GET", "sync/storages/{storage}/browse", None, (401, 403, 403, 200, 200, 200)),
+    ("POST", "sync/storages/test", NEW_STORAGE, SUPERUSERS),
+    ("GET", "sync/backends", None, VIEWERS),
+    ("GET", "sync/backends/google cloud storage", None, VIEWERS),
     ("GET", "sync/runs", None, VIEWERS),
     ("GET", "sync/runs/{run}", None, VIEWERS),
     ("GET", "sync/runs/{run}/items", None, VIEWERS),

@@ -1,0 +1,143 @@
+"""What is done with a storage beside syncing: test it, browse it, keep what rclone refreshed."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from filesync import engine
+from filesync.errors import StorageRefused
+from filesync.models import Storage, SyncRun
+from filesync.secrets import SecretsUnreadable
+from filesync.services import pausing
+
+logger = logging.getLogger(__name__)
+
+PAGE_ENTRIES = 100
+PAUSING = (engine.FailureClass.AUTH, engine.FailureClass.QUOTA)
+"""Failures that every further run would meet again until a person has done something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a folder of a storage, or why there is none."""
+
+    path: str
+    number: int
+    pages: int
+    listing: engine.Listing
+
+
+def probe_unsaved(storage: Storage) -> engine.ProbeResult:
+    """Test the connection of a storage that need not be saved, and keep nothing.
+
+    Raises:
+        StorageRefused: it may not be used as it is; nothing was tried.
+    """
+    try:
+        return engine.probe(
+            storage.as_remote(),
+            rclone=engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None),
+            local_roots=tuple(settings.FILESYNC_LOCAL_ROOTS),
+        )
+    except (engine.EngineError, SecretsUnreadable) as error:
+        raise StorageRefused(str(error)) from None
+
+
+def check_storage(storage: Storage) -> engine.ProbeResult:
+    """Test the connection of a storage, keep the result with it, and pause or resume its runs.
+
+    Takes up to ten seconds; not to be called in a transaction.
+
+    Raises:
+        StorageRefused: it may not be used as it is; that is kept as the result.
+    """
+    try:
+        result = probe_unsaved(storage)
+    except StorageRefused as error:
+        _keep_check(storage, engine.FailureClass.CONFIG.value, str(error))
+        raise
+    store_refreshed(storage, result.refreshed)
+    failure = result.failure
+    if failure is None:
+        _keep_check(storage, "", "")
+        pausing.resume(storage.pk)
+    else:
+        _keep_check(storage, failure.failure_class.value, failure.message)
+        if failure.failure_class in PAUSING:
+            pausing.pause(storage, failure.message)
+    return result
+
+
+def _keep_check(storage: Storage, failure_class: str, message: str) -> None:
+    Storage.objects.filter(pk=storage.pk).update(
+        last_check_at=Now(), last_check_class=failure_class, last_check_message=message
+    )
+
+
+def browse(storage: Storage, path: str, page: int) -> Page:
+    """List a page of a folder, folders first; a storage that does not answer raises nothing.
+
+    Raises:
+        StorageRefused: the path or the storage is not allowed.
+    """
+    try:
+        listing = engine.list_folder(
+            storage.as_remote(),
+            path,
+            limit=PAGE_ENTRIES,
+            offset=(page - 1) * PAGE_ENTRIES,
+            rclone=engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None),
+            local_roots=tuple(settings.FILESYNC_LOCAL_ROOTS),
+        )
+    except (engine.EngineError, SecretsUnreadable) as error:
+        raise StorageRefused(str(error)) from None
+    store_refreshed(storage, listing.refreshed)
+    pages = max(1, math.ceil(listing.total / PAGE_ENTRIES))
+    return Page(engine.validate_path(path), page, pages, listing)
+
+
+def store_refreshed(used: Storage, values: Mapping[str, str]) -> None:
+    """Store the option values that rclone changed, such as a rotated OAuth token.
+
+    Only over the secrets that were used: those entered meanwhile are newer.
+    """
+    if not values:
+        return
+    with transaction.atomic():
+        locked = Storage.objects.select_for_update(no_key=True).filter(pk=used.pk)
+        storage = locked.first()
+        if storage is None or storage.encrypted_secrets != used.encrypted_secrets:
+            logger.warning("storage %s changed while it was in use", used.pk)
+            return
+        storage.secrets = {**storage.secrets, **values}
+        storage.save(update_fields=["encrypted_secrets", "updated_at"])
+
+
+def blame(run: SyncRun, failure: engine.Failure) -> None:
+    """Pause the storage that made a run fail where every further run would fail alike.
+
+    A refused login is looked for on both sides, as rclone does not always say on which it was; a
+    used-up allowance is the destination's, or the source's where the destination is a disk.
+    """
+    if run.config is None or failure.failure_class not in PAUSING:
+        return
+    sides = (run.config.destination_storage, run.config.source_storage)
+    remote = [storage for storage in dict.fromkeys(sides) if storage.backend != "local"]
+    if failure.failure_class is engine.FailureClass.QUOTA:
+        for storage in remote[:1]:
+            pausing.pause(storage, failure.message)
+        return
+    for storage in dict.fromkeys(sides):
+        if storage in remote or storage.encryption:
+            storage.refresh_from_db()
+            try:
+                check_storage(storage)
+            except StorageRefused as error:
+                logger.warning("storage %s cannot be tested: %s", storage.name, error)
