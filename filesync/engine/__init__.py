@@ -51,6 +51,7 @@ from filesync.engine.options import (
 from filesync.engine.paths import validate_path
 from filesync.engine.prepare import validate_remote, validate_request
 from filesync.engine.probe import Entry, Listing, ProbeResult, list_folder, probe
+from filesync.engine.rclone_conf import Imported, read_rclone_conf
 from filesync.engine.request import (
     KEPT_FOLDER,
     Compare,
@@ -86,6 +87,7 @@ __all__ = [
     "FilterRefused",
     "Finished",
     "Guards",
+    "Imported",
     "InFlight",
     "ItemDone",
     "LimitRefused",
@@ -125,6 +127,7 @@ __all__ = [
     "is_oauth_token",
     "list_folder",
     "probe",
+    "read_rclone_conf",
     "run_sync",
     "tidy_secret",
     "tightened",

@@ -31,6 +31,18 @@ def obscure(text: str) -> str:
     return base64.urlsafe_b64encode(iv + cipher.update(text.encode())).rstrip(b"=").decode()
 
 
+def reveal(text: str) -> str:
+    """Give the password that was obscured; raises ValueError for what is not obscured.
+
+    `rclone reveal` takes it as an argument only, which every process of the machine could read.
+    """
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if len(raw) < _IV_BYTES:
+        raise ValueError("too short to be an obscured password")
+    cipher = Cipher(algorithms.AES(_OBSCURE_KEY), modes.CTR(raw[:_IV_BYTES])).decryptor()
+    return cipher.update(raw[_IV_BYTES:]).decode()
+
+
 def section_of(remote: Remote, tuned: Mapping[str, str]) -> dict[str, str]:
     """Give the key values of a remote's section; what the user set wins over `tuned`.
 

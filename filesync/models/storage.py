@@ -23,6 +23,11 @@ _NAMES = {
 }
 
 
+def encryption_of(names: engine.NameEncryption) -> str:
+    """Return the choice that stands for what becomes of names."""
+    return next(choice for choice, meant in _NAMES.items() if meant is names)
+
+
 class Storage(models.Model):
     """A remote in rclone's sense. `options` are plain, `secrets` are encrypted at rest.
 
