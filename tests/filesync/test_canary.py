@@ -1,0 +1,165 @@
+"""A secret is looked for everywhere a whole run leaves a trace: it is nowhere."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+import pytest
+from django.apps import apps
+from django.db import connection, models
+from django.test import Client
+from django.urls import reverse
+from django_celery_results.models import TaskResult
+
+from filesync import engine
+from filesync.models import Storage, SyncConfig, SyncRun
+from filesync.services import storages
+from filesync.services.execution import execute
+from tests.filesync.engine.lab import write_tree
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import (
+    claim,
+    client_of,
+    make_config,
+    make_run,
+    make_storage,
+    make_user,
+)
+from tests.filesync.remotes import storage_on
+from tests.servers.webdav import WebdavServer
+
+ENCRYPTION = "canary-encryption-8f02"
+WRONG = "canary-wrong-password-93d1"
+
+
+def spellings(account: str, secrets: list[str]) -> list[bytes]:
+    """Give each form in which a secret could be seen."""
+    found: list[bytes] = []
+    for secret in secrets:
+        login = base64.b64encode(f"{account}:{secret}".encode())
+        found += [secret.encode(), quote(secret, safe="").encode(), login.rstrip(b"=")]
+        found += [base64.b64encode(secret.encode()).rstrip(b"="), json.dumps(secret).encode()]
+    return found
+
+
+class Witness:
+    """Looks at every process below this one whenever the engine says something."""
+
+    def __init__(self) -> None:
+        self.seen = b""
+        self.processes: set[int] = set()
+
+    def __call__(self, event: engine.Event) -> None:
+        for process in psutil.Process().children(recursive=True):
+            for name in ("cmdline", "environ"):
+                try:
+                    self.seen += Path(f"/proc/{process.pid}/{name}").read_bytes()
+                except OSError:
+                    continue  # it has ended
+            self.processes.add(process.pid)
+
+
+def every_row() -> str:
+    """Give the text of every column of every row of every table."""
+    found: list[str] = []
+    for model in apps.get_models(include_auto_created=True):
+        manager: models.Manager[models.Model] = model._base_manager
+        found += [str(row) for row in manager.values_list()]
+    return "\n".join(found)
+
+
+def database_file() -> bytes:
+    """Give all bytes of SQLite's files; nothing on another database, whose rows are read."""
+    if connection.vendor != "sqlite":
+        return b""
+    file = Path(str(connection.settings_dict["NAME"]))
+    with sqlite3.connect(file) as other:
+        assert other.execute("SELECT count(*) FROM filesync_storage").fetchone()[0]
+    return b"".join(path.read_bytes() for path in file.parent.glob(f"{file.name}*"))
+
+
+def answers(run: SyncRun) -> Iterator[bytes]:
+    """Give what the API and the admin say of everything that took part."""
+    assert run.config is not None
+    storage = run.config.destination_storage
+    api = client_of("superuser")
+    for path in (
+        *("storages", f"storages/{storage.pk}", f"storages/{storage.pk}/browse", "configs"),
+        *(f"configs/{run.config.pk}", "runs", f"runs/{run.pk}", f"runs/{run.pk}/items"),
+    ):
+        answer = api.get(f"/api/v1/sync/{path}")
+        assert answer.status_code == 200, path
+        yield answer.content
+    yield api.get(f"/api/v1/task/scheduler/task-result/{run.task_id}").content
+    yield api.get("/api/v1/task/scheduler/task-status").content
+    yield api.post(f"/api/v1/sync/storages/{storage.pk}/test").content
+    broken = {"options": {"colour": "red"}, "secrets": {"pass": WRONG, "nothing": WRONG}}
+    yield api.patch(f"/api/v1/sync/storages/{storage.pk}", broken, format="json").content
+    browser = Client()
+    browser.force_login(make_user("superuser"))
+    for name, row in (("storage", storage), ("syncconfig", run.config), ("syncrun", run)):
+        for page in ("change", "history", "delete"):
+            url = reverse(f"admin:filesync_{name}_{page}", args=[row.pk])
+            yield browser.get(url).content
+        yield browser.get(reverse(f"admin:filesync_{name}_changelist")).content
+    yield browser.get(reverse("admin:index")).content
+    for result in TaskResult.objects.all():
+        url = reverse("admin:django_celery_results_taskresult_change", args=[result.pk])
+        yield browser.get(url).content
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_secret_is_nowhere_to_be_seen(
+    local_root: Path, webdav_server: WebdavServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    write_tree(local_root / "source", {"a.txt": "1", "b/c": "2"})
+    good = storage_on(webdav_server.remote, "canary")
+    secrets = {**good.secrets, "encryption_password": ENCRYPTION, "encryption_salt": ENCRYPTION}
+    good.encryption, good.secrets = Storage.Encryption.STANDARD, secrets
+    good.save()
+    bad = storage_on(webdav_server.remote, "canary")
+    bad.secrets = {"pass": WRONG}
+    bad.save()
+    witness = Witness()
+    runs = []
+    for storage in (good, bad):
+        config = make_config(
+            local_root,
+            source_storage=make_storage(local_root),
+            destination_storage=storage,
+            method=SyncConfig.Method.FULL,
+        )
+        run = make_run(config)
+        execute(claim(run), watch=witness)
+        run.refresh_from_db()
+        runs.append(run)
+        storages.browse(storage, "", 1)
+    assert [run.state for run in runs] == ["SUCCEEDED", "FAILED"]
+
+    places: dict[str, bytes] = {"processes": witness.seen, "own log": caplog.text.encode()}
+    places["answers"] = b"\n".join(text for run in runs for text in answers(run))
+    places["rows"] = every_row().encode()
+    places["database file"] = database_file()
+    for path in local_root.parent.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            places[str(path)] = gzip.decompress(content) if path.suffix == ".gz" else content
+            places[str(path)] += os.fsencode(path)
+
+    assert len(witness.processes) >= 4
+    assert b"--use-json-log" in witness.seen
+    assert any(path.endswith(".gz") for path in places)
+    assert str(good.pk).encode() in places["rows"]
+    canaries = spellings(webdav_server.account, [webdav_server.password, ENCRYPTION, WRONG])
+    hits = [(place, word) for place, text in places.items() for word in canaries if word in text]
+    assert hits == []
