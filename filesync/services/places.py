@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Case, F, Min, Q, QuerySet, When
+from django.db.models import Min, Q, QuerySet
 from django.db.models.functions import Now
 
 from filesync.models import Storage, SyncRun
@@ -95,10 +95,9 @@ def free_places() -> dict[int, int]:
     """Return the places left by storage; below zero where a limit was lowered meanwhile."""
     running = SyncRun.objects.filter(state=SyncRun.State.RUNNING, config__isnull=False)
     taken = Counter(pk for sides in running.values_list(*_SIDES) for pk in set(sides))
+    limits = Storage.objects.values_list("pk", "max_concurrent_runs", "shares_token")
     # Each run may replace an OAuth token, and would make that of the other worthless.
-    limit = Case(When(shares_token=True, then=1), default=F("max_concurrent_runs"))
-    limits = Storage.objects.values_list("pk", limit)
-    return {pk: limit - taken[pk] for pk, limit in limits}
+    return {pk: (1 if shared else limit) - taken[pk] for pk, limit, shared in limits}
 
 
 def queued_and_due() -> QuerySet[SyncRun]:
