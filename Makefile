@@ -9,7 +9,7 @@ PIP := $(PY) -m pip --quiet --quiet --disable-pip-version-check
 export SRC DST ONCE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test drills check messages bench-scheduler clean
+.PHONY: help venv demo up test test-browser screenshots drills check messages bench-scheduler clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,11 +27,17 @@ up: $(VENV)/.installed ## Run everything: web, worker, beat, and Redis unless CE
 # half, the shorter one, is shown when both are over.
 test: $(VENV)/.tested ## Run the tests on SQLite, and those that touch a database on PostgreSQL
 	@log=$$(mktemp); \
-	$(PY) -m pytest -m "not drill" --database=postgres $(PYTEST_ARGS) >"$$log" 2>&1 & postgres=$$!; \
+	$(PY) -m pytest -m "not drill and not browser" --database=postgres $(PYTEST_ARGS) >"$$log" 2>&1 & postgres=$$!; \
 	trap 'kill $$postgres 2>/dev/null; rm -f "$$log"' EXIT; trap 'exit 130' INT TERM; \
 	status=0; \
-	$(PY) -m pytest -m "not drill" $(PYTEST_ARGS) || status=1; \
+	$(PY) -m pytest -m "not drill and not browser" $(PYTEST_ARGS) || status=1; \
 	echo "The half on PostgreSQL:"; wait $$postgres || status=1; cat "$$log"; exit $$status
+
+test-browser: $(VENV)/.tested ## Drive the admin with Debian's chromium, in both languages
+	@$(PY) -m pytest -m browser $(PYTEST_ARGS) tests/browser
+
+screenshots: $(VENV)/.tested ## Photograph every page into docs/images, both themes, desktop and phone
+	@$(PY) -m tests.browser.screenshots docs/images
 
 drills: $(VENV)/.tested ## Kill, freeze and starve real processes, on SQLite and PostgreSQL
 	@status=0; \

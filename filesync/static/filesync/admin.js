@@ -138,6 +138,25 @@
     }
   });
 
+  /* What the theme leaves to the mouse, or without a name: tabs and fields that search. */
+  function complete() {
+    for (const link of document.querySelectorAll("#content-main nav a:not([href])")) {
+      link.tabIndex = 0;
+      link.setAttribute("role", "button");
+      link.addEventListener("keydown", (event) => {
+        if (event.key === "Enter") link.click();
+      });
+    }
+    for (const box of document.querySelectorAll(".select2-selection[role=combobox]")) {
+      const field = box.closest(".select2-container").previousElementSibling;
+      const label = field?.id && document.querySelector(`label[for="${CSS.escape(field.id)}"]`);
+      if (!label) continue;
+      label.id ||= `${field.id}_label`;
+      box.setAttribute("aria-labelledby", `${label.id} ${box.getAttribute("aria-labelledby")}`);
+    }
+  }
+
+  window.addEventListener("load", complete);
   document.addEventListener("DOMContentLoaded", () => {
     for (const root of document.querySelectorAll("[data-live]")) {
       const first = document.getElementById(root.dataset.first ?? "");
