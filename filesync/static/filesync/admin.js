@@ -152,11 +152,14 @@
       const label = field?.id && document.querySelector(`label[for="${CSS.escape(field.id)}"]`);
       if (!label) continue;
       label.id ||= `${field.id}_label`;
-      box.setAttribute("aria-labelledby", `${label.id} ${box.getAttribute("aria-labelledby")}`);
+      const chosen = box.querySelector("[role=textbox]");
+      box.setAttribute("aria-labelledby", `${label.id} ${chosen?.id ?? ""}`.trim());
+      chosen?.setAttribute("aria-labelledby", label.id);
     }
   }
 
-  window.addEventListener("load", complete);
+  // After jQuery's own start, which makes those fields and may come later than `load`.
+  window.addEventListener("load", () => window.setTimeout(complete));
   document.addEventListener("DOMContentLoaded", () => {
     for (const root of document.querySelectorAll("[data-live]")) {
       const first = document.getElementById(root.dataset.first ?? "");
