@@ -1,0 +1,130 @@
+"""A history for pictures: storages, syncs and two weeks of runs, as a household would have them.
+
+Run by `manage.py shell` of the system that is photographed; nothing is asserted here.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.utils import timezone
+
+from filesync import engine
+from filesync.models import RunItem, Storage, SyncConfig, SyncRun
+from scheduler.clock import from_now
+
+SYNCS = (
+    ("Photos", "NAS", "photos", "Backup disk", "photos", "0 2 * * *"),
+    ("Mail archive", "NAS", "mail", "Backup disk", "mail", "0 */4 * * *"),
+    ("Videos", "NAS", "videos", "Backup disk", "videos", "15 3 * * 6"),
+    ("工作日报表", "NAS", "报表", "Backup disk", "报表", "0 9,18 * * 1-5"),
+    ("Documents", "NAS", "documents", "Backup disk", "documents", "*/30 * * * *"),
+    ("Music", "NAS", "music", "Backup disk", "music", "0 2 * * *"),
+    ("Old laptop", "NAS", "laptop", "Backup disk", "laptop", ""),
+)
+FAILURES = (
+    (engine.FailureClass.NETWORK, "dial tcp 192.0.2.7:443: i/o timeout"),
+    (engine.FailureClass.QUOTA, "507 Insufficient Storage"),
+    (engine.FailureClass.AUTH, "401 Unauthorized"),
+)
+DAYS = 14
+
+
+def make_scene() -> None:
+    """Save the whole history; the same each time."""
+    chance = random.Random(7)
+    storages = {name: _storage(name) for name in ("NAS", "Backup disk")}
+    configs = []
+    for name, source, source_path, destination, destination_path, cron in SYNCS:
+        configs.append(
+            SyncConfig.objects.create(
+                name=name,
+                source_storage=storages[source],
+                source_path=source_path,
+                destination_storage=storages[destination],
+                destination_path=destination_path,
+                cron=cron,
+                enable=bool(cron),
+                timezone="Europe/Berlin",
+            )
+        )
+    now = timezone.now()
+    for number in range(DAYS * 12):
+        at = now - timedelta(days=DAYS) + timedelta(hours=2 * number + chance.random())
+        _ended(chance.choice(configs[:6]), at, chance)
+    _running(configs[0], 42.0, ["2026/10/IMG_4711.jpg", "2026/10/海边 & <夕阳>.jpg"])
+    _running(configs[2], 77.5, ["holidays/day 3.mp4"])
+
+
+def _storage(name: str) -> Storage:
+    root = Path(settings.FILESYNC_LOCAL_ROOTS[0]) / name
+    root.mkdir(parents=True, exist_ok=True)
+    return Storage.objects.create(name=name, backend="local", root=str(root))
+
+
+def _ended(config: SyncConfig, at: datetime, chance: random.Random) -> None:
+    failed = chance.random() < 0.12
+    took = timedelta(seconds=chance.randint(20, 1800))
+    files = chance.randint(1, 900)
+    run = SyncRun(
+        config=config,
+        config_name=config.name,
+        trigger=SyncRun.Trigger.CRON,
+        state=SyncRun.State.FAILED if failed else SyncRun.State.SUCCEEDED,
+        started_at=at,
+        finished_at=at + took,
+        attempt=1,
+        worker="worker@nas",
+        files_transferred=files,
+        bytes_transferred=files * chance.randint(1 << 18, 1 << 23),
+        files_checked=files * 3,
+    )
+    if failed:
+        reason, message = chance.choice(FAILURES)
+        run.failure_class, run.message, run.advice = reason.value, message, reason.advice
+    run.save()
+    RunItem.objects.bulk_create(
+        RunItem(
+            run=run,
+            action=chance.choice(["ADDED", "ADDED", "UPDATED", "DELETED"]),
+            path=f"2026/{number:02d}/file {number}.jpg",
+            size_bytes=chance.randint(1 << 10, 1 << 24),
+        )
+        for number in range(8)
+    )
+
+
+def _running(config: SyncConfig, percent: float, names: list[str]) -> None:
+    total = 5 << 30
+    SyncRun.objects.create(
+        config=config,
+        config_name=config.name,
+        trigger=SyncRun.Trigger.CRON,
+        state=SyncRun.State.RUNNING,
+        started_at=timezone.now() - timedelta(minutes=7),
+        attempt=1,
+        worker="worker@nas",
+        lease_token=uuid.uuid4(),
+        lease_expires_at=from_now(3600),
+        phase=engine.Phase.TRANSFERRING.value,
+        progress={
+            "percent": percent,
+            "bytes_done": int(total * percent / 100),
+            "bytes_total": total,
+            "files_done": 210,
+            "files_total": 512,
+            "checks_done": 1800,
+            "deletes": 0,
+            "errors": 0,
+            "speed_bytes_per_s": 11_400_000.0,
+            "eta_s": 260.0,
+            "in_flight": [
+                {"name": name, "size_bytes": 8 << 20, "bytes_done": (number + 3) << 20}
+                for number, name in enumerate(names)
+            ],
+        },
+    )

@@ -1,0 +1,67 @@
+"""`make screenshots`: photographs of every page of a system with a history, for README and docs.
+
+Chinese pages need a Chinese font, such as Debian's fonts-wqy-microhei.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.conftest import DESKTOP, PHONE, Visit, sign_in
+from tests.project.system import System
+from tests.servers.installed import program
+
+CONFIGS = "/admin/filesync/syncconfig/"
+RUNS = "/admin/filesync/syncrun/"
+PAGES = {
+    "dashboard": "/admin/",
+    "sync-configs": CONFIGS,
+    "sync-config": f"{CONFIGS}1/change/",
+    "runs": RUNS,
+    "run": f"{RUNS}169/change/",
+    "failed-run": f"{RUNS}158/change/",
+    "day-ahead": f"{CONFIGS}ahead/",
+    "storages": "/admin/filesync/storage/",
+}
+SCREENS = {"desktop": DESKTOP, "phone": PHONE}
+SCENE = "from tests.browser.scene import make_scene; make_scene()"
+
+
+def photograph(
+    browser: Browser, system: System, folder: Path, *, language: str, theme: str, screen: str
+) -> None:
+    width, height = SCREENS[screen]
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if theme == "dark" else "light",
+        locale={"en": "en-GB", "zh-hans": "zh-CN"}[language],
+    )
+    visit = Visit(context.new_page(), system.base, language)
+    sign_in(visit, system.password)
+    for name, path in PAGES.items():
+        page = visit.go(path)
+        page.wait_for_load_state("networkidle")
+        kind = "-".join(part for part in (name, screen, theme, language) if part != "en")
+        page.screenshot(path=folder / f"{kind}.png", full_page=screen == "phone")
+    context.close()
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with System() as system, sync_playwright() as playwright:
+        done = system.manage("shell", "--no-imports", "-c", SCENE)
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        browser = playwright.chromium.launch(executable_path=program("chromium"))
+        for theme in ("light", "dark"):
+            for screen in SCREENS:
+                photograph(browser, system, folder, language="en", theme=theme, screen=screen)
+        photograph(browser, system, folder, language="zh-hans", theme="light", screen="desktop")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
