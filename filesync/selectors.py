@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import statistics
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -110,3 +111,24 @@ def warnings(
     if not broker:
         said.append(_("The broker does not answer: runs are queued and start when it is back."))
     return said
+
+
+USUAL_OF = 20
+USUAL_AT_LEAST = 5
+
+
+def usual_duration_s(config_id: int) -> float | None:
+    """Return the median of a config's latest successful runs; None where they are too few."""
+    spans = (
+        SyncRun.objects.filter(
+            config_id=config_id,
+            state=SyncRun.State.SUCCEEDED,
+            dry_run=False,
+            started_at__isnull=False,
+            finished_at__isnull=False,
+        )
+        .order_by("-id")
+        .values_list("started_at", "finished_at")[:USUAL_OF]
+    )
+    durations = [(end - start).total_seconds() for start, end in spans if start and end]
+    return statistics.median(durations) if len(durations) >= USUAL_AT_LEAST else None

@@ -14,6 +14,7 @@ from celery import signals as celery_signals
 from django.db import connections
 from django.utils import timezone
 
+from filesync.notifications.watch import WATCH_EVERY_S, watch
 from filesync.services import retention, sweeping
 from scheduler.models import Heartbeat
 from scheduler.outages import DATABASE_AWAY
@@ -38,9 +39,15 @@ def connect() -> None:
     )
 
 
+def watch_from_web() -> None:
+    """Let a web process take part in the watch: it lives where beat and workers may not."""
+    _repeat("watch", WATCH_EVERY_S, watch)
+
+
 def _on_beat_init(**_: object) -> None:
     _repeat("sweep", sweeping.SWEEP_EVERY_S, sweeping.sweep)
     _repeat("retention", retention.RETAIN_EVERY_S, retention.delete_expired)
+    _repeat("watch", WATCH_EVERY_S, watch)
 
 
 def _on_worker_ready(sender: object, **_: object) -> None:
@@ -58,6 +65,7 @@ def _on_worker_ready(sender: object, **_: object) -> None:
     _repeat("heartbeat", HEARTBEAT_EVERY_S, beat_heart)
     _repeat("sweep", sweeping.SWEEP_EVERY_S, sweeping.sweep)
     _repeat("retention", retention.RETAIN_EVERY_S, retention.delete_expired)
+    _repeat("watch", WATCH_EVERY_S, watch)
 
 
 def _on_worker_stopping(**_: object) -> None:

@@ -9,6 +9,7 @@ from celery import Task, shared_task
 from celery.exceptions import Ignore
 
 from filesync.models import SyncRun
+from filesync.notifications import outbox
 from filesync.services import leases, queueing, retention, sweeping
 from filesync.services.execution import execute
 from filesync.services.recording import record_direct_call
@@ -55,6 +56,12 @@ def sync_all_enabled_configs() -> list[dict[str, object]]:
         }
         for outcome in queueing.queue_all_enabled()
     ]
+
+
+@shared_task(name="filesync.tasks.send_notification", ignore_result=True)
+def send_notification(delivery_id: int) -> None:
+    """Send one message of the outbox; what its target does not take waits there for another try."""
+    outbox.deliver(delivery_id)
 
 
 @shared_task(name="filesync.tasks.housekeeping")

@@ -6,6 +6,7 @@ found and what is allowed; `manage.py` and `project.celery` turn it into one lin
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import math
 import os
@@ -85,6 +86,29 @@ def words(name: str, default: Iterable[str] = ()) -> list[str]:
     """Return a comma-separated list, without blanks."""
     value = _read(lambda: _env.list(name, list(default)))
     return [word.strip() for word in value if word.strip()]
+
+
+def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Return comma-separated addresses and networks, as `192.168.0.0/16` or `127.0.0.1`."""
+    found: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+    for word in words(name):
+        try:
+            found.append(ipaddress.ip_network(word))
+        except ValueError as error:
+            raise SettingError(
+                f"{name} has {word!r}; it must be addresses or networks, such as "
+                f"192.168.0.0/16 ({error})"
+            ) from None
+    return found
+
+
+def web_address(name: str, default: str) -> str:
+    """Return an http or https address without the slash at its end."""
+    value = text(name, default).rstrip("/")
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise SettingError(f"{name} is {value!r}; it must begin with https:// or http://")
+    return value
 
 
 def choice(name: str, default: str, allowed: Iterable[str]) -> str:

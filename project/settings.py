@@ -219,17 +219,26 @@ WEB_PORT = env.number("SYNCBEAT_PORT", 8000, minimum=1, maximum=65_535)
 WEB_THREADS = env.number("SYNCBEAT_WEB_THREADS", 8, minimum=1, maximum=256)
 WEB_WORKERS = env.number("SYNCBEAT_WEB_WORKERS", 1, minimum=1, maximum=64)
 
+# --- what people are told
+NOTIFY_NETWORKS = env.networks("SYNCBEAT_NOTIFY_NETWORKS")
+PUBLIC_URL = env.web_address("SYNCBEAT_PUBLIC_URL", f"http://{WEB_BIND}:{WEB_PORT}")
+
 LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error")).upper()
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line"},
+        "nowhere": {"class": "logging.NullHandler"},
+    },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         # Celery's own start and stop lines are useful, each received message is not.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
+        # What it says is kept with the message that failed; some of it names the target.
+        "apprise": {"handlers": ["nowhere"], "level": "WARNING", "propagate": False},
     },
 }
 

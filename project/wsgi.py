@@ -9,3 +9,7 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 application = get_wsgi_application()
+
+from filesync.startup import watch_from_web  # noqa: E402 - Django's apps are loaded first
+
+watch_from_web()

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from filesync.models import SyncConfig
+from filesync.notifications.targets import TargetRefused, check_ping_url
 from scheduler.cron import MAX_LENGTH
 
 PRESETS = (
@@ -60,6 +61,10 @@ TABS = [
             ],
         },
     ),
+    (
+        _("Watching"),
+        {"classes": ["tab"], "fields": ["late_after_s", "new_ping_url", "ping_url_is_set"]},
+    ),
 ]
 
 
@@ -93,9 +98,34 @@ class CronWidget(UnfoldAdminTextInputWidget):
 
 
 class SyncConfigForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The config's own fields; the schedule explains itself."""
+    """The config's own fields; the schedule explains itself.
+
+    The ping URL goes in and never comes out: whoever has it can call it.
+    """
+
+    new_ping_url = forms.CharField(
+        label=_("ping URL"),
+        required=False,
+        max_length=2048,
+        widget=UnfoldAdminTextInputWidget,
+        help_text=_(
+            "A dead man's switch: called with /start when a run starts, plain when it succeeds, "
+            "with /fail when it fails. Empty keeps what is set, - removes it."
+        ),
+    )
 
     class Meta:
         model = SyncConfig
         fields = "__all__"
         widgets = {"cron": CronWidget(attrs={"maxlength": str(MAX_LENGTH), "autocomplete": "off"})}
+
+    def clean_new_ping_url(self) -> str:
+        url = str(self.cleaned_data["new_ping_url"]).strip()
+        try:
+            if url not in ("", "-"):
+                check_ping_url(url)
+        except TargetRefused as error:
+            raise forms.ValidationError(str(error), code=error.code) from None
+        if url:
+            self.instance.ping_url = "" if url == "-" else url
+        return url

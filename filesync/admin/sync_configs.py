@@ -52,6 +52,7 @@ class SyncConfigAdmin(ModelAdmin):
     actions_detail = ["run_now", "dry_run_now", "force_now"]
     actions_row = ["run_now", "dry_run_now", "duplicate", "history"]
     actions_list = ["run_all_enabled"]
+    readonly_fields = ["ping_url_is_set"]
     fieldsets = TABS
 
     def get_urls(self) -> list[URLPattern]:
@@ -63,6 +64,10 @@ class SyncConfigAdmin(ModelAdmin):
         ]
         stock: list[URLPattern] = super().get_urls()
         return own + stock
+
+    @admin.display(description=_("ping URL is set"), boolean=True)
+    def ping_url_is_set(self, config: SyncConfig) -> bool:
+        return bool(config.encrypted_ping_url)
 
     @admin.display(description=_("sync"), ordering="name")
     def title(self, config: SyncConfig) -> SafeString:

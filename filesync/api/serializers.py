@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from filesync.models import RunItem, Storage, SyncConfig, SyncRun
+from filesync.notifications.targets import TargetRefused, check_ping_url
 from scheduler.api.strict import StrictModelSerializer, StrictSerializer
 
 
@@ -130,6 +131,16 @@ class BrowseSerializer(serializers.Serializer[Any]):
     )
 
 
+def checked_ping_url(url: str) -> str:
+    """Return a ping URL that may be used, or the empty one that removes it."""
+    try:
+        if url:
+            check_ping_url(url)
+    except TargetRefused as error:
+        raise serializers.ValidationError(str(error), code=error.code) from None
+    return url
+
+
 class SyncConfigSerializer(StrictModelSerializer):
     cron = serializers.CharField(
         max_length=100,
@@ -138,6 +149,14 @@ class SyncConfigSerializer(StrictModelSerializer):
         help_text="minute hour day month weekday; empty: runs only by hand",
     )
     next_run = serializers.SerializerMethodField()
+    ping_url = serializers.CharField(
+        max_length=2048,
+        required=False,
+        allow_blank=True,
+        write_only=True,
+        help_text="called with /start, plain, or /fail as runs go on; an empty text removes it",
+    )
+    ping_url_set = serializers.SerializerMethodField()
 
     class Meta:
         model = SyncConfig
@@ -169,10 +188,19 @@ class SyncConfigSerializer(StrictModelSerializer):
             "retry_delay_s",
             "max_delete_files",
             "max_delete_percent",
+            "late_after_s",
+            "ping_url",
+            "ping_url_set",
             "created_at",
             "updated_at",
         ]
         read_only_fields = ["created_at", "updated_at"]
+
+    def get_ping_url_set(self, config: SyncConfig) -> bool:
+        return bool(config.encrypted_ping_url)
+
+    def validate_ping_url(self, url: str) -> str:
+        return checked_ping_url(url)
 
     def get_next_run(self, config: SyncConfig) -> str | None:
         slot = config.next_slot()
@@ -201,6 +229,7 @@ class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
             "force",
             "attempt",
             "not_before",
+            "late",
             "created_at",
             "started_at",
             "finished_at",

@@ -6,6 +6,7 @@ from rest_framework.routers import DefaultRouter
 
 from filesync.api import schema  # noqa: F401 - registers the token's description
 from filesync.api.backend_views import BackendViewSet
+from filesync.api.notification_views import ChannelViewSet, DeliveryViewSet
 from filesync.api.task_views import TaskViewSet
 from filesync.api.views import StorageViewSet, SyncConfigViewSet, SyncRunViewSet
 from scheduler.api.views import SchedulerViewSet
@@ -17,5 +18,7 @@ router.register("sync/backends", BackendViewSet, basename="backend")
 router.register("sync/storages", StorageViewSet)
 router.register("sync/configs", SyncConfigViewSet)
 router.register("sync/runs", SyncRunViewSet)
+router.register("notifications/channels", ChannelViewSet)
+router.register("notifications/messages", DeliveryViewSet)
 
 urlpatterns = router.urls

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from filesync.models.api_token import ApiToken
+from filesync.models.notification import Delivery, NotificationChannel, Story, Watch
 from filesync.models.run import RunItem, SyncRun
 from filesync.models.storage import Storage
 from filesync.models.sync_config import SyncConfig
 
-__all__ = ["ApiToken", "RunItem", "Storage", "SyncConfig", "SyncRun"]
+__all__ = [
+    "ApiToken",
+    "Delivery",
+    "NotificationChannel",
+    "RunItem",
+    "Storage",
+    "Story",
+    "SyncConfig",
+    "SyncRun",
+    "Watch",
+]

@@ -57,6 +57,11 @@ class SyncRun(models.Model):
         CANCELLED_BY_USER = "CANCELLED_BY_USER", _("Cancelled by a person")
         STORAGE_PAUSED = "STORAGE_PAUSED", _("A storage is paused until its connection works")
 
+    class Late(models.TextChoices):
+        NO = "", ""
+        NOT_STARTED = "NOT_STARTED", _("It has not started in time")
+        TOO_LONG = "TOO_LONG", _("It takes far longer than usual")
+
     ACTIVE = (State.QUEUED, State.RUNNING)
     TERMINAL = (
         State.SUCCEEDED,
@@ -131,6 +136,12 @@ class SyncRun(models.Model):
     message = models.TextField(_("message"), blank=True, default="")
     advice = models.TextField(_("advice"), blank=True, default="")
 
+    late = models.CharField(
+        _("late"), max_length=16, choices=Late.choices, blank=True, default=Late.NO
+    )
+    # Set once `filesync.notifications` has looked at how the run ended.
+    reviewed = models.BooleanField(default=False, editable=False)
+
     class Meta:
         verbose_name = _("run")
         verbose_name_plural = _("runs")
@@ -157,6 +168,12 @@ class SyncRun(models.Model):
                 fields=["state", "id"],
                 condition=Q(state__in=["QUEUED", "RUNNING"]),
                 name="filesync_run_active",
+            ),
+            # What ended and was not reviewed for notifications: soon none.
+            models.Index(
+                fields=["finished_at", "id"],
+                condition=Q(reviewed=False, finished_at__isnull=False),
+                name="filesync_run_unreviewed",
             ),
             # A config's history, newest first.
             models.Index(fields=["config", "-id"], name="filesync_run_history"),

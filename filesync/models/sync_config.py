@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from filesync import engine
 from filesync.models.storage import Storage
+from filesync.secrets import decrypt, encrypt
 from scheduler import cron as cron_rules
 from scheduler.models import DAY_S, Doorbell, DueSlot, Schedulable
 
@@ -119,6 +120,17 @@ class SyncConfig(Schedulable):
     max_delete_percent = models.PositiveSmallIntegerField(
         _("most deletions, per cent"), default=50, validators=[MaxValueValidator(100)]
     )
+    late_after_s = models.PositiveIntegerField(
+        _("late after, seconds"),
+        null=True,
+        blank=True,
+        default=1800,
+        validators=[MinValueValidator(10), MaxValueValidator(7 * DAY_S)],
+        help_text=_("A run that has not started so long after its slot is late. Empty: never."),
+    )
+    encrypted_ping_url = models.TextField(
+        db_column="ping_url", default="", blank=True, editable=False
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated"), auto_now=True)
 
@@ -133,6 +145,19 @@ class SyncConfig(Schedulable):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def ping_url(self) -> str:
+        """What is called when a run starts, succeeds or fails; decrypted on each access.
+
+        Raises:
+            SecretsUnreadable: none of the configured keys opens it.
+        """
+        return decrypt(self.encrypted_ping_url).get("url", "")
+
+    @ping_url.setter
+    def ping_url(self, value: str) -> None:
+        self.encrypted_ping_url = encrypt({"url": value}) if value else ""
 
     @classmethod
     def fire(cls, due: Sequence[DueSlot]) -> Sequence[Doorbell]:

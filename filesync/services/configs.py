@@ -26,6 +26,8 @@ def duplicate_config(config_id: int) -> SyncConfig:
     config.pk = None
     config._state.adding = True
     config.enable = False
+    # A monitor would take the runs of two configs for one.
+    config.encrypted_ping_url = ""
     with transaction.atomic():
         config.name = _free_name(original)
         config.save(force_insert=True)

@@ -13,6 +13,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from filesync.models import RunItem, Storage, SyncRun
+from filesync.notifications.outbox import put_ping
 from filesync.services import pausing, places
 from filesync.services.results import store_result
 from scheduler.clock import from_now
@@ -102,6 +103,7 @@ def _claim(which: Q, worker: str) -> Claim | None:
             return None
         if not _has_place(run):
             return None
+        config = run.config
         token = uuid.uuid4()
         taken = SyncRun.objects.filter(pk=run.pk, state=SyncRun.State.QUEUED).update(
             state=SyncRun.State.RUNNING,
@@ -124,6 +126,8 @@ def _claim(which: Q, worker: str) -> Claim | None:
         RunItem.objects.filter(run_id=run.pk).delete()
         run.refresh_from_db()
         store_result(run)
+        if config is not None:
+            put_ping(config, run, "start")
     logger.info("run %s of %s started, attempt %d", run.pk, run.config_name, run.attempt)
     return Claim(run.pk, token)
 

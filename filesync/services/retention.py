@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -14,7 +14,7 @@ from django.db.models import Count, Q
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
-from filesync.models import RunItem, SyncRun
+from filesync.models import Delivery, RunItem, Story, SyncRun
 from filesync.services.leases import log_folder
 from scheduler.models import Heartbeat
 
@@ -37,11 +37,19 @@ def delete_expired() -> int:
     for config_id, boundary in _crowded_configs():
         deleted += _delete_all(Q(config_id=config_id, pk__lte=boundary))
     TaskResult.objects.filter(date_done__lt=cutoff).delete()
+    _delete_told(cutoff)
     Heartbeat.objects.filter(seen_at__lt=timezone.now() - HEARTBEAT_KEEP).delete()
     _delete_old_logs()
     if deleted:
         logger.info("%d old runs deleted", deleted)
     return deleted
+
+
+def _delete_told(cutoff: datetime) -> None:
+    """Delete old messages, but not those of a story that goes on: they say what was told."""
+    told = Delivery.objects.filter(created_at__lt=cutoff).exclude(state__in=Delivery.OPEN)
+    told.exclude(story__isnull=False, story__closed_at=None).delete()
+    Story.objects.filter(closed_at__lt=cutoff).delete()
 
 
 def _delete_all(condition: Q) -> int:
@@ -57,6 +65,8 @@ def _delete_all(condition: Q) -> int:
         with transaction.atomic():
             TaskResult.objects.filter(task_id__in=map(str, expired.values())).delete()
             SyncRun.objects.filter(retry_of__in=ids).update(retry_of=None)
+            Delivery.objects.filter(run__in=ids).update(run=None)
+            Story.objects.filter(run__in=ids).update(run=None)
             SyncRun.objects.filter(pk__in=ids)._raw_delete(finished.db)
         for pk in ids:
             _delete_logs(pk)

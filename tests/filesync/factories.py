@@ -28,7 +28,14 @@ from tests.servers.redis import RedisServer
 
 SLOT = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 
-VIEWER = ("view_storage", "view_syncconfig", "view_syncrun", "view_runitem")
+VIEWER = (
+    "view_storage",
+    "view_syncconfig",
+    "view_syncrun",
+    "view_runitem",
+    "view_notificationchannel",
+    "view_delivery",
+)
 OPERATOR = (*VIEWER, "run_syncconfig")
 EDITOR = (*OPERATOR, "add_syncconfig", "change_syncconfig", "delete_syncconfig")
 ROLES: Mapping[str, tuple[str, ...]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -22,9 +23,17 @@ from django_celery_beat.models import (
     SolarSchedule,
 )
 from django_celery_results.models import GroupResult, TaskResult
-from pytest_django.fixtures import DjangoAssertNumQueries
+from pytest_django.fixtures import DjangoAssertNumQueries, SettingsWrapper
 
-from filesync.models import ApiToken, RunItem, Storage, SyncConfig, SyncRun
+from filesync.models import (
+    ApiToken,
+    Delivery,
+    NotificationChannel,
+    RunItem,
+    Storage,
+    SyncConfig,
+    SyncRun,
+)
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import (
     make_config,
@@ -67,6 +76,9 @@ def rows(local_root: Path) -> dict[str, Model]:
         ),
     )
     run = make_run(config, state=SyncRun.State.FAILED, failure_class="AUTH", message="refused")
+    channel = NotificationChannel(name="mail")
+    channel.url = f"json://{CANARY}@example.org"
+    channel.save()
     now = timezone.now()
     every = IntervalSchedule.objects.create(every=1, period="hours")
     made: list[Model] = [
@@ -74,6 +86,10 @@ def rows(local_root: Path) -> dict[str, Model]:
         config.source_storage,
         run,
         RunItem.objects.create(run=run, action="FAILED", path="a.txt", error="no right"),
+        channel,
+        Delivery.objects.create(
+            channel=channel, title="it failed", dedupe_key="x", event="FAILURE"
+        ),
         ApiToken.issue(make_user("viewer"), "laptop")[0],
         User.objects.get(username__startswith="viewer"),
         Group.objects.create(name="operators"),
@@ -110,7 +126,7 @@ def test_every_list_form_and_row_has_a_page(
     added = client.get(url_of(label, "add"))
 
     assert (listed.status_code, shown.status_code) == (200, 200)
-    read_only = label in ("filesync.syncrun", "filesync.runitem")
+    read_only = label in ("filesync.syncrun", "filesync.runitem", "filesync.delivery")
     assert added.status_code == (403 if read_only else 200)
     for page in (listed, shown):
         text = page.content.decode()
@@ -209,9 +225,25 @@ def test_a_saved_form_writes_the_config_and_its_schedule(
     assert (row.crontab.minute, row.crontab.hour) == ("5", "3")
 
 
+def test_a_ping_url_is_set_kept_and_removed_and_never_shown(
+    local_root: Path, superuser: Client, settings: SettingsWrapper
+) -> None:
+    settings.NOTIFY_NETWORKS = [ipaddress.ip_network("127.0.0.1")]
+    config = make_config(local_root)
+    page = url_of("filesync.syncconfig", "change", config)
+    url = f"http://127.0.0.1/{CANARY}"
+    for typed, kept in ((url, url), ("", url), ("-", "")):
+        assert superuser.post(page, config_form(config, new_ping_url=typed)).status_code == 302
+        config.refresh_from_db()
+        assert config.ping_url == kept
+        assert CANARY not in superuser.get(page).content.decode()
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("new_ping_url", "http://127.0.0.1/"),
+        ("late_after_s", "1"),
         ("cron", "61 * * * *"),
         ("timezone", "Nowhere/Town"),
         ("filters", "*.jpg"),

@@ -398,3 +398,35 @@ def test_nothing_configured_passes_the_check_and_keeps_keys(tmp_path: Path) -> N
     done = run_command(["check"], own_environment(tmp_path / "data"))
     assert done.returncode == 0, done.stderr
     assert sorted(os.listdir(tmp_path / "data" / "keys")) == ["django.key", "filesync.key"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("", []),
+        ("127.0.0.1, 192.168.0.0/16", ["127.0.0.1/32", "192.168.0.0/16"]),
+        ("fd00::/8", ["fd00::/8"]),
+    ],
+)
+def test_networks_are_addresses_or_networks(value: str, expected: list[str], given: Setter) -> None:
+    given(value)
+    assert [str(network) for network in env.networks(NAME)] == expected
+
+
+@pytest.mark.parametrize("value", ["nas.local", "10.0.0.1/8", "10.0.0.0/33"])
+def test_a_network_that_cannot_be_read_is_refused(value: str, given: Setter) -> None:
+    given(value)
+    with pytest.raises(SettingError, match=f"{NAME} has '{value}'"):
+        env.networks(NAME)
+
+
+def test_a_web_address_loses_its_last_slash(given: Setter) -> None:
+    given("https://sync.example.org/sub/")
+    assert env.web_address(NAME, "http://x") == "https://sync.example.org/sub"
+
+
+@pytest.mark.parametrize("value", ["sync.example.org", "ftp://example.org", "https://"])
+def test_a_web_address_that_is_none_is_refused(value: str, given: Setter) -> None:
+    given(value)
+    with pytest.raises(SettingError, match="it must begin with https://"):
+        env.web_address(NAME, "http://x")

@@ -8,7 +8,7 @@ import pytest
 from django.urls import URLPattern, resolve
 
 from filesync.api.urls import urlpatterns
-from filesync.models import SyncRun
+from filesync.models import Delivery, NotificationChannel, SyncRun
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import browser_of, client_of, make_config, make_run
 
@@ -28,6 +28,7 @@ NEW_STORAGE: dict[str, object] = {
     "backend": "webdav",
     "options": {"url": "http://127.0.0.1:1"},
 }
+NEW_CHANNEL: dict[str, object] = {"name": "new", "url": "ntfys://93.184.216.34/topic"}
 
 EVERYBODY = (401, 200, 200, 200, 200, 200)
 VIEWERS = (401, 403, 200, 200, 200, 200)
@@ -67,13 +68,31 @@ MATRIX: list[tuple[str, str, dict[str, object] | None, tuple[int, ...]]] = [
     ("GET", "sync/runs/{run}/items", None, VIEWERS),
     ("POST", "sync/runs/{run}/cancel", None, OPERATORS),
     ("POST", "sync/runs/{run}/retry", None, OPERATORS),
+    ("GET", "notifications/channels", None, VIEWERS),
+    ("GET", "notifications/channels/{channel}", None, VIEWERS),
+    ("POST", "notifications/channels", NEW_CHANNEL, (401, 403, 403, 403, 403, 201)),
+    ("PUT", "notifications/channels/{channel}", NEW_CHANNEL, SUPERUSERS),
+    ("PATCH", "notifications/channels/{channel}", {"remark": "x"}, SUPERUSERS),
+    ("DELETE", "notifications/channels/{channel}", None, (401, 403, 403, 403, 403, 204)),
+    ("POST", "notifications/channels/{channel}/test", None, SUPERUSERS),
+    ("GET", "notifications/messages", None, VIEWERS),
+    ("GET", "notifications/messages/{message}", None, VIEWERS),
     ("GET", "", None, EVERYBODY),
 ]
 
 
 def places_of(run: SyncRun) -> dict[str, object]:
     assert run.config is not None
+    channel = NotificationChannel(name="dead")
+    # Refused before anything is sent: it lies in a private network.
+    channel.url = "json://127.0.0.1:1/"
+    channel.save()
+    message = Delivery.objects.create(
+        channel=channel, event="FAILURE", dedupe_key="x", state="SENT"
+    )
     return {
+        "channel": channel.pk,
+        "message": message.pk,
         "config": run.config_id,
         "storage": run.config.source_storage_id,
         "run": run.pk,

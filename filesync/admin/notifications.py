@@ -1,0 +1,140 @@
+"""Notification channels and sent messages in the admin; a channel's URL is never shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
+
+from filesync.admin.runs import ReadOnlyAdmin
+from filesync.models import Delivery, NotificationChannel
+from filesync.notifications.events import Event
+from filesync.notifications.targets import TargetRefused, check_target
+from filesync.services.channels import try_channel
+
+
+class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The URL goes in and never comes out."""
+
+    new_url = forms.CharField(
+        label=_("URL"),
+        required=False,
+        max_length=4096,
+        widget=UnfoldAdminTextInputWidget,
+        help_text=_(
+            "In apprise's notation: mailtos://user:password@example.org, dingtalk://token, "
+            "wecombot://key, feishu://token, schan://key, bark://host/key, tgram://bot/chat, "
+            "slack://tokens, jsons://host/path. Empty keeps the one that is set."
+        ),
+    )
+    events = forms.MultipleChoiceField(
+        label=_("events"), choices=Event.choices, widget=UnfoldAdminCheckboxSelectMultipleWidget
+    )
+
+    class Meta:
+        model = NotificationChannel
+        fields = ["name", "enabled", "events", "configs", "remark"]
+
+    def clean_new_url(self) -> str:
+        url = str(self.cleaned_data["new_url"]).strip()
+        try:
+            if url:
+                check_target(url)
+                self.instance.url = url
+        except TargetRefused as error:
+            raise forms.ValidationError(str(error), code=error.code) from None
+        return url
+
+
+@admin.register(NotificationChannel)
+class NotificationChannelAdmin(ModelAdmin):
+    form = ChannelForm
+    list_display = ["name", "scheme", "enabled", "last_sent_at", "last_error"]
+    search_fields = ["name", "remark"]
+    list_filter = ["enabled"]
+    list_per_page = 25
+    filter_horizontal = ["configs"]
+    actions_detail = ["send_test"]
+    readonly_fields = ["scheme", "last_sent_at", "last_error"]
+    fields = [
+        "name",
+        "enabled",
+        "new_url",
+        "scheme",
+        "events",
+        "configs",
+        "remark",
+        "last_sent_at",
+        "last_error",
+    ]
+
+    @action(
+        description=_("Test"),
+        permissions=["change"],
+        url_path="test",
+        icon="send",
+        dialog={
+            "title": _("Send a test message"),
+            "description": _("One message goes to this channel now."),
+            "form_class": BaseDialogForm,
+            "form_submit_text": _("Send"),
+        },
+    )
+    def send_test(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        problem = try_channel(NotificationChannel.objects.get(pk=object_id))
+        if problem is None:
+            self.message_user(request, _("The test message was sent"))
+        else:
+            text = _("The test message was not sent: %s") % problem
+            self.message_user(request, text, messages.ERROR)
+        url = reverse("admin:filesync_notificationchannel_change", args=[object_id])
+        return HttpResponse(headers={"HX-Redirect": url})
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_change_permission(
+        self, request: HttpRequest, obj: NotificationChannel | str | None = None
+    ) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_delete_permission(
+        self, request: HttpRequest, obj: NotificationChannel | None = None
+    ) -> bool:
+        return bool(request.user.is_superuser)
+
+
+DELIVERY_COLOURS = {"SENT": "success", "WAITING": "info", "SENDING": "info", "FAILED": "danger"}
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    list_display = ["title", "channel", "state_badge", "created_at", "sent_at", "error"]
+    list_filter = ["state", "channel"]
+    list_select_related = ["channel"]
+    list_per_page = 25
+    show_full_result_count = False
+    fields = [
+        ("title", "channel", "event"),
+        "body",
+        ("state", "attempts", "not_before"),
+        "error",
+        ("created_at", "sent_at"),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        messages: QuerySet[Delivery] = super().get_queryset(request)
+        return messages.filter(channel__isnull=False)
+
+    @display(description=_("state"), ordering="state", label=DELIVERY_COLOURS)
+    def state_badge(self, delivery: Delivery) -> tuple[str, str]:
+        return delivery.state, delivery.get_state_display()

@@ -1,0 +1,125 @@
+"""The resources of notifications: channels with their test, and the messages that went out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
+
+from filesync.api.permissions import IsSuperuserOrReadOnly, ModelPermissions
+from filesync.models import Delivery, NotificationChannel, SyncConfig
+from filesync.notifications.events import Event
+from filesync.notifications.targets import TargetRefused, check_target
+from filesync.services.channels import try_channel
+from scheduler.api.strict import StrictModelSerializer
+
+
+class ChannelSerializer(StrictModelSerializer):
+    """The URL goes in and never comes out: it holds passwords and tokens."""
+
+    url = serializers.CharField(
+        max_length=4096,
+        write_only=True,
+        help_text="in apprise's notation, such as mailtos://user:password@example.org",
+    )
+    events = serializers.ListField(
+        child=serializers.ChoiceField(choices=Event.choices),
+        required=False,
+        max_length=len(Event),
+        help_text="what it is told of; without it all but SUCCESS and NOTHING_TO_DO",
+    )
+    configs = serializers.PrimaryKeyRelatedField(
+        many=True,
+        required=False,
+        queryset=SyncConfig.objects.all(),
+        help_text="only these sync configs; none means all",
+    )
+
+    class Meta:
+        model = NotificationChannel
+        fields = [
+            "id",
+            "name",
+            "remark",
+            "scheme",
+            "url",
+            "enabled",
+            "events",
+            "configs",
+            "last_sent_at",
+            "last_error",
+            "created_at",
+            "updated_at",
+        ]
+        read_only_fields = ["scheme", "last_sent_at", "last_error", "created_at", "updated_at"]
+
+    def validate_url(self, url: str) -> str:
+        try:
+            check_target(url)
+        except TargetRefused as error:
+            raise serializers.ValidationError(str(error), code=error.code) from None
+        return url
+
+    def validate(self, attrs: Any) -> Any:
+        # The model's own checks see a row that is not saved, which has no relations yet.
+        configs = attrs.pop("configs", None)
+        attrs = super().validate(attrs)
+        return attrs if configs is None else {**attrs, "configs": configs}
+
+
+class TestAnswerSerializer(serializers.Serializer[Any]):
+    sent = serializers.BooleanField()
+    detail = serializers.CharField(allow_blank=True, help_text="why not; empty when it was sent")
+
+
+class DeliverySerializer(serializers.ModelSerializer[Delivery]):
+    class Meta:
+        model = Delivery
+        fields = [
+            "id",
+            "channel",
+            "run",
+            "event",
+            "severity",
+            "title",
+            "body",
+            "state",
+            "attempts",
+            "not_before",
+            "error",
+            "created_at",
+            "sent_at",
+        ]
+        read_only_fields = fields
+
+
+class ChannelViewSet(ModelViewSet):  # type: ignore[type-arg]
+    """Who is told. Only a superuser may change them."""
+
+    queryset = NotificationChannel.objects.prefetch_related("configs")
+    serializer_class = ChannelSerializer
+    permission_classes = [ModelPermissions, IsSuperuserOrReadOnly]
+    filterset_fields = ["enabled", "scheme"]
+    search_fields = ["name", "remark"]
+    ordering_fields = ["name", "created_at"]
+
+    @extend_schema(summary="Send a test message", request=None, responses=TestAnswerSerializer)
+    @action(detail=True, methods=["post"])
+    def test(self, request: Request, **_: Any) -> Response:
+        """Send one message now; say whether the target took it, which is 200 either way."""
+        problem = try_channel(self.get_object())
+        return Response({"sent": problem is None, "detail": problem or ""})
+
+
+class DeliveryViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
+    """Messages that were sent, wait, or were given up; newest first."""
+
+    queryset = Delivery.objects.filter(channel__isnull=False).order_by("-id")
+    serializer_class = DeliverySerializer
+    filterset_fields = ["state", "event"]
+    ordering_fields = ["id", "created_at"]

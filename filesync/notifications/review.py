@@ -1,0 +1,290 @@
+"""Looks at runs that ended, in their order, and writes what has to be told into the outbox.
+
+Runs are not touched beyond a mark that they were looked at: an error here delays messages and
+nothing else. One process at a time reviews (the `Watch` row's lock).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+
+from django.conf import settings
+from django.db.models import Count, Max, Min
+from django.urls import reverse
+
+from filesync.models import Delivery, NotificationChannel, Story, SyncConfig, SyncRun
+from filesync.notifications import message, outbox, stories
+from filesync.notifications.events import PROBLEMS, ROUTINE, Ending, Event, event_of
+from filesync.notifications.message import RunFacts, StoryFacts
+from filesync.notifications.targets import Message
+from scheduler import cron
+
+BATCH = 200
+# Missed slots are written in several transactions; they are told together once no more come.
+MISSED_SETTLED = timedelta(seconds=15)
+MISSED_LONGEST = timedelta(seconds=60)
+CONFIGS_KEPT = 500
+
+
+@dataclass(slots=True)
+class Review:
+    """One pass over a batch, in the caller's transaction and turn."""
+
+    now: datetime
+    channels: list[tuple[NotificationChannel, frozenset[int]]] = field(default_factory=list)
+    open_stories: dict[str, Story] = field(default_factory=dict)
+    touched: dict[str, Story] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        enabled = NotificationChannel.objects.filter(enabled=True).prefetch_related("configs")
+        self.channels = [
+            (channel, frozenset(config.pk for config in channel.configs.all()))
+            for channel in enabled
+        ]
+        self.open_stories = {story.key: story for story in Story.objects.filter(closed_at=None)}
+
+    def ended_runs(self) -> int:
+        """Review the next batch of ended runs but the missed ones; return how many."""
+        runs = list(
+            SyncRun.objects.filter(reviewed=False, finished_at__isnull=False)
+            .exclude(state=SyncRun.State.MISSED)
+            .select_related("config__source_storage", "config__destination_storage")
+            .defer("plan", "progress")
+            .order_by("finished_at", "id")[:BATCH]
+        )
+        for run in runs:
+            self._take(run)
+        self.flush()
+        SyncRun.objects.filter(pk__in=[run.pk for run in runs]).update(reviewed=True)
+        return len(runs)
+
+    def missed_slots(self) -> int:
+        """Tell the missed slots together once they are all there; return how many."""
+        unseen = SyncRun.objects.filter(
+            reviewed=False, finished_at__isnull=False, state=SyncRun.State.MISSED
+        )
+        span = unseen.aggregate(
+            newest=Max("finished_at"), oldest=Min("finished_at"), upto=Max("pk"), first=Min("pk")
+        )
+        newest, oldest = span["newest"], span["oldest"]
+        if newest is None or oldest is None:
+            return 0
+        if self.now - newest < MISSED_SETTLED and self.now - oldest < MISSED_LONGEST:
+            return 0
+        settled = unseen.filter(pk__lte=span["upto"])
+        by_config = list(
+            settled.filter(config__isnull=False)
+            .order_by("config__name")
+            .values("config_id", "config__name")
+            .annotate(slots=Count("pk"), first=Min("slot"), last=Max("slot"))
+        )
+        zone = cron.load_timezone(settings.TIME_ZONE)
+        for channel, only in self.channels:
+            mine = [row for row in by_config if not only or row["config_id"] in only]
+            if not mine or Event.MISSED not in channel.events:
+                continue
+            first, last = min(row["first"] for row in mine), max(row["last"] for row in mine)
+            text = message.missed(
+                sum(row["slots"] for row in mine),
+                [row["config__name"] for row in mine],
+                message.moment(first, self.now, zone),
+                message.moment(last, self.now, zone),
+            )
+            outbox.put_message(channel, text, key=f"missed:{span['first']}", event=Event.MISSED)
+        return settled.update(reviewed=True)
+
+    # --- one run
+
+    def _take(self, run: SyncRun) -> None:
+        config = run.config
+        if config is None:
+            return
+        event = event_of(
+            Ending(
+                run.state,
+                run.failure_class,
+                run.files_transferred + run.files_deleted,
+                run.dry_run,
+            )
+        )
+        if event is None:
+            return
+        outbox.put_ping(config, run, "fail" if event in PROBLEMS else "success")
+        if event in PROBLEMS:
+            self._worse(run, config, event)
+            return
+        self._better(run, config)
+        if event in ROUTINE:
+            self._tell_routine(run, config, event)
+
+    def _worse(self, run: SyncRun, config: SyncConfig, event: Event) -> None:
+        key, storage_id = stories.config_key(config.pk), None
+        if run.failure_class == "AUTH":
+            source = stories.Side(config.source_storage_id, config.source_storage.backend)
+            destination = stories.Side(
+                config.destination_storage_id, config.destination_storage.backend
+            )
+            troubled = [one.storage_id for one in self.open_stories.values() if one.storage_id]
+            storage_id = stories.refused_account(source, destination, troubled)
+            key = stories.account_key(storage_id)
+        self.add(
+            key,
+            event,
+            kind=f"{event}:{run.failure_class}",
+            at=run.finished_at or self.now,
+            config_ids=[config.pk],
+            run=run,
+            storage_id=storage_id,
+        )
+
+    def _better(self, run: SyncRun, config: SyncConfig) -> None:
+        keys = [
+            stories.config_key(config.pk),
+            stories.account_key(config.source_storage_id),
+            stories.account_key(config.destination_storage_id),
+        ]
+        for key in keys:
+            story = self.open_stories.get(key)
+            if story is None or run.started_at is None or run.started_at < story.opened_at:
+                # What began before the trouble proves nothing about its end.
+                continue
+            self.flush([key])
+            self.close(story)
+            facts = self._story_facts(story, config)
+            text = message.recovered(facts, facts_of(run))
+            self.tell_end(story, text, run=run)
+
+    def _tell_routine(self, run: SyncRun, config: SyncConfig, event: Event) -> None:
+        for channel, only in self.channels:
+            if event in channel.events and (not only or config.pk in only):
+                text = message.routine(event, facts_of(run))
+                outbox.put_message(channel, text, key=f"run:{run.pk}", event=event, run=run)
+
+    # --- stories
+
+    def add(
+        self,
+        key: str,
+        event: Event,
+        *,
+        kind: str,
+        at: datetime,
+        config_ids: Iterable[int],
+        run: SyncRun | None = None,
+        storage_id: int | None = None,
+        count: int = 1,
+    ) -> Story:
+        """Add to the open story of `key`, or open one; `flush` tells it."""
+        story = self.open_stories.get(key) or Story(
+            key=key, opened_at=at, storage_id=storage_id, count=0
+        )
+        known = list(story.config_ids)
+        known += [pk for pk in dict.fromkeys(config_ids) if pk not in known]
+        story.config_ids = known[:CONFIGS_KEPT]
+        story.event, story.kind, story.run = event, kind, run
+        story.count += count
+        story.last_at = max(at, story.opened_at)
+        story.save()
+        self.open_stories[key] = self.touched[key] = story
+        return story
+
+    def close(self, story: Story) -> None:
+        story.closed_at = self.now
+        story.save(update_fields=["closed_at"])
+        del self.open_stories[story.key]
+
+    def flush(self, keys: Iterable[str] | None = None) -> None:
+        """Tell the stories of runs that changed in this pass to the channels that are due."""
+        for key in list(self.touched if keys is None else keys):
+            story = self.touched.pop(key, None)
+            if story is None or story.run is None or story.run.config is None:
+                continue
+            facts = self._story_facts(story, story.run.config)
+            self.tell(story, message.trouble(facts, facts_of(story.run)))
+
+    def tell(self, story: Story, text: Message) -> None:
+        """Write a story's message for each channel that wants it and is due for it."""
+        affected = frozenset(story.config_ids)
+        for channel, only in self.channels:
+            if story.event not in channel.events or (only and affected and not only & affected):
+                continue
+            told = _told(story, channel)
+            if stories.is_due(told, story.kind, self.now):
+                outbox.put_message(
+                    channel,
+                    text,
+                    key=f"story:{story.pk}/{told.times + 1}",
+                    event=story.event,
+                    kind=story.kind,
+                    story=story,
+                    run=story.run,
+                )
+
+    def tell_end(self, story: Story, text: Message, *, run: SyncRun | None = None) -> None:
+        """Tell the end of a story, once, to those who were told of the trouble."""
+        heard = set(story.deliveries.values_list("channel_id", flat=True))
+        for channel, _ in self.channels:
+            if channel.pk in heard and Event.RECOVERED in channel.events:
+                outbox.put_message(
+                    channel,
+                    text,
+                    key=f"story:{story.pk}/end",
+                    event=Event.RECOVERED,
+                    story=story,
+                    run=run,
+                )
+
+    def _story_facts(self, story: Story, config: SyncConfig) -> StoryFacts:
+        return StoryFacts(
+            event=Event(story.event),
+            count=story.count,
+            opened_at=story.opened_at,
+            now=self.now,
+            zone=_zone(config),
+            syncs=names_of(story.config_ids),
+            account=story.storage.name if story.storage is not None else "",
+        )
+
+
+def names_of(config_ids: Iterable[int]) -> list[str]:
+    """Return the names of configs in the order of the ids."""
+    ids = list(config_ids)
+    names = dict(SyncConfig.objects.filter(pk__in=ids).values_list("pk", "name"))
+    return [names[pk] for pk in ids if pk in names]
+
+
+def facts_of(run: SyncRun) -> RunFacts:
+    """Return what a message says of a run; its config must be loaded with both storages."""
+    assert run.config is not None
+    return RunFacts(
+        run_id=run.pk,
+        sync=run.config.name,
+        route=run.config.route(),
+        state=run.get_state_display(),
+        failure_class=run.failure_class,
+        reason=run.message,
+        advice=run.advice,
+        files_sent=run.files_transferred,
+        bytes_sent=run.bytes_transferred,
+        files_deleted=run.files_deleted,
+        files_failed=run.files_failed,
+        duration_s=run.duration_s,
+        link=link_of(run),
+    )
+
+
+def link_of(run: SyncRun) -> str:
+    return settings.PUBLIC_URL + reverse("admin:filesync_syncrun_change", args=[run.pk])
+
+
+def _told(story: Story, channel: NotificationChannel) -> stories.Told:
+    rows = Delivery.objects.filter(story=story, channel=channel)
+    kinds = list(rows.values_list("kind", flat=True))
+    latest = rows.aggregate(at=Max("created_at"))["at"]
+    return stories.Told(len(kinds), latest, frozenset(kinds))
+
+
+def _zone(config: SyncConfig) -> tzinfo:
+    return cron.load_timezone(config.timezone)

@@ -1,0 +1,76 @@
+"""When a story is worth another message: first news at once, repetitions ever more rarely; pure.
+
+A story is one trouble from its first sign to its end: a config that fails, an account that
+expired, a queue that is late, a beat that is silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+FIRST_REMINDER = timedelta(hours=1)
+LONGEST_REMINDER = timedelta(hours=24)
+
+# More than this and a message names the first and says how many there are.
+NAMES_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one channel was told of one story so far."""
+
+    times: int
+    last_at: datetime | None
+    kinds: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One storage of a config that failed: its id and rclone backend."""
+
+    storage_id: int
+    backend: str
+
+
+def is_due(told: Told, kind: str, now: datetime) -> bool:
+    """Whether a channel hears of a story now, whose latest trouble is of `kind`.
+
+    The first time, and a kind of trouble that it has not heard of, at once; a repetition an hour
+    after the first message, then after twice as long each time, up to a day.
+    """
+    if told.last_at is None or kind not in told.kinds:
+        return True
+    pause = min(FIRST_REMINDER * 2 ** min(told.times - 1, 10), LONGEST_REMINDER)
+    return bool(now - told.last_at >= pause)
+
+
+def refused_account(source: Side, destination: Side, troubled: Iterable[int]) -> int:
+    """Return the storage whose login was refused, as far as a run can tell.
+
+    A local disk refuses no login. Of two remote sides it is the one that is in trouble already;
+    where neither is, the destination.
+    """
+    if destination.backend == "local":
+        return source.storage_id
+    if source.backend != "local" and source.storage_id in set(troubled):
+        return source.storage_id
+    return destination.storage_id
+
+
+def config_key(config_id: int) -> str:
+    return f"config:{config_id}"
+
+
+def account_key(storage_id: int) -> str:
+    return f"storage:{storage_id}"
+
+
+def long_run_key(run_id: int) -> str:
+    return f"long:{run_id}"
+
+
+LATE_KEY = "late"
+BEAT_KEY = "silent:beat"
+WORKERS_KEY = "silent:workers"

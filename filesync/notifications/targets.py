@@ -1,0 +1,283 @@
+"""Targets of messages: which of apprise's services are allowed, and how one is sent to."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import apprise
+import requests
+from django.conf import settings
+
+from filesync.notifications.network import AddressRefused, guarded, is_permitted, refusal, resolve
+
+# Services that speak HTTP, and mail. Left out is what acts on this machine (syslog, dbus, gnome,
+# macosx, windows ...), what speaks other protocols, and what reads keys from files of the server.
+SCHEMES = frozenset(
+    {
+        "bark",
+        "barks",
+        "dingtalk",
+        "discord",
+        "feishu",
+        "form",
+        "forms",
+        "gchat",
+        "gotify",
+        "gotifys",
+        "hassio",
+        "hassios",
+        "json",
+        "jsons",
+        "lark",
+        "mailgun",
+        "mailto",
+        "mailtos",
+        "mmost",
+        "mmosts",
+        "nctalk",
+        "nctalks",
+        "ncloud",
+        "nclouds",
+        "ntfy",
+        "ntfys",
+        "opsgenie",
+        "pagerduty",
+        "pbul",
+        "pover",
+        "pushdeer",
+        "pushdeers",
+        "pushme",
+        "pushplus",
+        "rocket",
+        "rockets",
+        "schan",
+        "sendgrid",
+        "signal",
+        "signals",
+        "slack",
+        "spugpush",
+        "synology",
+        "synologys",
+        "tgram",
+        "victorops",
+        "wecombot",
+        "workflows",
+        "workflow",
+        "wxpusher",
+        "xml",
+        "xmls",
+        "zulip",
+    }
+)
+# In some services these name a file of the server, or an address to fetch one from.
+FILE_OPTIONS = frozenset({"attach", "keyfile", "pgp", "pgpkey", "smime", "subfile", "template"})
+
+PING_TIMEOUT_S = (4.0, 6.0)
+SHORTEST_SECRET = 4
+LONGEST_REASON = 500
+
+Severity = Literal["info", "success", "warning", "failure"]
+
+
+class TargetRefused(Exception):
+    """A target that may not be used as it is; trying again does not help."""
+
+    code = "target_refused"
+    retryable = False
+
+
+class SendFailed(Exception):
+    """The target did not take a message; it may do so later."""
+
+    code = "send_failed"
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is told: `severity` is apprise's word for the colour of it."""
+
+    title: str
+    body: str
+    severity: Severity
+
+
+def scheme_of(url: str) -> str:
+    return url.partition("://")[0].strip().lower() if "://" in url else ""
+
+
+def check_target(url: str) -> None:
+    """Refuse a URL that apprise or Syncbeat cannot use, or whose host is in a private network.
+
+    A host that does not resolve now passes: it is asked again when something is sent.
+
+    Raises:
+        TargetRefused: with what is wrong; never with the URL, which holds secrets.
+    """
+    plugin = _plugin(url)
+    _check_host(str(getattr(plugin, "smtp_host", "") or "") or _host(url))
+
+
+def check_ping_url(url: str) -> None:
+    """Refuse a ping URL that is no HTTP address, or whose host is in a private network.
+
+    Raises:
+        TargetRefused: with what is wrong.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if parts.scheme not in ("http", "https") or not host:
+        raise TargetRefused("a ping URL begins with http:// or https:// and names a host")
+    if parts.fragment or any(character.isspace() for character in url):
+        raise TargetRefused("a ping URL has no blanks and no #")
+    _check_host(host)
+
+
+def send_message(url: str, message: Message) -> None:
+    """Send one message through apprise, in this thread.
+
+    Raises:
+        TargetRefused: the target may not be used.
+        SendFailed: it did not take the message.
+    """
+    plugin = _plugin(url)
+    with _complaints() as complaints, _guarded():
+        taken = plugin.notify(
+            title=message.title,
+            body=message.body,
+            notify_type=apprise.NotifyType(message.severity),
+        )
+    if not taken:
+        raise SendFailed(scrubbed("; ".join(complaints) or "the target did not take it", url))
+
+
+def send_ping(url: str, suffix: str) -> None:
+    """Call a ping URL in the manner of healthchecks.io: /start, the plain URL, or /fail.
+
+    Raises:
+        TargetRefused: the URL may not be used.
+        SendFailed: it did not answer with success.
+    """
+    check_ping_url(url)
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/") + (f"/{suffix}" if suffix else "")
+    address = parts._replace(path=path).geturl()
+    try:
+        with _guarded():
+            answer = requests.get(
+                address,
+                timeout=PING_TIMEOUT_S,
+                allow_redirects=False,
+                headers={"User-Agent": "Syncbeat"},
+                stream=True,
+            )
+            answer.close()
+    except requests.RequestException as error:
+        raise SendFailed(f"the ping URL did not answer ({type(error).__name__})") from None
+    if not 200 <= answer.status_code < 300:
+        raise SendFailed(f"the ping URL answered {answer.status_code}")
+
+
+def scrubbed(text: str, url: str) -> str:
+    """Return `text` without any part of `url` that may be a secret."""
+    parts = urlsplit(url)
+    pieces = {unquote(piece) for piece in parts.path.split("/")}
+    pieces |= {unquote(piece) for piece in parts.netloc.replace("@", ":").split(":")}
+    pieces |= {value for _, value in parse_qsl(parts.query)} | {parts.path, url}
+    for piece in sorted(pieces, key=len, reverse=True):
+        if len(piece) >= SHORTEST_SECRET:
+            text = text.replace(piece, "***")
+    return text[:LONGEST_REASON]
+
+
+def _plugin(url: str) -> apprise.NotifyBase:
+    scheme = scheme_of(url)
+    if scheme not in SCHEMES:
+        raise TargetRefused(
+            f"{scheme or 'a URL without ://'} cannot be used; it must begin with one of "
+            f"{', '.join(sorted(SCHEMES))}"
+        )
+    named = {name.lower().lstrip("+-:") for name, _ in parse_qsl(urlsplit(url).query)}
+    if files := named & FILE_OPTIONS:
+        raise TargetRefused(
+            f"{', '.join(sorted(files))} would read a file of the server: leave out"
+        )
+    asset = apprise.AppriseAsset(
+        app_id="Syncbeat",
+        app_desc="Syncbeat",
+        app_url=settings.PUBLIC_URL,
+        storage_mode="memory",
+        secure_logging=True,
+        async_mode=False,
+    )
+    with _complaints():
+        plugin = apprise.Apprise.instantiate(url, asset=asset)
+    if not isinstance(plugin, apprise.NotifyBase):
+        raise TargetRefused(
+            f"this is no complete {scheme}:// URL; apprise's documentation shows its parts"
+        )
+    return plugin
+
+
+def _host(url: str) -> str:
+    """Return the host of a URL, empty for a service whose URL holds a token in its place."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        raise TargetRefused("the host or port of the URL cannot be read") from None
+    return host if "." in host or ":" in host or host == "localhost" else ""
+
+
+def _check_host(host: str) -> None:
+    if not host:
+        return
+    try:
+        addresses = resolve(host)
+    except (OSError, UnicodeError):
+        return
+    for address in addresses:
+        if not is_permitted(address, settings.NOTIFY_NETWORKS):
+            raise TargetRefused(refusal(address))
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    try:
+        with guarded(settings.NOTIFY_NETWORKS):
+            yield
+    except AddressRefused as error:
+        raise TargetRefused(str(error)) from None
+
+
+class _Complaints(logging.Handler):
+    """Collects what apprise logs in one thread: it says why only there."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.thread = threading.get_ident()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self.thread:
+            self.said.append(record.getMessage())
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    handler = _Complaints()
+    logger = logging.getLogger("apprise")
+    logger.addHandler(handler)
+    try:
+        yield handler.said
+    finally:
+        logger.removeHandler(handler)
