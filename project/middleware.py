@@ -1,4 +1,4 @@
-"""Middleware of the whole site: the health probe, and what a page may load and run."""
+"""Middleware of the whole site: probes go first, and what a page may load and run."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-LIVE_PATH = "/health/live"
+from project import probes
 
 
 class HealthMiddleware:
-    """Answer `/health/live` first: a probe speaks plain HTTP, to whatever address it has.
+    """Answer probes first: they speak plain HTTP, to whatever address they have.
 
-    It says that this web process serves, and nothing else; no host, session or TLS check applies.
+    `/health/live` says that this web process serves, `/health/ready` that database, migrations
+    and broker are well, `/metrics` is for Prometheus. No host, session or TLS check applies.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path == LIVE_PATH:
-            return HttpResponse("ok\n", content_type="text/plain")
-        return self.get_response(request)
+        return probes.answer(request) or self.get_response(request)
 
 
 API_PATHS = "/api"

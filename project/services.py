@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 
 from project import embedded
-from project.middleware import LIVE_PATH
+from project.probes import LIVE_PATH
 from project.supervisor import Service
 
 

@@ -223,6 +223,10 @@ WEB_WORKERS = env.number("SYNCBEAT_WEB_WORKERS", 1, minimum=1, maximum=64)
 NOTIFY_NETWORKS = env.networks("SYNCBEAT_NOTIFY_NETWORKS")
 PUBLIC_URL = env.web_address("SYNCBEAT_PUBLIC_URL", f"http://{WEB_BIND}:{WEB_PORT}")
 
+# --- who may read /metrics; nobody while neither is set
+METRICS_TOKEN = env.text("SYNCBEAT_METRICS_TOKEN")
+METRICS_NETWORKS = env.networks("SYNCBEAT_METRICS_NETWORKS")
+
 LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error")).upper()
 LOGGING = {
     "version": 1,

@@ -2,6 +2,7 @@
 
 import django.core.validators
 import django.db.models.deletion
+import filesync.models.run_total
 import filesync.notifications.events
 import scheduler.models
 import uuid
@@ -45,6 +46,26 @@ class Migration(migrations.Migration):
                 'verbose_name': 'API token',
                 'verbose_name_plural': 'API tokens',
                 'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='RunTotal',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('state', models.CharField(max_length=16)),
+                ('failure_class', models.CharField(blank=True, default='', max_length=32)),
+                ('runs', models.PositiveBigIntegerField(default=0)),
+                ('files', models.PositiveBigIntegerField(default=0)),
+                ('size_bytes', models.PositiveBigIntegerField(default=0)),
+                ('duration_s', models.FloatField(default=0)),
+                ('durations', models.JSONField(default=filesync.models.run_total.no_durations)),
+                ('lag_s', models.FloatField(default=0)),
+                ('lags', models.JSONField(default=filesync.models.run_total.no_lags)),
+            ],
+            options={
+                'verbose_name': 'run total',
+                'verbose_name_plural': 'run totals',
+                'constraints': [models.UniqueConstraint(fields=('state', 'failure_class'), name='filesync_total_per_state_and_class')],
             },
         ),
         migrations.CreateModel(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from filesync.models.api_token import ApiToken
 from filesync.models.notification import Delivery, NotificationChannel, Story, Watch
 from filesync.models.run import RunItem, SyncRun
+from filesync.models.run_total import RunTotal
 from filesync.models.storage import Storage
 from filesync.models.sync_config import SyncConfig
 
@@ -13,6 +14,7 @@ __all__ = [
     "Delivery",
     "NotificationChannel",
     "RunItem",
+    "RunTotal",
     "Storage",
     "Story",
     "SyncConfig",

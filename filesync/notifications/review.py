@@ -19,6 +19,7 @@ from filesync.notifications import message, outbox, stories
 from filesync.notifications.events import PROBLEMS, ROUTINE, Ending, Event, event_of
 from filesync.notifications.message import RunFacts, StoryFacts
 from filesync.notifications.targets import Message
+from filesync.services.totals import add_missed, add_runs
 from scheduler import cron
 
 BATCH = 200
@@ -57,6 +58,7 @@ class Review:
         for run in runs:
             self._take(run)
         self.flush()
+        add_runs(runs)
         SyncRun.objects.filter(pk__in=[run.pk for run in runs]).update(reviewed=True)
         return len(runs)
 
@@ -93,7 +95,9 @@ class Review:
                 message.moment(last, self.now, zone),
             )
             outbox.put_message(channel, text, key=f"missed:{span['first']}", event=Event.MISSED)
-        return settled.update(reviewed=True)
+        reviewed = settled.update(reviewed=True)
+        add_missed(reviewed)
+        return reviewed
 
     # --- one run
 
