@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -15,6 +16,7 @@ if not _remapped and "celery.bin.celery" in sys.modules and "worker" in sys.argv
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 from celery import Celery
+from celery.signals import setup_logging
 from django.conf import settings
 
 from project.env import SettingError
@@ -24,6 +26,18 @@ try:
 except SettingError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
+
+
+@setup_logging.connect(dispatch_uid="project.logging")
+def keep_our_logging(loglevel: object = None, **_: object) -> None:
+    """Leave the log lines as LOG_FORMAT says: celery would add its own handlers and prints.
+
+    `--loglevel` may ask for more lines than LOG_LEVEL; celery's own default asks for fewer.
+    """
+    root = logging.getLogger()
+    if isinstance(loglevel, int):
+        root.setLevel(min(loglevel, root.level))
+
 
 app = Celery("project")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -25,6 +25,7 @@ from django_celery_beat.models import CrontabSchedule, PeriodicTask, PeriodicTas
 
 from scheduler import cron, rows
 from scheduler.bulk import insert_rows, without_collector
+from scheduler.log_ids import ids
 from scheduler.models import Schedulable, schedulable_models
 
 logger = logging.getLogger(__name__)
@@ -85,12 +86,19 @@ class SyncTaskScheduler:
                 PeriodicTasks.update_changed()
         if report.created or report.updated:
             logger.info(
-                "schedule of %s set: %s (%s), enabled=%s",
+                "schedule of %s %s: %s (%s), enabled=%s",
                 rows.row_name(model, schedulable.pk),
+                "added" if report.created else "changed",
                 schedulable.cron,
                 schedulable.timezone,
                 schedulable.enable,
+                extra=ids(
+                    "schedule_added" if report.created else "schedule_changed",
+                    config=schedulable.pk,
+                ),
             )
+        elif report.removed:
+            _log_removed(model, schedulable.pk)
 
     update = add
 
@@ -112,7 +120,7 @@ class SyncTaskScheduler:
                 wake_beat=wake_beat,
             )
         if removed:
-            logger.info("schedule of %s removed", rows.row_name(model, object_id))
+            _log_removed(model, object_id)
         return removed
 
     def clear(self) -> int:
@@ -405,3 +413,11 @@ def _is_current(
 
 def _language() -> str:
     return get_language() or "en"
+
+
+def _log_removed(model: type[Schedulable], object_id: int) -> None:
+    logger.info(
+        "schedule of %s removed",
+        rows.row_name(model, object_id),
+        extra=ids("schedule_removed", config=object_id),
+    )

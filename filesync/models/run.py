@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from filesync import engine
 from filesync.models.sync_config import SyncConfig
+from scheduler.log_ids import ids
 
 
 class SyncRun(models.Model):
@@ -187,6 +188,10 @@ class SyncRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.config_name or '-'} #{self.pk}"
+
+    def log_extra(self, event: str) -> dict[str, object]:
+        """Return the `extra` of a log line about this run."""
+        return ids(event, run=self.pk, config=self.config_id, task=str(self.task_id))
 
     @property
     def is_terminal(self) -> bool:

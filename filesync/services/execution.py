@@ -25,6 +25,7 @@ from filesync.services.finishing import cancel_held, finish_run, requeue_run
 from filesync.services.leases import Claim, LeaseLost, log_folder, work_folder
 from filesync.services.recorder import DatabaseAway, Fence, Recorder
 from filesync.services.storages import blame, store_refreshed
+from scheduler.log_ids import about
 from scheduler.outages import DATABASE_AWAY
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ def execute(claim: Claim, *, watch: Callable[[engine.Event], None] | None = None
         "config__source_storage", "config__destination_storage"
     ).get(pk=claim.run_id)
     stop = engine.StopSignal()
-    with stopping_worker(stop) as stopped:
+    subject = about(run=run.pk, config=run.config_id, task=str(run.task_id))
+    with subject, stopping_worker(stop) as stopped:
         if run.config is None:
             _persist(lambda: cancel_held(claim), stopped)
             return not stopped.is_set()

@@ -103,20 +103,23 @@ def _log_retry(run: SyncRun, delay_s: float) -> None:
         run.message,
         run.attempt + 1,
         delay_s,
+        extra=run.log_extra("run_retry"),
     )
 
 
 def _log_end(run: SyncRun) -> None:
     logger.info(
-        "run %s of %s ended %s: %d files, %d bytes, %d deleted, %d failed%s",
+        "run %s of %s ended %s after %.1f s: %d files, %d bytes, %d deleted, %d failed%s",
         run.pk,
         run.config_name,
         run.state,
+        run.duration_s or 0,
         run.files_transferred,
         run.bytes_transferred,
         run.files_deleted,
         run.files_failed,
         f"; {run.failure_class}: {run.message}" if run.message else "",
+        extra=run.log_extra("run_finished"),
     )
 
 
@@ -151,7 +154,13 @@ def requeue_run(claim: Claim, reason: SyncRun.Reason, *, delay_s: float = 0) -> 
     )
     if run is None:
         return _cancel(claim.held()) is not None
-    logger.warning("run %s of %s goes back to the queue: %s", run.pk, run.config_name, reason)
+    logger.warning(
+        "run %s of %s goes back to the queue: %s",
+        run.pk,
+        run.config_name,
+        reason,
+        extra=run.log_extra("run_requeued"),
+    )
     ring_waiting(run)
     return True
 
@@ -181,7 +190,12 @@ def cancel_run(
         if run is None:
             raise NotFound(f"there is no run {run_id}")
         if asked:
-            logger.info("run %s of %s: cancel asked", run.pk, run.config_name)
+            logger.info(
+                "run %s of %s: cancel asked",
+                run.pk,
+                run.config_name,
+                extra=run.log_extra("run_cancel_asked"),
+            )
             return run
         if run.is_terminal:
             raise RunFinished(f"run {run_id} has ended already ({run.state})")
@@ -198,7 +212,12 @@ def cancel_queued(run_id: int, reason: SyncRun.Reason) -> SyncRun | None:
         finished_at=Now(),
     )
     if run is not None:
-        logger.info("run %s of %s cancelled while queued", run.pk, run.config_name)
+        logger.info(
+            "run %s of %s cancelled while queued",
+            run.pk,
+            run.config_name,
+            extra=run.log_extra("run_finished"),
+        )
     return run
 
 

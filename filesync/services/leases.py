@@ -128,7 +128,13 @@ def _claim(which: Q, worker: str) -> Claim | None:
         store_result(run)
         if config is not None:
             put_ping(config, run, "start")
-    logger.info("run %s of %s started, attempt %d", run.pk, run.config_name, run.attempt)
+    logger.info(
+        "run %s of %s started, attempt %d",
+        run.pk,
+        run.config_name,
+        run.attempt,
+        extra=run.log_extra("run_started"),
+    )
     return Claim(run.pk, token)
 
 

@@ -17,12 +17,16 @@ from django.utils import timezone
 from filesync.errors import ConfigDisabled, NotFound, RunActive
 from filesync.models import SyncConfig, SyncRun
 from scheduler.bulk import insert_rows
+from scheduler.log_ids import ids
 from scheduler.models import Doorbell, DueSlot
 from scheduler.publishing import BrokerAway, publish
 
 logger = logging.getLogger(__name__)
 
 Asker = AbstractBaseUser | AnonymousUser | None
+
+# More slots than this at once are told in one line.
+LOG_AT_MOST = 200
 
 # The namespace of task ids that are derived from (config, slot): two beats name one task alike.
 SLOT_NAMESPACE = uuid.UUID("6a9f7b0e-5d0c-4c39-9a35-7f6d1a3c9f52")
@@ -82,7 +86,13 @@ def queue_run(
                 transaction.on_commit(lambda: ring([run]))
     except IntegrityError:
         raise _active_error(config) from None
-    logger.info("run %s of %s queued (%s)", run.pk, config.name, trigger)
+    logger.info(
+        "run %s of %s queued (%s)",
+        run.pk,
+        config.name,
+        trigger,
+        extra=run.log_extra("run_queued"),
+    )
     return run
 
 
@@ -168,11 +178,31 @@ def queue_slots(due: Sequence[DueSlot]) -> list[Doorbell]:
     overlapping = [row for row in firing if row["task_id"] not in queued]
     skipped = [row | _ended(SyncRun.State.SKIPPED, now) for row in overlapping]
     insert_rows(SyncRun, skipped, ignore_conflicts=True)
+    queued_rows = [row for row in firing if row["task_id"] in queued]
+    transaction.on_commit(lambda: _log_slots(queued_rows, skipped, missed))
     return [
         _doorbell(queued[row["task_id"]], row["task_id"], row["config_id"])
-        for row in firing
-        if row["task_id"] in queued
+        for row in queued_rows
     ]
+
+
+def _log_slots(
+    queued: Sequence[SlotRow], skipped: Sequence[SlotRow], missed: Sequence[SlotRow]
+) -> None:
+    """Say what became of claimed slots: a line each, or one for all where they are very many."""
+    kinds = (("queued", queued), ("skipped", skipped), ("missed", missed))
+    for word, rows in kinds:
+        if len(rows) > LOG_AT_MOST:
+            logger.info("%d runs %s for their slots", len(rows), word, extra=ids(f"runs_{word}"))
+            continue
+        for row in rows:
+            logger.info(
+                "run of %s %s for its slot %s",
+                row["config_name"],
+                word,
+                row["slot"],
+                extra=ids(f"run_{word}", config=row["config_id"], task=str(row["task_id"])),
+            )
 
 
 def ring(runs: Iterable[SyncRun], *, tell: bool = True) -> int:

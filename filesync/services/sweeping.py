@@ -81,7 +81,12 @@ def _recover_stale() -> tuple[int, int, int]:
                     phase="",
                 )
             )
-            logger.warning("run %s of %s lost its worker, queued again", run.pk, run.config_name)
+            logger.warning(
+                "run %s of %s lost its worker, queued again",
+                run.pk,
+                run.config_name,
+                extra=run.log_extra("run_requeued"),
+            )
     return requeued, lost, cancelled
 
 
@@ -93,7 +98,13 @@ def _cancel_orphans() -> int:
 
 
 def _give_up(condition: Q, state: SyncRun.State, run: SyncRun) -> SyncRun | None:
-    logger.error("run %s of %s lost its worker, given up as %s", run.pk, run.config_name, state)
+    logger.error(
+        "run %s of %s lost its worker, given up as %s",
+        run.pk,
+        run.config_name,
+        state,
+        extra=run.log_extra("run_finished"),
+    )
     is_lost = state == SyncRun.State.LOST
     cancelled = SyncRun.Reason.CANCELLED_BY_USER if run.config_id else SyncRun.Reason.CONFIG_DELETED
     return change_run(

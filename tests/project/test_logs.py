@@ -1,0 +1,206 @@
+"""Log lines: one per event, for people or as JSON, with the ids of what they are about."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from pytest_django import DjangoCaptureOnCommitCallbacks
+
+from filesync import engine
+from filesync.models import SyncRun
+from filesync.services import queueing
+from filesync.services.execution import execute
+from filesync.services.finishing import finish_run
+from project.logs import JsonFormatter, LineFormatter
+from scheduler.log_ids import about, ids
+from scheduler.models import DueSlot
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import claim, make_config, make_storage
+from tests.project.system import own_environment, wait_until
+from tests.servers.process import GuardedProcess
+from tests.servers.redis import RedisServer
+
+CANARY = "canary-77ab"
+
+
+class Lines(logging.Handler):
+    """Keeps lines as both formatters write them."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.documents: list[dict[str, Any]] = []
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.documents.append(json.loads(JsonFormatter().format(record)))
+        self.texts.append(LineFormatter().format(record))
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [line for line in self.documents if line.get("event") == event]
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    handler = Lines()
+    logging.getLogger().addHandler(handler)
+    yield handler
+    logging.getLogger().removeHandler(handler)
+
+
+def test_a_line_bears_the_ids_of_its_block_and_its_own(lines: Lines) -> None:
+    logger = logging.getLogger("filesync.test")
+    with about(run=7, config=3):
+        logger.warning("it %s", "rains", extra=ids("weather", config=4, task=None))
+    logger.warning("it shines")
+    first, second = lines.documents
+    assert first | {"time": ""} == {
+        "time": "",
+        "level": "warning",
+        "logger": "filesync.test",
+        "message": "it rains",
+        "event": "weather",
+        "run": 7,
+        "config": 4,
+    }
+    assert first["time"].endswith("+00:00")
+    assert lines.texts[0].endswith("WARNING filesync.test: it rains [run=7 config=4]")
+    assert lines.texts[1].endswith("filesync.test: it shines")
+    assert "run" not in second
+
+
+def test_an_exception_is_one_json_line_with_its_cause(lines: Lines) -> None:
+    try:
+        raise ValueError("for\na reason")
+    except ValueError:
+        logging.getLogger("filesync.test").exception("it broke")
+    (line,) = lines.documents
+    assert line["message"] == "it broke"
+    assert "ValueError: for\na reason" in line["exception"]
+
+
+@pytest.mark.django_db
+def test_a_schedule_s_life_is_told(local_root: Path, lines: Lines) -> None:
+    config = make_config(local_root, cron="0 2 * * *")
+    config.save()
+    config.cron = "0 3 * * *"
+    config.save()
+    config.cron = ""
+    config.save()
+    config.cron = "0 4 * * *"
+    config.save()
+    pk = config.pk
+    config.delete()
+    events = [line["event"] for line in lines.documents if "schedule_" in line.get("event", "")]
+    assert events == [
+        "schedule_added",
+        "schedule_changed",
+        "schedule_removed",
+        "schedule_added",
+        "schedule_removed",
+    ]
+    assert {line["config"] for line in lines.documents if "event" in line} == {pk}
+
+
+@pytest.mark.django_db
+def test_a_run_s_life_is_told_with_its_ids(local_root: Path, lines: Lines) -> None:
+    (local_root / "source").mkdir()
+    (local_root / "source" / "a.txt").write_text(CANARY)
+    config = make_config(local_root)
+    run_ = queueing.queue_run(config.pk, ring_bell=False)
+    execute(claim(run_))
+    run_.refresh_from_db()
+    assert run_.state == "SUCCEEDED"
+    events = {"run_queued", "run_started", "run_finished"}
+    told = [line for line in lines.documents if line.get("event") in events]
+    assert [line["event"] for line in told] == ["run_queued", "run_started", "run_finished"]
+    for line in told:
+        assert (line["run"], line["config"]) == (run_.pk, config.pk)
+        assert line["task"] == str(run_.task_id)
+    assert "1 files, 11 bytes" in told[-1]["message"]
+    assert CANARY not in str(lines.texts)
+
+
+@pytest.mark.django_db
+def test_another_attempt_is_told_with_its_reason(local_root: Path, lines: Lines) -> None:
+    run_ = queueing.queue_run(make_config(local_root).pk, ring_bell=False)
+    failure = engine.Failure.of(engine.FailureClass.NETWORK, "no route")
+    finish_run(claim(run_), engine.SyncResult(engine.Outcome.FAILED, failure=failure))
+    (line,) = lines.of("run_retry")
+    assert "NETWORK: no route" in line["message"]
+    assert "attempt 2" in line["message"]
+    assert line["run"] == run_.pk
+
+
+@pytest.mark.django_db
+def test_what_became_of_slots_is_told_a_line_each_unless_they_are_very_many(
+    local_root: Path,
+    lines: Lines,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    now = timezone.now()
+    first, second = make_config(local_root), make_config(local_root)
+    missed = tuple(now - timedelta(minutes=minute) for minute in (30, 20))
+    with django_capture_on_commit_callbacks(execute=True):
+        queueing.queue_slots([DueSlot(first.pk, now, missed), DueSlot(second.pk, now)])
+    with django_capture_on_commit_callbacks(execute=True):
+        queueing.queue_slots([DueSlot(first.pk, now + timedelta(minutes=1))])
+    assert [line["config"] for line in lines.of("run_queued")] == [first.pk, second.pk]
+    assert lines.of("run_queued")[0]["task"] == str(
+        SyncRun.objects.get(config=first, state="QUEUED").task_id
+    )
+    assert len(lines.of("run_missed")) == 2
+    assert [line["config"] for line in lines.of("run_skipped")] == [first.pk]
+
+    many = tuple(now - timedelta(hours=hour) for hour in range(1, queueing.LOG_AT_MOST + 2))
+    with django_capture_on_commit_callbacks(execute=True):
+        queueing.queue_slots([DueSlot(second.pk, None, many)])
+    (line,) = lines.of("runs_missed")
+    assert line["message"] == f"{queueing.LOG_AT_MOST + 1} runs missed for their slots"
+
+
+@pytest.mark.django_db
+def test_no_secret_is_logged_when_a_login_is_refused(local_root: Path, lines: Lines) -> None:
+    storage = make_storage(
+        local_root,
+        backend="webdav",
+        options={"url": "http://127.0.0.1:9/dav"},
+        secrets={"pass": CANARY},
+    )
+    config = make_config(local_root, source_storage=storage)
+    config.ping_url = f"https://example.org/{CANARY}"
+    config.save()
+    execute(claim(queueing.queue_run(config.pk, ring_bell=False)))
+    assert lines.of("run_started")
+    assert CANARY not in str(lines.documents)
+
+
+def test_every_line_of_a_worker_is_json_where_that_is_asked_for(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    environment = own_environment(
+        tmp_path, LOG_FORMAT="json", CELERY_BROKER=redis_server.url, PYTHONUNBUFFERED="1"
+    )
+    # It warns of running as root before anybody can say how lines look.
+    environment["PYTHONWARNINGS"] = "ignore"
+    argv = [sys.executable, "-m", "celery", "--quiet", "-A", "project", "--skip-checks", "worker"]
+    log = tmp_path / "worker.log"
+    worker = GuardedProcess(argv, log_file=log, environment=environment)
+    try:
+        wanted = ("ready.", "filesync.startup")
+        ready = wait_until(lambda: all(word in log.read_text() for word in wanted), timeout_s=60)
+        # What celery prints at its end is meant for a terminal.
+        text = log.read_text()
+    finally:
+        worker.end(signal.SIGTERM, patience_s=20)
+    assert ready, text
+    documents = [json.loads(line) for line in text.splitlines()]
+    assert {"celery.apps.worker", "filesync.startup"} <= {line["logger"] for line in documents}
