@@ -41,10 +41,15 @@ def _migrations() -> str:
     if _migrated:
         return OK
     try:
-        executor = MigrationExecutor(connection)
-        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        missing = missing_migrations()
     except DATABASE_AWAY:
         connections.close_all()
         return "unknown"
     _migrated = not missing
-    return OK if _migrated else f"{len(missing)} are missing: run manage.py migrate"
+    return OK if _migrated else f"{missing} are missing: run manage.py migrate"
+
+
+def missing_migrations() -> int:
+    """Return how many of the code's migrations the database lacks."""
+    executor = MigrationExecutor(connection)
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
