@@ -181,8 +181,7 @@ def queue_slots(due: Sequence[DueSlot]) -> list[Doorbell]:
     queued_rows = [row for row in firing if row["task_id"] in queued]
     transaction.on_commit(lambda: _log_slots(queued_rows, skipped, missed))
     return [
-        _doorbell(queued[row["task_id"]], row["task_id"], row["config_id"])
-        for row in queued_rows
+        _doorbell(queued[row["task_id"]], row["task_id"], row["config_id"]) for row in queued_rows
     ]
 
 

@@ -1,0 +1,281 @@
+"""Storages, sync configs and channels as one document, and back: to move or to keep them.
+
+Objects are known by their names. Secrets are left out, or encrypted with a passphrase.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db import models, transaction
+
+from filesync.errors import FilesyncError
+from filesync.models import NotificationChannel, Storage, SyncConfig
+from filesync.notifications.targets import scheme_of
+from filesync.secrets import decrypt, encrypt
+
+VERSION = 1
+SALT_BYTES = 16
+# 64 MB and a quarter of a second: what guesses a passphrase pays that for each try.
+SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**16, 8, 1
+
+Document = dict[str, Any]
+Named = Storage | SyncConfig | NotificationChannel
+
+# In the order in which they can be made, with the column of each that is encrypted at rest.
+KINDS: Mapping[str, tuple[type[Named], str]] = {
+    "storages": (Storage, "encrypted_secrets"),
+    "configs": (SyncConfig, "encrypted_ping_url"),
+    "channels": (NotificationChannel, "encrypted_url"),
+}
+
+
+class DocumentRefused(FilesyncError):
+    """A document that cannot be imported; each line names the object, the field and why."""
+
+    code = "document_refused"
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What an import did, or would do: lines such as "configs Photos: changed cron"."""
+
+    created: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    without_secrets: list[str] = field(default_factory=list)
+
+
+def export_document(passphrase: str = "") -> Document:
+    """Return everything as plain values; secrets only with a passphrase, encrypted.
+
+    Raises:
+        SecretsUnreadable: none of the configured keys opens a secret.
+    """
+    salt = os.urandom(SALT_BYTES)
+    cipher = _cipher(passphrase, salt) if passphrase else None
+    document: Document = {"syncbeat": VERSION}
+    if cipher is not None:
+        document["salt"] = base64.b64encode(salt).decode()
+    for kind, (model, column) in KINDS.items():
+        rows = model._default_manager.order_by("name")
+        document[kind] = [_entry(row, column, cipher) for row in rows]
+    return document
+
+
+def import_document(
+    document: object, passphrase: str = "", *, dry_run: bool = False
+) -> ImportReport:
+    """Make or change what the document holds, all of it or nothing; twice is once.
+
+    A field that is not in the document stays as it is, and so do secrets that are not in it.
+
+    Raises:
+        DocumentRefused: with a line per problem; nothing was changed then.
+    """
+    checked = _checked(document)
+    cipher = _cipher_of(checked, passphrase)
+    report, problems = ImportReport(), list[str]()
+    with transaction.atomic():
+        for kind, (model, column) in KINDS.items():
+            for entry in checked.get(kind, []):
+                problems += _import_entry(kind, model, column, entry, cipher, report)
+        if dry_run or problems:
+            transaction.set_rollback(True)
+    if problems:
+        raise DocumentRefused("\n".join(problems))
+    return report
+
+
+# --- out
+
+
+def _entry(row: Named, column: str, cipher: Fernet | None) -> Document:
+    entry: Document = {}
+    for one in fields_of(type(row)):
+        value = getattr(row, one.name)
+        if isinstance(value, models.Model):
+            value = str(value)
+        elif isinstance(value, datetime):
+            value = value.isoformat()
+        entry[one.name] = value
+    for many in type(row)._meta.many_to_many:
+        entry[many.name] = [str(other) for other in getattr(row, many.name).order_by("name")]
+    stored = str(getattr(row, column))
+    if stored and cipher is not None:
+        plain = json.dumps(decrypt(stored), sort_keys=True)
+        entry["encrypted"] = cipher.encrypt(plain.encode()).decode()
+    return entry
+
+
+def fields_of(model: type[models.Model]) -> list[models.Field[Any, Any]]:
+    """Return the columns that a person may set."""
+    return [
+        one
+        for one in model._meta.concrete_fields
+        if one.editable and not one.primary_key and not getattr(one, "auto_now_add", False)
+    ]
+
+
+# --- in
+
+
+def _checked(document: object) -> Document:
+    if not isinstance(document, dict) or document.get("syncbeat") != VERSION:
+        raise DocumentRefused(f"this is no export of Syncbeat: it must hold `syncbeat: {VERSION}`")
+    unknown = set(document) - {"syncbeat", "salt", *KINDS}
+    if unknown:
+        raise DocumentRefused(f"unknown parts: {', '.join(sorted(map(str, unknown)))}")
+    for kind in KINDS:
+        entries = document.get(kind, [])
+        if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+            raise DocumentRefused(f"{kind} must be a list of objects")
+        names = [str(one.get("name") or "") for one in entries]
+        if "" in names:
+            raise DocumentRefused(f"{kind}: number {names.index('') + 1} has no name")
+        if doubled := {name for name in names if names.count(name) > 1}:
+            raise DocumentRefused(f"{kind}: {', '.join(sorted(doubled))} is there twice")
+    return document
+
+
+def _import_entry(
+    kind: str,
+    model: type[Named],
+    column: str,
+    entry: Document,
+    cipher: Fernet | None,
+    report: ImportReport,
+) -> list[str]:
+    """Make or change one object; return what is wrong with it."""
+    label = f"{kind} {entry['name']}"
+    row: Any = model._default_manager.filter(name=entry["name"]).first()
+    is_new = row is None
+    row = row or model()
+    try:
+        changed, relations = _apply(row, entry, is_new=is_new)
+        if "encrypted" in entry:
+            secrets = _opened(str(entry["encrypted"]), cipher)
+            if decrypt(str(getattr(row, column))) != secrets:
+                _set_secrets(row, column, secrets)
+                changed.append("secrets")
+        elif is_new and column != "encrypted_ping_url":
+            report.without_secrets.append(label)
+        row.full_clean()
+    except ValidationError as error:
+        texts = dict(_texts(error))
+        waits = is_new and isinstance(row, NotificationChannel) and not row.encrypted_url
+        if waits and set(texts) == {NON_FIELD_ERRORS}:
+            # Its URL is a secret: it is made without one and switched off.
+            row.enabled = False
+        else:
+            return [f"{label}: {name}: {'; '.join(said)}" for name, said in texts.items()]
+    if is_new or changed:
+        row.save()
+    for name, others in relations.items():
+        if is_new or set(getattr(row, name).all()) != set(others):
+            getattr(row, name).set(others)
+            changed.append(name)
+    if is_new:
+        report.created.append(label)
+    elif changed:
+        report.changed.append(f"{label}: {', '.join(changed)}")
+    else:
+        report.unchanged += 1
+    return []
+
+
+def _apply(
+    row: models.Model, entry: Document, *, is_new: bool
+) -> tuple[list[str], dict[str, list[models.Model]]]:
+    """Set the columns that the entry names; return which changed, and the relations to set.
+
+    Raises:
+        ValidationError: a field is unknown, or names what is not there.
+    """
+    known = {one.name: one for one in fields_of(type(row))}
+    many = {one.name: one for one in type(row)._meta.many_to_many}
+    changed: list[str] = []
+    relations: dict[str, list[models.Model]] = {}
+    for name, value in entry.items():
+        if name == "encrypted":
+            continue
+        if name in many:
+            relations[name] = [_named(many[name], other, name) for other in _list(value, name)]
+            continue
+        if name not in known:
+            raise ValidationError({name: "there is no such field"})
+        wanted: object
+        if known[name].is_relation:
+            wanted = _named(known[name], value, name)
+        else:
+            try:
+                wanted = known[name].to_python(value)
+            except ValidationError as error:
+                raise ValidationError({name: error.messages}) from None
+        before = None if is_new and known[name].is_relation else getattr(row, name)
+        if before != wanted:
+            setattr(row, name, wanted)
+            changed.append(name)
+    return changed, relations
+
+
+def _list(value: object, name: str) -> Sequence[object]:
+    if not isinstance(value, list):
+        raise ValidationError({name: "must be a list of names"})
+    return value
+
+
+def _named(relation: Any, name: object, label: str) -> models.Model:
+    found = relation.related_model._default_manager.filter(name=str(name)).first()
+    if not isinstance(found, models.Model):
+        raise ValidationError({label: f"there is none named {name}"})
+    return found
+
+
+def _set_secrets(row: Named, column: str, secrets: dict[str, str]) -> None:
+    setattr(row, column, encrypt(secrets))
+    if isinstance(row, NotificationChannel):
+        row.scheme = scheme_of(secrets.get("url", ""))
+
+
+def _texts(error: ValidationError) -> Iterable[tuple[str, list[str]]]:
+    if hasattr(error, "error_dict"):
+        return list(error.message_dict.items())
+    return [(NON_FIELD_ERRORS, error.messages)]
+
+
+# --- the passphrase
+
+
+def _cipher_of(document: Document, passphrase: str) -> Fernet | None:
+    if "salt" not in document or not passphrase:
+        return None
+    try:
+        salt = base64.b64decode(str(document["salt"]), validate=True)
+    except ValueError:
+        raise DocumentRefused("salt is not what an export writes") from None
+    return _cipher(passphrase, salt)
+
+
+def _cipher(passphrase: str, salt: bytes) -> Fernet:
+    key = Scrypt(salt=salt, length=32, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P)
+    return Fernet(base64.urlsafe_b64encode(key.derive(passphrase.encode())))
+
+
+def _opened(text: str, cipher: Fernet | None) -> dict[str, str]:
+    if cipher is None:
+        raise ValidationError({"encrypted": "it holds secrets: give the passphrase of the export"})
+    try:
+        document = json.loads(cipher.decrypt(text.encode()))
+    except (InvalidToken, ValueError):
+        raise ValidationError({"encrypted": "the passphrase does not open it"}) from None
+    return {str(key): str(value) for key, value in document.items()}

@@ -1,0 +1,201 @@
+"""Export and import: what goes out comes in as it was, by name, all or nothing, secrets sealed."""
+
+from __future__ import annotations
+
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import CommandError, call_command
+from django.forms.models import model_to_dict
+
+from filesync.models import NotificationChannel, Storage, SyncConfig
+from filesync.services.transfer import DocumentRefused, export_document, import_document
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import make_config, make_storage, periodic_row
+
+pytestmark = pytest.mark.django_db
+
+CANARY = "canary-8d21"
+
+
+@pytest.fixture
+def filled(local_root: Path) -> None:
+    dav = make_storage(
+        local_root,
+        name="Netdisk 网盘",
+        backend="webdav",
+        options={"url": "https://dav.example.org"},
+        secrets={"pass": f"{CANARY}-pass"},
+    )
+    config = make_config(
+        local_root,
+        name="Photos",
+        source_storage=make_storage(local_root, name="disk"),
+        cron="0 2 * * *",
+        filters="- /cache/**\n+ *.jpg",
+        start_time=datetime(2026, 1, 1, tzinfo=UTC),
+        method=SyncConfig.Method.FULL,
+    )
+    config.destination_storage = dav
+    config.ping_url = f"https://example.org/{CANARY}-ping"
+    config.save()
+    channel = NotificationChannel(name="ops", events=["FAILURE"])
+    channel.url = f"jsons://example.org/{CANARY}-url"
+    channel.save()
+    channel.configs.set([config])
+
+
+def state() -> list[dict[str, Any]]:
+    """Return all that was exported, with its secrets, without ids."""
+    found: list[dict[str, Any]] = []
+    for storage in Storage.objects.order_by("name"):
+        found.append(model_to_dict(storage, exclude=["id"]) | {"secrets": storage.secrets})
+    for config in SyncConfig.objects.order_by("name"):
+        relations = {
+            "source_storage": config.source_storage.name,
+            "destination_storage": config.destination_storage.name,
+            "ping": config.ping_url,
+        }
+        found.append(model_to_dict(config, exclude=["id"]) | relations)
+    for channel in NotificationChannel.objects.order_by("name"):
+        names = {"configs": [str(one) for one in channel.configs.all()], "url": channel.url}
+        found.append(model_to_dict(channel, exclude=["id"]) | names)
+    return found
+
+
+def forget() -> None:
+    NotificationChannel.objects.all().delete()
+    SyncConfig.objects.all().delete()
+    Storage.objects.all().delete()
+
+
+@pytest.mark.usefixtures("filled")
+def test_what_is_exported_with_a_passphrase_comes_back_as_it_was(tmp_path: Path) -> None:
+    before = state()
+    phrase = tmp_path / "phrase"
+    phrase.write_text("correct horse\n")
+    target = tmp_path / "export.yaml"
+    call_command("export_configs", "--output", str(target), "--passphrase-file", str(phrase))
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert CANARY not in target.read_text()
+    assert "网盘" in target.read_text()
+    forget()
+
+    call_command("import_configs", str(target), "--passphrase-file", str(phrase))
+
+    assert state() == before
+    row = periodic_row(SyncConfig.objects.get())
+    assert row is not None
+    assert row.enabled
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_second_import_changes_nothing() -> None:
+    document = export_document("phrase")
+    before = state()
+    report = import_document(document, "phrase")
+    assert (report.created, report.changed, report.unchanged) == ([], [], 4)
+    assert state() == before
+
+
+@pytest.mark.usefixtures("filled")
+def test_without_a_passphrase_secrets_stay_out_and_those_that_are_there_stay() -> None:
+    document = export_document()
+    assert CANARY not in yaml.safe_dump(document)
+    before = state()
+    assert import_document(document).unchanged == 4
+    assert state() == before
+
+    forget()
+    report = import_document(document)
+    assert "storages Netdisk 网盘" in report.without_secrets
+    channel = NotificationChannel.objects.get()
+    assert (channel.enabled, channel.encrypted_url) == (False, "")
+
+
+@pytest.mark.usefixtures("filled")
+def test_an_import_changes_what_differs_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = export_document()
+    document["configs"][0] |= {"cron": "0 3 * * *", "remark": "later"}
+    file = tmp_path / "export.yaml"
+    file.write_text(yaml.safe_dump(document))
+
+    call_command("import_configs", str(file), "--dry-run")
+    assert "changed configs Photos: cron, remark" in capsys.readouterr().out
+    assert SyncConfig.objects.get().cron == "0 2 * * *"
+
+    call_command("import_configs", str(file))
+    config = SyncConfig.objects.get()
+    row = periodic_row(config)
+    assert row is not None
+    assert (config.cron, row.crontab.hour) == ("0 3 * * *", "3")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"cron": "61 * * * *"}, "configs Photos: cron: "),
+        ({"source_storage": "nowhere"}, "configs Photos: source_storage: there is none named"),
+        ({"colour": "red"}, "configs Photos: colour: there is no such field"),
+        ({"max_attempts": "many"}, "configs Photos: max_attempts: "),
+        ({"filters": "*.jpg"}, "configs Photos: filters: "),
+    ],
+)
+@pytest.mark.usefixtures("filled")
+def test_what_is_wrong_is_named_and_nothing_is_changed(change: dict[str, str], said: str) -> None:
+    document = export_document()
+    document["storages"][0]["remark"] = "changed"
+    document["configs"][0] |= change
+    before = state()
+    with pytest.raises(DocumentRefused) as refused:
+        import_document(document)
+    assert str(refused.value).startswith(said)
+    assert state() == before
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ("text", "no export of Syncbeat"),
+        ({"syncbeat": 99}, "no export of Syncbeat"),
+        ({"syncbeat": 1, "users": []}, "unknown parts: users"),
+        ({"syncbeat": 1, "configs": {}}, "configs must be a list"),
+        ({"syncbeat": 1, "configs": [{}]}, "configs: number 1 has no name"),
+        ({"syncbeat": 1, "storages": [{"name": "a"}, {"name": "a"}]}, "a is there twice"),
+    ],
+)
+def test_a_document_of_another_shape_is_refused(document: object, said: str) -> None:
+    with pytest.raises(DocumentRefused, match=said):
+        import_document(document)
+
+
+@pytest.mark.parametrize(("phrase", "said"), [("wrong", "does not open"), ("", "give the pass")])
+@pytest.mark.usefixtures("filled")
+def test_a_wrong_or_missing_passphrase_is_told(phrase: str, said: str) -> None:
+    document = export_document("right")
+    with pytest.raises(DocumentRefused, match=said):
+        import_document(document, phrase)
+
+
+def test_files_that_cannot_be_used_are_told_in_a_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1\nb: !!python/object/apply:os.system [id]")
+    with pytest.raises(CommandError, match="is no YAML, line"):
+        call_command("import_configs", str(broken))
+    broken.write_text("!!python/object/apply:os.system [id]")
+    with pytest.raises(CommandError, match="is no YAML"):
+        call_command("import_configs", str(broken))
+    with pytest.raises(CommandError, match="cannot be read"):
+        call_command("import_configs", str(tmp_path / "none"))
+    with pytest.raises(CommandError, match="cannot be written: File exists"):
+        call_command("export_configs", "--output", str(broken))
+    empty = tmp_path / "empty"
+    empty.touch()
+    with pytest.raises(CommandError, match="first line is the passphrase"):
+        call_command("export_configs", "--passphrase-file", str(empty))
