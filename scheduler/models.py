@@ -41,11 +41,15 @@ class DueSlot:
 
 @dataclass(frozen=True, slots=True)
 class Doorbell:
-    """A message for a worker: which celery task to call once the transaction is committed."""
+    """A message for a worker: which celery task to call once the transaction is committed.
+
+    An empty `queue` is celery's default one.
+    """
 
     task: str
     task_id: str
     kwargs: dict[str, object] = field(default_factory=dict)
+    queue: str = ""
 
 
 class Schedulable(models.Model):

@@ -70,23 +70,26 @@ def _send(app: Celery, doorbell: Doorbell, producer: Producer) -> None:
         doorbell.task,
         kwargs=doorbell.kwargs,
         task_id=doorbell.task_id,
+        queue=doorbell.queue or None,
         producer=producer,
     )
 
 
 def _send_quickly(app: Celery, doorbells: Sequence[Doorbell], producer: Producer) -> None:
-    """Send as `send_task` does, with the route found and the queue declared once per task.
+    """Send as `send_task` does, with each route found and its queue declared once.
 
     `send_task` spends two thirds of its time on settings and on declaring the queue again:
     10,000 messages took 3.6 s of CPU, and 1.6 s this way.
     """
-    routes: dict[str, dict[str, object]] = {}
+    routes: dict[tuple[str, str], dict[str, object]] = {}
     for doorbell in doorbells:
-        if doorbell.task not in routes:
-            routes[doorbell.task] = app.amqp.router.route({}, doorbell.task)
+        key = doorbell.task, doorbell.queue
+        if key not in routes:
+            wish = {"queue": doorbell.queue} if doorbell.queue else {}
+            routes[key] = app.amqp.router.route(wish, doorbell.task)
             _send(app, doorbell, producer)
             continue
         message = app.amqp.create_task_message(doorbell.task_id, doorbell.task, (), doorbell.kwargs)
         app.amqp.send_task_message(
-            producer, doorbell.task, message, retry=False, declare=(), **routes[doorbell.task]
+            producer, doorbell.task, message, retry=False, declare=(), **routes[key]
         )

@@ -62,8 +62,11 @@ TABS = [
         },
     ),
     (
-        _("Watching"),
-        {"classes": ["tab"], "fields": ["late_after_s", "new_ping_url", "ping_url_is_set"]},
+        _("Operation"),
+        {
+            "classes": ["tab"],
+            "fields": ["late_after_s", "queue", "new_ping_url", "ping_url_is_set"],
+        },
     ),
 ]
 

@@ -188,6 +188,7 @@ class SyncConfigSerializer(StrictModelSerializer):
             "retry_delay_s",
             "max_delete_files",
             "max_delete_percent",
+            "queue",
             "late_after_s",
             "ping_url",
             "ping_url_set",

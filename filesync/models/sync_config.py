@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -119,6 +119,21 @@ class SyncConfig(Schedulable):
     )
     max_delete_percent = models.PositiveSmallIntegerField(
         _("most deletions, per cent"), default=50, validators=[MaxValueValidator(100)]
+    )
+    queue = models.CharField(
+        _("queue"),
+        max_length=64,
+        blank=True,
+        default="",
+        validators=[
+            RegexValidator(
+                r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z", _("Letters, digits, dots, dashes, underscores.")
+            )
+        ],
+        help_text=_(
+            "Only workers that were started with -Q and this name run it. Empty: any worker of the "
+            "default queue, celery."
+        ),
     )
     late_after_s = models.PositiveIntegerField(
         _("late after, seconds"),

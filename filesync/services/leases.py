@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from filesync.models import RunItem, Storage, SyncRun
 from filesync.notifications.outbox import put_ping
 from filesync.services import pausing, places
+from filesync.services.queueing import ring
 from filesync.services.results import store_result
 from scheduler.clock import from_now
 
@@ -65,12 +66,24 @@ def answer_doorbell(task_id: str, *, worker: str) -> Claim | None:
         return claim
     for _ in range(TURN_TRIES):
         run_id = _whose_turn(task_id)
-        if run_id is None:
+        if run_id is None or not _is_for_same_workers(task_id, run_id):
             return None
         claim = _claim(Q(pk=run_id), worker)
         if claim is not None:
             return claim
     return None
+
+
+def _is_for_same_workers(task_id: str, run_id: int) -> bool:
+    """Whether a run goes to the queue that a doorbell came from; else its own workers are rung."""
+    queue = SyncRun.objects.filter(task_id=task_id).values_list("config__queue", flat=True)
+    other = SyncRun.objects.filter(pk=run_id).select_related("config").first()
+    if other is None or other.config is None:
+        return False
+    if other.config.queue == queue.first():
+        return True
+    ring([other])
+    return False
 
 
 def claim_run(task_id: str, *, worker: str) -> Claim | None:

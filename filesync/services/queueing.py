@@ -178,10 +178,17 @@ def queue_slots(due: Sequence[DueSlot]) -> list[Doorbell]:
     overlapping = [row for row in firing if row["task_id"] not in queued]
     skipped = [row | _ended(SyncRun.State.SKIPPED, now) for row in overlapping]
     insert_rows(SyncRun, skipped, ignore_conflicts=True)
+    queues = _queues(row["config_id"] for row in firing)
     queued_rows = [row for row in firing if row["task_id"] in queued]
     transaction.on_commit(lambda: _log_slots(queued_rows, skipped, missed))
     return [
-        _doorbell(queued[row["task_id"]], row["task_id"], row["config_id"]) for row in queued_rows
+        _doorbell(
+            queued[row["task_id"]],
+            row["task_id"],
+            row["config_id"],
+            queues.get(row["config_id"], ""),
+        )
+        for row in queued_rows
     ]
 
 
@@ -211,8 +218,15 @@ def ring(runs: Iterable[SyncRun], *, tell: bool = True) -> int:
     as a warning unless `tell` is off, for a caller that tries every few seconds.
     """
     waiting = list(runs)
+    queues = _queues(run.config_id for run in waiting)
     try:
-        publish(current_app, [_doorbell(run.pk, run.task_id, run.config_id) for run in waiting])
+        publish(
+            current_app,
+            [
+                _doorbell(run.pk, run.task_id, run.config_id, queues.get(run.config_id, ""))
+                for run in waiting
+            ],
+        )
     except BrokerAway as error:
         level = logging.WARNING if tell else logging.DEBUG
         logger.log(level, "the broker does not answer, queued runs wait for it: %s", error)
@@ -223,13 +237,20 @@ def ring(runs: Iterable[SyncRun], *, tell: bool = True) -> int:
     return len(waiting)
 
 
-def _doorbell(run_id: int, task_id: object, config_id: object) -> Doorbell:
+def _queues(config_ids: Iterable[object]) -> dict[object, str]:
+    """Return the queues of those configs that have one of their own."""
+    ids = [str(pk) for pk in config_ids if pk is not None]
+    own = SyncConfig.objects.filter(pk__in=ids).exclude(queue="") if ids else None
+    return dict(own.values_list("pk", "queue")) if own is not None else {}
+
+
+def _doorbell(run_id: int, task_id: object, config_id: object, queue: str) -> Doorbell:
     """Return the message that calls a worker for a queued run.
 
     It bears the run's task id; `run_id` tells it from a direct call once the run is gone.
     """
     kwargs = {SyncConfig.schedule_kwarg: config_id, "run_id": run_id}
-    return Doorbell(SyncConfig.schedule_task, str(task_id), kwargs)
+    return Doorbell(SyncConfig.schedule_task, str(task_id), kwargs, queue)
 
 
 def _active_error(config: SyncConfig) -> RunActive:
