@@ -90,6 +90,8 @@ class SyncRun(models.Model):
     trigger = models.CharField(
         _("trigger"), max_length=16, choices=Trigger.choices, default=Trigger.MANUAL
     )
+    # The config's when it was queued: a broker that is silent must not cost a query too.
+    queue = models.CharField(_("queue"), max_length=64, blank=True, default="", editable=False)
     slot = models.DateTimeField(_("slot"), null=True, blank=True)
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,

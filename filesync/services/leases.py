@@ -76,13 +76,10 @@ def answer_doorbell(task_id: str, *, worker: str) -> Claim | None:
 
 def _is_for_same_workers(task_id: str, run_id: int) -> bool:
     """Whether a run goes to the queue that a doorbell came from; else its own workers are rung."""
-    queue = SyncRun.objects.filter(task_id=task_id).values_list("config__queue", flat=True)
-    other = SyncRun.objects.filter(pk=run_id).select_related("config").first()
-    if other is None or other.config is None:
-        return False
-    if other.config.queue == queue.first():
+    runs = SyncRun.objects.filter(Q(task_id=task_id) | Q(pk=run_id))
+    if runs.values("queue").order_by().distinct().count() < 2:
         return True
-    ring([other])
+    ring(runs.filter(pk=run_id))
     return False
 
 

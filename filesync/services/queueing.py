@@ -73,6 +73,7 @@ def queue_run(
         config=config,
         config_name=config.name,
         trigger=trigger,
+        queue=config.queue,
         requested_by_id=user.pk if user is not None else None,
         dry_run=dry_run,
         force=force,
@@ -150,24 +151,25 @@ def queue_slots(due: Sequence[DueSlot]) -> list[Doorbell]:
     Called in beat's claim transaction. A slot whose config has an active run is SKIPPED, slots
     that nobody fired are MISSED.
     """
-    names = dict(
-        SyncConfig.objects.filter(pk__in=[entry.object_id for entry in due]).values_list(
-            "pk", "name"
-        )
-    )
+    configs = {
+        pk: (name, queue)
+        for pk, name, queue in SyncConfig.objects.filter(
+            pk__in=[entry.object_id for entry in due]
+        ).values_list("pk", "name", "queue")
+    }
     now = timezone.now()
     missed: list[SlotRow] = []
     firing: list[SlotRow] = []
     for entry in due:
-        name = names.get(entry.object_id)
-        if name is None:
+        config = configs.get(entry.object_id)
+        if config is None:
             continue
         missed += [
-            _slot_row(entry.object_id, name, slot, now) | _ended(SyncRun.State.MISSED, now)
+            _slot_row(entry.object_id, config, slot, now) | _ended(SyncRun.State.MISSED, now)
             for slot in entry.missed
         ]
         if entry.slot is not None:
-            row = _slot_row(entry.object_id, name, entry.slot, now)
+            row = _slot_row(entry.object_id, config, entry.slot, now)
             if entry.missed:
                 row["trigger"] = SyncRun.Trigger.CATCH_UP
             firing.append(row)
@@ -178,7 +180,6 @@ def queue_slots(due: Sequence[DueSlot]) -> list[Doorbell]:
     overlapping = [row for row in firing if row["task_id"] not in queued]
     skipped = [row | _ended(SyncRun.State.SKIPPED, now) for row in overlapping]
     insert_rows(SyncRun, skipped, ignore_conflicts=True)
-    queues = _queues(row["config_id"] for row in firing)
     queued_rows = [row for row in firing if row["task_id"] in queued]
     transaction.on_commit(lambda: _log_slots(queued_rows, skipped, missed))
     return [
@@ -186,7 +187,7 @@ def queue_slots(due: Sequence[DueSlot]) -> list[Doorbell]:
             queued[row["task_id"]],
             row["task_id"],
             row["config_id"],
-            queues.get(row["config_id"], ""),
+            row["queue"],
         )
         for row in queued_rows
     ]
@@ -218,14 +219,10 @@ def ring(runs: Iterable[SyncRun], *, tell: bool = True) -> int:
     as a warning unless `tell` is off, for a caller that tries every few seconds.
     """
     waiting = list(runs)
-    queues = _queues(run.config_id for run in waiting)
     try:
         publish(
             current_app,
-            [
-                _doorbell(run.pk, run.task_id, run.config_id, queues.get(run.config_id, ""))
-                for run in waiting
-            ],
+            [_doorbell(run.pk, run.task_id, run.config_id, run.queue) for run in waiting],
         )
     except BrokerAway as error:
         level = logging.WARNING if tell else logging.DEBUG
@@ -237,20 +234,13 @@ def ring(runs: Iterable[SyncRun], *, tell: bool = True) -> int:
     return len(waiting)
 
 
-def _queues(config_ids: Iterable[object]) -> dict[object, str]:
-    """Return the queues of those configs that have one of their own."""
-    ids = [str(pk) for pk in config_ids if pk is not None]
-    own = SyncConfig.objects.filter(pk__in=ids).exclude(queue="") if ids else None
-    return dict(own.values_list("pk", "queue")) if own is not None else {}
-
-
-def _doorbell(run_id: int, task_id: object, config_id: object, queue: str) -> Doorbell:
+def _doorbell(run_id: int, task_id: object, config_id: object, queue: object) -> Doorbell:
     """Return the message that calls a worker for a queued run.
 
     It bears the run's task id; `run_id` tells it from a direct call once the run is gone.
     """
     kwargs = {SyncConfig.schedule_kwarg: config_id, "run_id": run_id}
-    return Doorbell(SyncConfig.schedule_task, str(task_id), kwargs, queue)
+    return Doorbell(SyncConfig.schedule_task, str(task_id), kwargs, str(queue))
 
 
 def _active_error(config: SyncConfig) -> RunActive:
@@ -267,11 +257,16 @@ def _active_error(config: SyncConfig) -> RunActive:
 SlotRow = dict[str, object]
 
 
-def _slot_row(config_id: int, name: str, slot: datetime, now: datetime) -> SlotRow:
-    """Return the columns of a run that fires for a slot; its task id follows from the slot."""
+def _slot_row(config_id: int, config: tuple[str, str], slot: datetime, now: datetime) -> SlotRow:
+    """Return the columns of a run that fires for a slot; its task id follows from the slot.
+
+    `config` is its name and its queue.
+    """
+    name, queue = config
     return {
         "config_id": config_id,
         "config_name": name,
+        "queue": queue,
         "slot": slot,
         "task_id": uuid.uuid5(SLOT_NAMESPACE, f"{config_id}@{slot.isoformat()}"),
         "trigger": SyncRun.Trigger.CRON,

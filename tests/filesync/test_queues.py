@@ -15,7 +15,7 @@ from filesync.services.leases import answer_doorbell
 from scheduler.models import DueSlot
 from scheduler.publishing import publish
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import make_config, make_run, make_storage
+from tests.filesync.factories import make_config, make_storage
 from tests.filesync.factories import use_broker as use_broker
 from tests.servers.redis import RedisServer
 
@@ -38,7 +38,9 @@ def lengths(broker: RedisServer) -> dict[str, int]:
 def test_runs_are_rung_on_their_own_queue(local_root: Path, broker: RedisServer) -> None:
     storage = make_storage(local_root)
     runs = [
-        make_run(make_sited(local_root, queue, storage, f"{queue} {number}"))
+        queueing.queue_run(
+            make_sited(local_root, queue, storage, f"{queue} {number}").pk, ring_bell=False
+        )
         for queue in ("", "shanghai", "berlin")
         for number in range(3)
     ]
@@ -64,9 +66,10 @@ def test_a_worker_does_not_take_the_run_of_another_queue_whose_turn_it_is(
     local_root: Path, broker: RedisServer
 ) -> None:
     storage = make_storage(local_root, max_concurrent_runs=1)
-    older = make_run(make_sited(local_root, "shanghai", storage, "older"))
-    newer = make_run(make_sited(local_root, "", storage, "newer"))
-    newest = make_run(make_sited(local_root, "shanghai", storage, "newest"))
+    older, newer, newest = (
+        queueing.queue_run(make_sited(local_root, queue, storage, name).pk, ring_bell=False)
+        for queue, name in (("shanghai", "older"), ("", "newer"), ("shanghai", "newest"))
+    )
     assert answer_doorbell(str(newer.task_id), worker="here") is None
     assert lengths(broker)["shanghai"] == 1
     claim = answer_doorbell(str(newest.task_id), worker="in shanghai")
