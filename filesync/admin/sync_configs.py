@@ -28,6 +28,7 @@ from filesync.errors import FilesyncError
 from filesync.models import SyncConfig, SyncRun
 from filesync.services import queueing
 from filesync.services.configs import duplicate_config
+from filesync.services.warnings import warnings_of
 
 DIALOG = {
     "form_class": BaseDialogForm,
@@ -64,6 +65,11 @@ class SyncConfigAdmin(ModelAdmin):
         ]
         stock: list[URLPattern] = super().get_urls()
         return own + stock
+
+    def save_model(self, request: HttpRequest, obj: SyncConfig, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        for text in warnings_of(obj):
+            self.message_user(request, text, messages.WARNING)
 
     @admin.display(description=_("ping URL is set"), boolean=True)
     def ping_url_is_set(self, config: SyncConfig) -> bool:

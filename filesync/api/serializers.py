@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from filesync.models import RunItem, Storage, SyncConfig, SyncRun
 from filesync.notifications.targets import TargetRefused, check_ping_url
+from filesync.services.warnings import warnings_of
 from scheduler.api.strict import StrictModelSerializer, StrictSerializer
 
 
@@ -157,6 +158,9 @@ class SyncConfigSerializer(StrictModelSerializer):
         help_text="called with /start, plain, or /fail as runs go on; an empty text removes it",
     )
     ping_url_set = serializers.SerializerMethodField()
+    warnings = serializers.SerializerMethodField(
+        help_text="what is unwise about it, in sentences; null in lists"
+    )
 
     class Meta:
         model = SyncConfig
@@ -192,10 +196,15 @@ class SyncConfigSerializer(StrictModelSerializer):
             "late_after_s",
             "ping_url",
             "ping_url_set",
+            "warnings",
             "created_at",
             "updated_at",
         ]
         read_only_fields = ["created_at", "updated_at"]
+
+    def get_warnings(self, config: SyncConfig) -> list[str] | None:
+        view = self.context.get("view")
+        return warnings_of(config) if getattr(view, "action", "list") != "list" else None
 
     def get_ping_url_set(self, config: SyncConfig) -> bool:
         return bool(config.encrypted_ping_url)

@@ -1,0 +1,80 @@
+"""What is allowed and yet unwise in a sync config: told when it is saved."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from filesync.models import SyncConfig, SyncRun
+from filesync.notifications.message import duration
+from filesync.selectors import usual_duration_s
+from scheduler import cron
+
+CROWD = 5
+CROWD_LOOKED_AT = 1_000
+NO_LIMIT_PERCENT = 100
+DELETING = (SyncConfig.Method.FULL, SyncConfig.Method.OVERWRITE)
+
+
+def warnings_of(config: SyncConfig, *, now: datetime | None = None) -> list[str]:
+    """Return what a person should know of a saved config, in whole sentences."""
+    now = now or timezone.now()
+    found = [_too_often(config, now), _crowd(config, now), _no_limits(config)]
+    return [text for text in found if text]
+
+
+def _too_often(config: SyncConfig, now: datetime) -> str:
+    usual_s = usual_duration_s(config.pk)
+    if usual_s is None or not (config.enable and config.cron):
+        return ""
+    slots = cron.next_slots(config.cron, config.timezone, after=now, count=2)
+    if len(slots) < 2 or (slots[1] - slots[0]).total_seconds() >= usual_s:
+        return ""
+    return _(
+        "It fires every %(pause)s and usually takes %(usual)s: slots that find it running are "
+        "skipped. Fire it more rarely."
+    ) % {
+        "pause": duration((slots[1] - slots[0]).total_seconds()),
+        "usual": duration(usual_s),
+    }
+
+
+def _crowd(config: SyncConfig, now: datetime) -> str:
+    """Tell of a storage that many syncs use in the same minute; spread ones do not count."""
+    slot = config.next_slot(now=now)
+    if slot is None or config.jitter_s:
+        return ""
+    sides = {config.source_storage_id, config.destination_storage_id}
+    others = SyncConfig.objects.filter(
+        Q(source_storage__in=sides) | Q(destination_storage__in=sides), enable=True, jitter_s=0
+    ).exclude(cron="")
+    crowds: dict[int, int] = dict.fromkeys(sides, 0)
+    columns = ("cron", "timezone", "source_storage_id", "destination_storage_id")
+    for expr, zone, source, destination in others.values_list(*columns)[:CROWD_LOOKED_AT]:
+        if cron.next_slots(expr, zone, after=now, count=1)[:1] == [slot]:
+            for side in sides & {source, destination}:
+                crowds[side] += 1
+    crowded, count = max(crowds.items(), key=lambda item: item[1])
+    if count < CROWD:
+        return ""
+    storage = config.source_storage
+    if crowded != config.source_storage_id:
+        storage = config.destination_storage
+    return _(
+        "%(count)d syncs use %(storage)s in the minute of %(slot)s: choose another minute, or "
+        "give each a spread."
+    ) % {"count": count, "storage": storage.name, "slot": f"{slot:%H:%M}"}
+
+
+def _no_limits(config: SyncConfig) -> str:
+    if config.method not in DELETING or config.max_delete_percent < NO_LIMIT_PERCENT:
+        return ""
+    if SyncRun.objects.filter(config=config, state=SyncRun.State.SUCCEEDED, dry_run=False).exists():
+        return ""
+    return _(
+        "It may delete everything at the destination, and has never run: make a dry run first, or "
+        "lower the most deletions, per cent."
+    )

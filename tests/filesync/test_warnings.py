@@ -1,0 +1,113 @@
+"""What is unwise about a config is told when it is saved, in the API's answer and in the admin."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from filesync.models import SyncConfig, SyncRun
+from filesync.services.warnings import warnings_of
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import client_of, make_config, make_run, make_storage, make_user
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def took(config: SyncConfig, seconds: float, times: int = 5) -> None:
+    now = timezone.now()
+    for _ in range(times):
+        make_run(
+            config,
+            state=SyncRun.State.SUCCEEDED,
+            started_at=now - timedelta(seconds=seconds),
+            finished_at=now,
+        )
+
+
+@pytest.mark.parametrize(
+    ("cron", "seconds", "warned"),
+    [("*/5 * * * *", 400, True), ("*/5 * * * *", 200, False), ("", 9999, False)],
+)
+def test_a_cron_more_frequent_than_the_usual_run_is_told(
+    local_root: Path, cron: str, seconds: float, *, warned: bool
+) -> None:
+    config = make_config(local_root, cron=cron)
+    took(config, seconds)
+    assert [text.startswith("It fires every 5 min") for text in warnings_of(config)] == (
+        [True] if warned else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "cron", "jitter_s", "warned"),
+    [
+        (4, "0 2 * * *", 0, True),
+        (3, "0 2 * * *", 0, False),
+        (4, "1 2 * * *", 0, False),
+        (4, "0 2 * * *", 600, False),
+    ],
+)
+def test_many_syncs_of_one_storage_in_a_minute_are_told(
+    local_root: Path, others: int, cron: str, jitter_s: int, *, warned: bool
+) -> None:
+    storage = make_storage(local_root, name="NAS")
+    for _ in range(others):
+        make_config(local_root, source_storage=storage, cron="0 2 * * *", timezone="UTC")
+    config = make_config(
+        local_root, source_storage=storage, cron=cron, timezone="UTC", jitter_s=jitter_s
+    )
+    told = warnings_of(config, now=NOON)
+    assert [text.split(":")[0] for text in told] == (
+        ["5 syncs use NAS in the minute of 02"] if warned else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "percent", "has_run", "warned"),
+    [
+        ("FULL", 100, False, True),
+        ("OVERWRITE", 100, False, True),
+        ("FULL", 50, False, False),
+        ("FULL", 100, True, False),
+        ("INCREMENTAL", 100, False, False),
+    ],
+)
+def test_a_full_sync_without_limits_that_never_ran_is_told(
+    local_root: Path, method: str, percent: int, *, has_run: bool, warned: bool
+) -> None:
+    config = make_config(local_root, method=SyncConfig.Method(method), max_delete_percent=percent)
+    if has_run:
+        took(config, 1, times=1)
+    assert bool(warnings_of(config)) is warned
+
+
+def test_the_api_tells_it_in_its_answers_and_not_in_lists(local_root: Path) -> None:
+    config = make_config(local_root)
+    client, route = client_of("editor"), f"/api/v1/sync/configs/{config.pk}"
+    answer = client.patch(route, {"method": "FULL", "max_delete_percent": 100})
+    assert answer.status_code == 200
+    (text,) = answer.json()["warnings"]
+    assert "make a dry run first" in text
+    assert client.get(route).json()["warnings"] == [text]
+    listed = client.get("/api/v1/sync/configs").json()["results"]
+    assert [row["warnings"] for row in listed] == [None]
+
+
+def test_the_admin_tells_it_when_it_is_saved(local_root: Path) -> None:
+    config = make_config(local_root)
+    client = Client()
+    client.force_login(make_user("superuser"))
+    page = reverse("admin:filesync_syncconfig_change", args=[config.pk])
+    form = client.get(page).context["adminform"].form
+    data = {name: value for name, value in form.initial.items() if value is not None}
+    data |= {"method": "FULL", "max_delete_percent": "100"}
+    answer = client.post(page, data, follow=True)
+    assert answer.redirect_chain, answer.context["adminform"].form.errors
+    assert "make a dry run first" in answer.content.decode()
