@@ -50,8 +50,9 @@ def execute(claim: Claim, *, watch: Callable[[engine.Event], None] | None = None
         if run.config is None:
             _persist(lambda: cancel_held(claim), stopped)
             return not stopped.is_set()
+        recorder = Recorder(claim, stop, watch)
         try:
-            result = _drive(run, Recorder(claim, stop, watch))
+            result = _drive(run, recorder)
         except _HostBusy:
             _persist(
                 lambda: requeue_run(claim, SyncRun.Reason.OVERLAP, delay_s=LOCK_WAIT_S), stopped
@@ -62,19 +63,31 @@ def execute(claim: Claim, *, watch: Callable[[engine.Event], None] | None = None
             logger.error("run %s stopped, it will be tried again: %s", run.pk, error)
             _persist(lambda: requeue_run(claim, SyncRun.Reason.LEASE_LOST), stopped)
         else:
-            _tell(claim, run, result, stopped)
+            _tell(claim, run, result, stopped, in_doubt=recorder.failing_since is not None)
     return not stopped.is_set()
 
 
-def _tell(claim: Claim, run: SyncRun, result: engine.SyncResult, stopped: threading.Event) -> None:
-    _persist(lambda: _store_refreshed(run, result), stopped)
-    if result.failure is not None and not stopped.is_set():
-        _blame(run, result.failure)
+def _tell(
+    claim: Claim,
+    run: SyncRun,
+    result: engine.SyncResult,
+    stopped: threading.Event,
+    *,
+    in_doubt: bool = False,
+) -> None:
+    """Write how the run ended; `in_doubt` says that the last write did not come through."""
     # A stop of the whole machine may reach rclone before it reaches this process.
     ends_early = result.outcome is engine.Outcome.CANCELLED or (
         result.failure is not None and result.failure.retryable
     )
-    if ends_early and stopped.is_set():
+    goes_back = ends_early and stopped.is_set()
+    if in_doubt and not goes_back:
+        # The first try may hang for as long as the lease lasts.
+        journal.keep(claim, result)
+    _persist(lambda: _store_refreshed(run, result), stopped)
+    if result.failure is not None and not stopped.is_set():
+        _blame(run, result.failure)
+    if goes_back:
         _persist(lambda: requeue_run(claim, SyncRun.Reason.WORKER_STOPPED), stopped)
     elif _persist(
         lambda: finish_run(claim, result), stopped, aside=lambda: journal.keep(claim, result)

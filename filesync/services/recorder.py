@@ -53,6 +53,7 @@ class Recorder:
     items_stored: int = 0
     pid: int | None = None
     fenced: bool = False
+    detached: bool = False
     failing_since: float | None = None
     written_at: float = field(default_factory=time.monotonic)
     tried_at: float = field(default_factory=time.monotonic)
@@ -68,6 +69,8 @@ class Recorder:
             self.watch(event)
         match event:
             case engine.ProcessStarted(pid):
+                if self.detached:
+                    raise DatabaseAway(f"no write for {FENCE_S:.0f} s, and more was to be done")
                 self.pid = pid
             case engine.PhaseChanged(phase):
                 self.phase = phase.value
@@ -84,6 +87,8 @@ class Recorder:
 
     def write(self) -> None:
         """Renew the lease with what was collected; a database that is away is tried again."""
+        if self.detached:
+            return
         self.tried_at = time.monotonic()
         if self.failing_since is None:
             self.failing_since = self.tried_at
@@ -96,9 +101,19 @@ class Recorder:
             self.plan = None
         except DATABASE_AWAY as error:
             connections.close_all()
-            if self.overdue():
+            if self.overdue() and not self.detach():
                 raise DatabaseAway(f"no write for {FENCE_S:.0f} s: {error}") from error
         self.check_fence()
+
+    def detach(self) -> bool:
+        """Write nothing more if rclone has ended; say whether it has.
+
+        A write that hangs keeps this process from reading what rclone told at its end. It is to be
+        read, although the run may be another worker's by now: the token decides who tells.
+        """
+        if self.pid is not None and not self.fenced and _has_ended(self.pid):
+            self.detached = True
+        return self.detached
 
     def finish(self) -> None:
         """Write what is left; a database that is away does not hold the outcome up.
@@ -107,6 +122,13 @@ class Recorder:
             DatabaseAway: the transfer was killed for want of a renewal.
         """
         self.check_fence()
+        if self.failing_since is not None:
+            logger.error(
+                "%d items of run %s are lost: the database is away",
+                len(self.items),
+                self.claim.run_id,
+            )
+            return
         try:
             self.store_items()
         except DATABASE_AWAY as error:
@@ -176,11 +198,21 @@ class Fence:
         while not self._over.wait(1.0):
             if not self._recorder.overdue():
                 continue
+            if self._recorder.detach():
+                return
             self._recorder.fenced = True
             if self._recorder.pid is not None:
                 logger.error("the lease could not be renewed for %.0f s: transfer killed", FENCE_S)
                 _kill_group(self._recorder.pid)
             return
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child has ended, without reaping it."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
 
 
 def _kill_group(pid: int) -> None:

@@ -46,9 +46,8 @@ class SweepReport:
 
 def sweep() -> SweepReport:
     """Tell kept outcomes, requeue or give up what lost its lease, ring what waits."""
-    told = journal.replay()
     _remove_leftovers()
-    requeued, lost, cancelled = _recover_stale()
+    told, requeued, lost, cancelled = _recover_stale()
     cancelled += _cancel_orphans()
     return SweepReport(
         requeued=requeued,
@@ -59,10 +58,15 @@ def sweep() -> SweepReport:
     )
 
 
-def _recover_stale() -> tuple[int, int, int]:
+def _recover_stale() -> tuple[int, int, int, int]:
+    """Return how many runs were told of, queued again, given up and cancelled."""
     stale = Q(state=SyncRun.State.RUNNING, lease_expires_at__lt=Now())
     requeued = lost = cancelled = 0
-    for run in SyncRun.objects.filter(stale).order_by("pk")[:RING_AT_MOST]:
+    silent = list(SyncRun.objects.filter(stale).order_by("pk")[:RING_AT_MOST])
+    # After the first query, which may have waited for a database that was away: what was kept
+    # aside meanwhile is told, and its run not done again.
+    told = journal.replay()
+    for run in silent:
         condition = stale & Q(pk=run.pk, lease_token=run.lease_token)
         if run.cancel_requested_at is not None:
             cancelled += bool(_give_up(condition, SyncRun.State.CANCELLED, run))
@@ -87,7 +91,7 @@ def _recover_stale() -> tuple[int, int, int]:
                 run.config_name,
                 extra=run.log_extra("run_requeued"),
             )
-    return requeued, lost, cancelled
+    return told, requeued, lost, cancelled
 
 
 def _cancel_orphans() -> int:

@@ -304,6 +304,35 @@ def test_an_outcome_that_is_not_taken_at_once_is_in_a_file_until_it_is(
     assert list(folder.glob("*.json")) == []
 
 
+def test_what_rclone_did_before_a_write_hung_too_long_is_told(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(local_root / "source", FILES)
+    run = make_run(make_config(local_root))
+    pids: list[int] = []
+
+    def hang_until_rclone_has_ended(*_: object, **__: object) -> bool:
+        if not pids:
+            return False
+        # Longer than the lease, as a database behind a black hole does.
+        os.waitid(os.P_PID, pids[-1], os.WEXITED | os.WNOWAIT)
+        raise OperationalError("timed out")
+
+    def note(event: engine.Event) -> None:
+        if isinstance(event, engine.ProcessStarted):
+            pids.append(event.pid)
+
+    monkeypatch.setattr("filesync.services.recorder.keep_lease", hang_until_rclone_has_ended)
+    monkeypatch.setattr(connections, "close_all", lambda: None)
+    for limit in ("FENCE_S", "TRY_S", "WRITE_EVERY_S"):
+        monkeypatch.setattr(f"filesync.services.recorder.{limit}", 0.0)
+
+    carry_out(run, note)
+
+    assert (run.state, run.files_transferred, run.attempt) == ("SUCCEEDED", 3, 1)
+    assert len(pids) == 1
+
+
 def test_a_run_that_was_given_away_stops_and_writes_nothing(local_root: Path) -> None:
     run = make_run(slow_config(local_root))
     taken: list[leases.Claim] = []
