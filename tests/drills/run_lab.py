@@ -186,7 +186,7 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**environment, "DJANGO_SETTINGS_MODULE": "project.settings"},
+                env={"DJANGO_SETTINGS_MODULE": "project.settings", **environment},
                 cwd=REPOSITORY,
                 start_new_session=True,
                 preexec_fn=lambda: _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),

@@ -6,6 +6,7 @@ as a database that does not answer.
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ pytestmark = [pytest.mark.drill, pytest.mark.each_database, pytest.mark.timeout(
 SHORT_OUTAGE_S = 20.0
 # A run fences itself 35 s after its last renewal.
 LONG_OUTAGE_S = 50.0
+# A lease lasts 60 s.
+LONGEST_OUTAGE_S = 75.0
 
 
 class Ground:
@@ -53,8 +56,10 @@ class Ground:
 @contextmanager
 def stopped(server: PostgresServer) -> Iterator[None]:
     server.stop()
-    yield
-    server.start()
+    try:
+        yield
+    finally:
+        server.start()
 
 
 @contextmanager
@@ -94,7 +99,7 @@ def test_a_run_lives_on_while_the_database_is_away_and_its_outcome_is_told(
         away_at = time.monotonic()
         wait_until_gone(lab, transfers[1])
         record_property("ended_while_away_after_s", time.monotonic() - away_at)
-        time.sleep(max(0.0, away_at + SHORT_OUTAGE_S - time.monotonic()))
+        sleep_until_away_for(away_at, SHORT_OUTAGE_S)
         assert transfers[0] in lab.sampler.now()
     for run in lab.end():
         assert (run.state, run.attempt) == ("SUCCEEDED", 1)
@@ -115,13 +120,59 @@ def test_a_run_whose_database_stays_away_ends_itself_and_is_run_again(
         away_at = time.monotonic()
         wait_until_gone(lab, transfer, within_s=LONG_OUTAGE_S)
         record_property("fenced_after_s", time.monotonic() - away_at)
-        time.sleep(max(0.0, away_at + LONG_OUTAGE_S - time.monotonic()))
+        sleep_until_away_for(away_at, LONG_OUTAGE_S)
     back_at = time.monotonic()
     [run] = lab.end()
     record_property("ended_after_return_s", time.monotonic() - back_at)
     assert run.state == "SUCCEEDED"
     record_property("attempt", run.attempt)
     lab.assert_in_step(run)
+
+
+def test_an_outcome_is_told_by_the_sweep_when_the_database_was_away_for_too_long(
+    lab: RunLab, ground: Ground, record_property: RecordProperty
+) -> None:
+    worker = lab.start_worker()
+    [run_id] = lab.ask(queue, lab.add_syncs(1, seconds=8))
+    transfer = lab.wait_for_transfer(run_id)
+    with ground.away(lab):
+        away_at = time.monotonic()
+        wait_until_gone(lab, transfer)
+        ended_after_s = time.monotonic() - away_at
+        sleep_until_away_for(away_at, LONGEST_OUTAGE_S)
+        assert "the outcome of run" in worker.log()
+        worker.send(signal.SIGKILL)
+        worker.wait()
+    record_property("ended_while_away_after_s", ended_after_s)
+    lab.start_worker()
+    back_at = time.monotonic()
+    [run] = lab.end()
+    record_property("told_after_return_s", time.monotonic() - back_at)
+    assert (run.state, run.attempt) == ("SUCCEEDED", 1)
+    assert run.files_transferred == len(lab.source(run))
+    assert lab.sampler.of(run_id) == {transfer.pid}, "it was run again"
+
+
+def test_a_database_away_for_60_s_across_the_end_of_a_run_loses_and_doubles_nothing(
+    lab: RunLab, ground: Ground, record_property: RecordProperty
+) -> None:
+    lab.start_worker()
+    [run_id] = lab.ask(queue, lab.add_syncs(1, seconds=8))
+    transfer = lab.wait_for_transfer(run_id)
+    with ground.away(lab):
+        away_at = time.monotonic()
+        wait_until_gone(lab, transfer)
+        sleep_until_away_for(away_at, 60.0)
+    back_at = time.monotonic()
+    [run] = lab.end()
+    record_property("told_after_return_s", time.monotonic() - back_at)
+    assert (run.state, run.attempt) == ("SUCCEEDED", 1)
+    assert run.files_transferred == len(lab.source(run))
+    assert lab.sampler.of(run_id) == {transfer.pid}, "it was run again"
+
+
+def sleep_until_away_for(away_at: float, seconds: float) -> None:
+    time.sleep(max(0.0, away_at + seconds - time.monotonic()))
 
 
 def wait_until_gone(lab: RunLab, transfer: Transfer, *, within_s: float = STARTS_WITHIN_S) -> None:

@@ -10,8 +10,9 @@ import random
 import signal
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from tests.drills.run_lab import (
     RecordProperty,
     Run,
     RunLab,
+    Transfer,
     age_bells,
     contents,
     hurry,
@@ -39,16 +41,21 @@ from tests.drills.run_lab import (
 )
 from tests.drills.run_lab import open_any_lab as open_any_lab
 from tests.drills.run_lab import open_lab as open_lab
+from tests.project.system import still_alive
 from tests.servers.sftp import SftpServer
 
 pytestmark = [pytest.mark.drill, pytest.mark.each_database, pytest.mark.timeout(300)]
 
 CALLS_AT_ONCE = 100
-ROUNDS = 5
+ROUNDS = 20
+CANCELS = 10
 LIMIT = 2
-KILLS = 20
+KILLS = 50
+# Without a third kill of any: that run would be given up.
+RUNS_TO_KILL = 40
 # A lease ends 60 s after the worker was frozen; then a sweep comes within 5 s.
 FROZEN_S = 75.0
+WORKER_STOPS_WITHIN_S = 15.0
 SEED = 20_260_301
 
 
@@ -142,6 +149,37 @@ def test_a_stopped_worker_gives_its_runs_back_and_the_attempt_does_not_count(
         lab.assert_in_step(run)
 
 
+def test_a_worker_under_load_stops_in_time_and_leaves_nothing_behind(
+    any_lab: RunLab, record_property: RecordProperty
+) -> None:
+    lab = any_lab
+    with SftpServer() as server:
+        worker = lab.start_worker()
+        lab.ask(add_sftp, *credentials(server))
+        config_ids = lab.add_syncs(3, seconds=12) + lab.add_syncs(1, seconds=12, remote="sftp")
+        run_ids = lab.ask(queue, config_ids)
+        for run_id in run_ids:
+            lab.wait_for_transfer(run_id)
+        waiting = lab.ask(queue, lab.add_syncs(8))
+        lab.ask(hurry, config_ids)
+        # The one to the frozen server cannot end by itself.
+        server.pause()
+        tree = worker.tree()
+        told_at = time.monotonic()
+        worker.send(signal.SIGTERM)
+        worker.wait()
+        stopped_after_s = time.monotonic() - told_at
+        record_property("stopped_after_s", stopped_after_s)
+        assert stopped_after_s < WORKER_STOPS_WITHIN_S
+        assert still_alive(tree) == []
+        told = {run.pk: (run.state, run.attempt) for run in lab.ask(runs)}
+        assert told == dict.fromkeys(run_ids + waiting, ("QUEUED", 0))
+        server.resume()
+        lab.start_worker()
+        for run in lab.end():
+            assert (run.state, run.attempt) == ("SUCCEEDED", 1)
+
+
 def test_a_killed_rclone_is_tried_again_and_goes_on_from_there(lab: RunLab) -> None:
     lab.start_worker()
     config_ids = lab.add_syncs(1, seconds=10)
@@ -207,15 +245,18 @@ def test_a_config_that_kills_its_workers_is_lost_and_others_are_unharmed(lab: Ru
         assert (run.state, run.attempt) == ("SUCCEEDED", 1)
 
 
+@pytest.mark.timeout(600)
 def test_random_kills_lose_no_run(lab: RunLab, record_property: RecordProperty) -> None:
     chance = random.Random(SEED)
     for _ in range(2):
         lab.start_worker()
-    config_ids = lab.add_syncs(30, seconds=4)
+    config_ids = lab.add_syncs(RUNS_TO_KILL, seconds=16)
     run_ids = lab.ask(queue, config_ids)
     kills: Counter[str] = Counter()
     while sum(kills.values()) < KILLS:
-        kills[kill_something(lab, chance)] += 1
+        kills.update(kill_something(lab, chance))
+        time.sleep(chance.uniform(0.2, 1.0))
+        lapse_the_dead(lab)
     record_property("kills", dict(kills))
     lab.ask(hurry, config_ids)
     lab.ask(age_bells)
@@ -228,29 +269,29 @@ def test_random_kills_lose_no_run(lab: RunLab, record_property: RecordProperty) 
         lab.assert_in_step(run)
 
 
-def kill_something(lab: RunLab, chance: random.Random) -> str:
-    """Kill a pool process, or one time in five a worker, none of whose runs would be given up."""
+def kill_something(lab: RunLab, chance: random.Random) -> list[str]:
+    """Kill an rclone, a pool process or a worker, none of whose runs would be given up.
 
-    def victim() -> psutil.Process | None:
+    Returns what was killed, nothing where it had ended by itself.
+    """
+
+    def victim() -> Transfer | None:
         fresh = {run.pk for run in lab.ask(runs) if run.state == "RUNNING" and run.attempt < 3}
-        found = [seen for seen in lab.sampler.now() if seen.run_id in fresh]
-        return parent_of(chance.choice(found)) if found else None
+        found = sorted(seen for seen in lab.sampler.now() if seen.run_id in fresh)
+        return chance.choice(found) if found else None
 
-    whole_worker = chance.random() < 0.2
-    pool_process = lab.wait_for(victim, "there is something to kill", timeout_s=ENDS_WITHIN_S)
-    if not whole_worker:
-        pool_process.kill()
-    else:
-        worker = next(one for one in lab.workers if one.running)
-        if any(run.attempt > 2 for run in lab.ask(runs) if run.worker.startswith(worker.name)):
-            pool_process.kill()
-            whole_worker = False
-        else:
-            worker.kill()
-            lab.start_worker(ready=False)
-    time.sleep(chance.uniform(0.2, 1.5))
-    lapse_the_dead(lab)
-    return "worker" if whole_worker else "pool process"
+    what = chance.choices(["rclone", "pool process", "worker"], [3, 5, 2])[0]
+    transfer = lab.wait_for(victim, "there is something to kill", timeout_s=ENDS_WITHIN_S)
+    worker = next(one for one in lab.workers if one.running)
+    own = (run for run in lab.ask(runs) if run.worker.startswith(f"{worker.name}@"))
+    if what == "worker" and all(run.attempt < 3 for run in own if run.state == "RUNNING"):
+        worker.kill()
+        lab.start_worker(ready=False)
+        return [what]
+    with suppress(psutil.NoSuchProcess):
+        (psutil.Process(transfer.pid) if what == "rclone" else parent_of(transfer)).kill()
+        return ["rclone" if what == "rclone" else "pool process"]
+    return []
 
 
 def lapse_the_dead(lab: RunLab) -> bool:
@@ -282,14 +323,30 @@ def test_a_running_run_is_cancelled(lab: RunLab, record_property: RecordProperty
         assert_cancelled_without_trace(lab, run)
 
 
+def test_a_run_is_cancelled_at_any_moment(lab: RunLab, record_property: RecordProperty) -> None:
+    chance = random.Random(SEED)
+    lab.start_worker()
+    took_s: dict[str, list[float]] = defaultdict(list)
+    # Four run at once.
+    run_ids = lab.ask(queue, lab.add_syncs(CANCELS, seconds=20))
+    for run_id in chance.sample(run_ids, CANCELS):
+        time.sleep(chance.uniform(0.0, 1.5))
+        before = lab.run(run_id).state
+        took_s[before].append(round(cancel_and_wait(lab, run_id), 1))
+    record_property("cancelled_after_s", dict(took_s))
+    assert took_s.keys() == {"QUEUED", "RUNNING"}, "nothing is shown of one of them"
+    for run in lab.end():
+        assert (run.state, run.reason, run.status) == ("CANCELLED", "CANCELLED_BY_USER", "REVOKED")
+        source, sent = lab.source(run), lab.sent(run)
+        assert {name: source[name] for name in sent} == sent
+
+
 def test_a_run_is_cancelled_whatever_its_remote_does(
     lab: RunLab, record_property: RecordProperty
 ) -> None:
     with SftpServer() as server:
         lab.start_worker()
-        options = dict(server.remote.options)
-        password = options.pop("pass")
-        lab.ask(add_sftp, options, password)
+        lab.ask(add_sftp, *credentials(server))
         [config_id] = lab.add_syncs(1, seconds=30, remote="sftp")
         [run_id] = lab.ask(queue, [config_id])
         lab.wait_for_transfer(run_id)
@@ -311,6 +368,13 @@ def wait_for_a_whole_file(lab: RunLab, run: Run) -> None:
         "a file was sent",
         timeout_s=STARTS_WITHIN_S,
     )
+
+
+def credentials(server: SftpServer) -> tuple[dict[str, str], str]:
+    """Return the options of a storage on the server, and its password."""
+    options = dict(server.remote.options)
+    password = options.pop("pass")
+    return options, password
 
 
 def add_sftp(options: dict[str, str], password: str) -> None:

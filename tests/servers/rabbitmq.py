@@ -12,13 +12,17 @@ from tests.servers.process import Server, answers_tcp, free_port
 
 
 class RabbitmqServer(Server):
-    """A RabbitMQ node on loopback; durable queues survive kill() and restart()."""
+    """A RabbitMQ node on loopback; durable queues survive kill() and restart().
+
+    With `consumer_timeout_s` it gives a message to another when it was not acknowledged so long.
+    """
 
     name: ClassVar[str] = "rabbitmq"
     ready_within_s: ClassVar[float] = 60.0
 
-    def __init__(self) -> None:
+    def __init__(self, *, consumer_timeout_s: int | None = None) -> None:
         super().__init__()
+        self.consumer_timeout_s = consumer_timeout_s
         self.distribution_port = free_port()
         self.epmd_port = free_port()
 
@@ -29,6 +33,11 @@ class RabbitmqServer(Server):
 
     def prepare(self) -> None:
         (self.folder / "enabled_plugins").write_text("[].\n")
+        if self.consumer_timeout_s is not None:
+            limits = f"{{consumer_timeout, {self.consumer_timeout_s}000}}"
+            # How often it looks; once a minute by itself.
+            limits += ", {channel_tick_interval, 1000}"
+            (self.folder / "own.config").write_text(f"[{{rabbit, [{limits}]}}].\n")
 
     def environment(self) -> Mapping[str, str]:
         return {
@@ -45,6 +54,7 @@ class RabbitmqServer(Server):
             "RABBITMQ_LOGS": "-",
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
             "RABBITMQ_CONFIG_FILE": str(self.folder / "none"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.folder / "own.config"),
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
         }
 
