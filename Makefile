@@ -36,8 +36,8 @@ test: $(VENV)/.tested ## Run the tests on SQLite, and those that touch a databas
 test-browser: $(VENV)/.tested ## Drive the admin with Debian's chromium, in both languages
 	@$(PY) -m pytest -m browser $(PYTEST_ARGS) tests/browser
 
-screenshots: $(VENV)/.tested ## Photograph every page into docs/images, both themes, desktop and phone
-	@$(PY) -m tests.browser.screenshots docs/images
+screenshots: $(VENV)/.tested ## Photograph every page into var/, the READMEs' ones into docs/images
+	@$(PY) -m tests.browser.screenshots var/screenshots docs/images
 
 drills: $(VENV)/.tested ## Kill, freeze and starve real processes, on SQLite and PostgreSQL
 	@status=0; \

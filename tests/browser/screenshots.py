@@ -1,10 +1,12 @@
-"""`make screenshots`: photographs of every page of a system with a history, for README and docs.
+"""`make screenshots`: photographs of every page, both themes, on a desktop and a phone.
 
-Chinese pages need a Chinese font, such as Debian's fonts-wqy-microhei.
+The first folder gets them all, the second those that the READMEs show. Chinese pages need a
+Chinese font, such as Debian's fonts-wqy-microhei.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -26,6 +28,12 @@ PAGES = {
     "day-ahead": f"{CONFIGS}ahead/",
     "storages": "/admin/filesync/storage/",
 }
+SHOWN = (
+    "dashboard-desktop-light",
+    "sync-configs-desktop-light-zh-hans",
+    "failed-run-desktop-dark",
+    "day-ahead-desktop-light",
+)
 SCREENS = {"desktop": DESKTOP, "phone": PHONE}
 SCENE = "from tests.browser.scene import make_scene; make_scene()"
 
@@ -45,11 +53,11 @@ def photograph(
         page = visit.go(path)
         page.wait_for_load_state("networkidle")
         kind = "-".join(part for part in (name, screen, theme, language) if part != "en")
-        page.screenshot(path=folder / f"{kind}.png", full_page=screen == "phone")
+        page.screenshot(path=folder / f"{kind}.png")
     context.close()
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, shown: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with System() as system, sync_playwright() as playwright:
         done = system.manage("shell", "--no-imports", "-c", SCENE)
@@ -61,7 +69,9 @@ def main(folder: Path) -> None:
                 photograph(browser, system, folder, language="en", theme=theme, screen=screen)
         photograph(browser, system, folder, language="zh-hans", theme="light", screen="desktop")
         browser.close()
+    for name in SHOWN:
+        shutil.copy(folder / f"{name}.png", shown / f"{name}.png")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

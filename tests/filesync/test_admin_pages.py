@@ -324,30 +324,37 @@ def test_a_run_that_is_not_there_is_not_found(superuser: Client) -> None:
 @pytest.mark.parametrize(
     ("query", "shown"),
     [
-        ("", {"a", "b", "c"}),
-        ("state__in=FAILED,PARTIAL,LOST", {"b"}),
+        ("", {"a", "b", "c", "gone"}),
+        ("state__in=FAILED,PARTIAL,LOST", {"b", "gone"}),
         ("state__in=QUEUED,RUNNING", {"c"}),
         ("storage={storage}", {"a"}),
         ("config__id__exact={config}", {"a"}),
         ("finished_at_from=2020-06-01&finished_at_to=2020-06-01", {"b"}),
-        ("finished_at_from=2020-06-02", {"a"}),
+        ("finished_at_from=2020-06-02", {"a", "gone"}),
         ("finished_at_to=2020-05-31", set()),
         ("q=name-c", {"c"}),
+        ("q=NIGHTLY", {"a"}),
+        ("q=name-gone", {"gone"}),
+        ("q={run}", {"a"}),
+        ("q=%00", {"a", "b", "c", "gone"}),
     ],
 )
 def test_runs_are_chosen_by_state_storage_config_and_date(
     local_root: Path, superuser: Client, query: str, shown: set[str]
 ) -> None:
-    first = make_config(local_root, name="name-a")
+    first = make_config(local_root, name="name-a", remark="nightly")
     old = datetime(2020, 6, 1, 12, tzinfo=UTC)
-    make_run(first, state=SyncRun.State.SUCCEEDED)
+    run = make_run(first, state=SyncRun.State.SUCCEEDED)
+    gone = make_config(local_root, name="name-gone")
+    make_run(gone, state=SyncRun.State.FAILED)
+    gone.delete()
     make_run(make_config(local_root, name="name-b"), state=SyncRun.State.LOST, finished_at=old)
     make_run(make_config(local_root, name="name-c"))
-    filled = query.format(storage=first.source_storage_id, config=first.pk)
+    filled = query.format(storage=first.source_storage_id, config=first.pk, run=run.pk)
 
     page = superuser.get(f"{RUNS}?{filled}").content.decode()
 
-    assert set(re.findall(r">name-(\w) #", page)) == shown
+    assert set(re.findall(r">name-(\w+) #", page)) == shown
 
 
 # Sync configs ------------------------------------------------------------------------------------
