@@ -12,7 +12,7 @@ from django.utils.translation import gettext, ngettext, override
 
 from tests.messages import MO, PO, engine_messages, messages_of, wanted
 
-PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd%]|\{\w*\}")
+PLACEHOLDER = re.compile(r"%\(\w+\)(?:\.\d+)?[sdf]|%[sd%]|\{\w*\}")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 # Names that Chinese readers write so too.
 SAME_IN_CHINESE = frozenset({"beat", "worker", "Worker"})
