@@ -48,14 +48,27 @@ TABS = [
             ],
         },
     ),
-    (_("Rules"), {"classes": ["tab"], "fields": ["filters"]}),
+    (
+        _("Rules"),
+        {
+            "classes": ["tab"],
+            "fields": [
+                "filters",
+                "renames",
+                ("min_size_bytes", "max_size_bytes"),
+                ("min_age_s", "max_age_s"),
+            ],
+        },
+    ),
     (
         _("Limits & safety"),
         {
             "classes": ["tab"],
             "fields": [
-                ("max_delete_files", "max_delete_percent"),
-                ("bandwidth", "transfers"),
+                ("max_delete_files", "max_delete_percent", "max_shrink_percent"),
+                ("bandwidth", "calls_per_s"),
+                ("transfers", "checkers"),
+                ("max_bytes", "max_files"),
                 ("max_runtime_s", "stall_timeout_s"),
                 ("max_attempts", "retry_delay_s"),
             ],

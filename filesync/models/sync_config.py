@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -77,6 +78,32 @@ class SyncConfig(Schedulable):
         max_length=20_000,
         help_text=_("One rule a line, the first match decides: + *.jpg or - /cache/**"),
     )
+    renames = models.TextField(
+        _("rename rules"),
+        blank=True,
+        default="",
+        max_length=20_000,
+        help_text=_(
+            "One rule a line: regular expression => replacement, tried on each file's name one "
+            "after the other: ^IMG_(.*)$ => ${1}"
+        ),
+    )
+    min_size_bytes = models.PositiveBigIntegerField(
+        _("smallest file, bytes"), null=True, blank=True
+    )
+    max_size_bytes = models.PositiveBigIntegerField(_("largest file, bytes"), null=True, blank=True)
+    min_age_s = models.PositiveIntegerField(
+        _("youngest file, seconds"),
+        null=True,
+        blank=True,
+        help_text=_("Files that were changed later are left for the next run."),
+    )
+    max_age_s = models.PositiveIntegerField(
+        _("oldest file, seconds"),
+        null=True,
+        blank=True,
+        help_text=_("Older files do not count, on either side: they are never deleted."),
+    )
     bandwidth = models.CharField(
         _("bandwidth limit"),
         max_length=255,
@@ -90,6 +117,34 @@ class SyncConfig(Schedulable):
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(64)],
         help_text=_("Empty: what suits the storages."),
+    )
+    checkers = models.PositiveSmallIntegerField(
+        _("comparisons at once"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(128)],
+        help_text=_("Empty: what suits the storages."),
+    )
+    calls_per_s = models.FloatField(
+        _("calls per second"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.01), MaxValueValidator(1000)],
+        help_text=_("The most requests to the storages; low for netdisks that ban fast clients."),
+    )
+    max_bytes = models.PositiveBigIntegerField(
+        _("most bytes of one run"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(1 << 60)],
+        help_text=_("A run that has sent so much ends; the next one goes on from there."),
+    )
+    max_files = models.PositiveBigIntegerField(
+        _("most files of one run"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(1 << 40)],
+        help_text=_("A run that has sent so many ends; the next one goes on from there."),
     )
     max_runtime_s = models.PositiveIntegerField(
         _("longest run, seconds"), null=True, blank=True, validators=[MinValueValidator(1)]
@@ -114,11 +169,30 @@ class SyncConfig(Schedulable):
     )
     max_delete_files = models.PositiveIntegerField(
         _("most deletions"),
+        null=True,
+        blank=True,
         default=1000,
-        help_text=_("A run that would delete more files is stopped before it starts."),
+        help_text=_(
+            "A run that would delete more files is stopped before it starts. Empty: no limit."
+        ),
     )
     max_delete_percent = models.PositiveSmallIntegerField(
-        _("most deletions, per cent"), default=50, validators=[MaxValueValidator(100)]
+        _("most deletions, per cent"),
+        null=True,
+        blank=True,
+        default=50,
+        validators=[MaxValueValidator(100)],
+        help_text=_("Of the destination's files. Empty: no limit."),
+    )
+    max_shrink_percent = models.PositiveSmallIntegerField(
+        _("most shrinking of the source, per cent"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(100)],
+        help_text=_(
+            "A run is stopped where the source lost more of its files or bytes since the last "
+            "good run. Empty: not compared."
+        ),
     )
     queue = models.CharField(
         _("queue"),
@@ -213,12 +287,16 @@ class SyncConfig(Schedulable):
             ),
             method=engine.Method(self.method),
             compare=engine.Compare(self.compare),
-            rules=engine.Rules(filters=self.filter_lines()),
-            limits=self._limits(),
-            guards=engine.Guards(
-                max_delete_files=self.max_delete_files,
-                max_delete_percent=self.max_delete_percent,
+            rules=engine.Rules(
+                filters=self.filter_lines(),
+                min_size_bytes=self.min_size_bytes,
+                max_size_bytes=self.max_size_bytes,
+                min_age_s=self.min_age_s,
+                max_age_s=self.max_age_s,
+                renames=self.rename_rules(),
             ),
+            limits=self._limits(),
+            guards=self._guards(),
             dry_run=dry_run,
             force=force,
         )
@@ -226,7 +304,11 @@ class SyncConfig(Schedulable):
     def _limits(self) -> engine.Limits:
         own = engine.Limits(
             transfers=self.transfers,
+            checkers=self.checkers,
             bandwidth=self.bandwidth or None,
+            calls_per_s=self.calls_per_s,
+            max_bytes=self.max_bytes,
+            max_files=self.max_files,
             max_runtime_s=self.max_runtime_s,
             stall_timeout_s=self.stall_timeout_s,
         )
@@ -237,6 +319,37 @@ class SyncConfig(Schedulable):
         """Return the filter rules, without blank lines and # comments."""
         lines = (line.strip() for line in self.filters.splitlines())
         return tuple(line for line in lines if line and not line.startswith("#"))
+
+    def rename_rules(self) -> tuple[tuple[str, str], ...]:
+        """Return (regular expression, replacement) per rule, without blank lines and # comments.
+
+        Raises:
+            engine.FilterRefused: a line has no "=>".
+        """
+        lines = (line.strip() for line in self.renames.splitlines())
+        return tuple(_rename_rule(line) for line in lines if line and not line.startswith("#"))
+
+    def _guards(self) -> engine.Guards:
+        guards = engine.Guards(
+            max_delete_files=self.max_delete_files, max_delete_percent=self.max_delete_percent
+        )
+        if self.max_shrink_percent is None:
+            return guards
+        files, size_bytes = self._last_good_source()
+        return replace(
+            guards,
+            max_shrink_percent=self.max_shrink_percent,
+            last_good_source_files=files,
+            last_good_source_bytes=size_bytes,
+        )
+
+    def _last_good_source(self) -> tuple[int | None, int | None]:
+        """Return the source's files and bytes of the last good run; None where none is known."""
+        if self.pk is None:
+            return None, None
+        good = self.runs.filter(state="SUCCEEDED", dry_run=False, plan__isnull=False)
+        plan = good.order_by("-id").values_list("plan", flat=True).first() or {}
+        return plan.get("source_files"), plan.get("source_bytes")
 
     def clean(self) -> None:
         super().clean()
@@ -253,4 +366,31 @@ class SyncConfig(Schedulable):
             ) from None
 
 
-_REQUEST_FIELDS = ("source_path", "destination_path", "filters", "bandwidth", "transfers")
+_REQUEST_FIELDS = frozenset(
+    {
+        "source_path",
+        "destination_path",
+        "filters",
+        "renames",
+        "min_size_bytes",
+        "max_size_bytes",
+        "min_age_s",
+        "max_age_s",
+        "bandwidth",
+        "transfers",
+        "checkers",
+        "calls_per_s",
+        "max_bytes",
+        "max_files",
+    }
+)
+
+
+def _rename_rule(line: str) -> tuple[str, str]:
+    pattern, arrow, replacement = line.rpartition("=>")
+    if not arrow:
+        raise engine.FilterRefused(
+            f"rename rule {line[:60]!r} must be 'regular expression => replacement'",
+            field="renames",
+        )
+    return pattern.strip(), replacement.strip()

@@ -81,12 +81,22 @@ class ConfigFields(TypedDict, total=False):
     method: SyncConfig.Method
     compare: SyncConfig.Compare
     filters: str
+    renames: str
+    min_size_bytes: int | None
+    max_size_bytes: int | None
+    min_age_s: int | None
+    max_age_s: int | None
     bandwidth: str
     transfers: int
+    checkers: int | None
+    calls_per_s: float | None
+    max_bytes: int | None
+    max_files: int | None
     max_attempts: int
     retry_delay_s: int
-    max_delete_files: int
-    max_delete_percent: int
+    max_delete_files: int | None
+    max_delete_percent: int | None
+    max_shrink_percent: int | None
 
 
 class RunFields(TypedDict, total=False):
@@ -109,6 +119,7 @@ class RunFields(TypedDict, total=False):
     message: str
     advice: str
     progress: dict[str, object]
+    plan: dict[str, object] | None
 
 
 @pytest.fixture(name="local_root")

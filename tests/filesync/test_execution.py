@@ -176,6 +176,41 @@ def test_force_goes_past_the_count_guards_once(local_root: Path) -> None:
     assert tree(local_root / "destination") == tree(local_root / "source")
 
 
+def test_a_source_that_shrank_since_the_last_good_run_stops_the_next(local_root: Path) -> None:
+    source = local_root / "source"
+    write_tree(source, {f"{number}.txt": "x" for number in range(10)})
+    config = make_config(
+        local_root,
+        method=SyncConfig.Method.FULL,
+        max_delete_percent=None,
+        max_shrink_percent=30,
+    )
+    assert carry_out(make_run(config)).state == "SUCCEEDED"
+    for number in range(4):
+        (source / f"{number}.txt").unlink()
+    before = tree(local_root / "destination")
+
+    run = carry_out(make_run(config))
+
+    assert (run.state, run.guard) == ("FAILED", "source_shrunk")
+    assert "from 10 to 6 files" in run.message
+    assert tree(local_root / "destination") == before
+    assert carry_out(make_run(config, force=True)).state == "SUCCEEDED"
+    assert carry_out(make_run(config)).state == "SUCCEEDED"
+
+
+def test_rules_of_size_and_name_reach_the_transfer(
+    local_root: Path,
+) -> None:
+    write_tree(local_root / "source", {"IMG_1": "x" * 10, "IMG_2": "x", "IMG_3": "x" * 100})
+    config = make_config(
+        local_root, renames="^IMG_(.*)$ => ${1}.jpg", min_size_bytes=5, max_size_bytes=50
+    )
+
+    assert carry_out(make_run(config)).state == "SUCCEEDED"
+    assert names(files_of(local_root / "destination")) == {"1.jpg"}
+
+
 @pytest.mark.parametrize("method", list(SyncConfig.Method))
 def test_a_dry_run_changes_nothing_and_stores_its_plan(
     local_root: Path, method: SyncConfig.Method

@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 from django.utils import timezone
 
+from filesync import engine
 from filesync.models import Storage, SyncConfig, SyncRun
 from scheduler.cron import InvalidCron
 from scheduler.sync_scheduler import ScheduleConflict
@@ -236,7 +237,18 @@ def test_neighbours_whose_names_begin_alike_do_not_overlap(local_root: Path) -> 
         ("filters", "photos/**"),
         ("filters", "- [a-"),
         ("bandwidth", "4 MB/s"),
+        ("bandwidth", "25:00,1M"),
+        ("renames", "no arrow"),
+        ("renames", "(?=x) => y"),
+        ("renames", "x => a/b"),
+        ("min_size_bytes", -1),
+        ("min_age_s", -1),
         ("transfers", 0),
+        ("checkers", 129),
+        ("calls_per_s", 0),
+        ("max_bytes", 0),
+        ("max_files", 0),
+        ("max_shrink_percent", 101),
         ("method", "MIRROR"),
         ("max_delete_percent", 101),
         ("name", ""),
@@ -256,24 +268,84 @@ def test_filter_lines_leave_out_blanks_and_comments(local_root: Path) -> None:
     assert config.as_request().rules.filters == config.filter_lines()
 
 
+@pytest.mark.parametrize(
+    ("least", "most"), [("min_size_bytes", "max_size_bytes"), ("min_age_s", "max_age_s")]
+)
+def test_bounds_between_which_no_file_lies_are_refused(
+    local_root: Path, least: str, most: str
+) -> None:
+    config = make_config(local_root)
+    setattr(config, least, 2)
+    setattr(config, most, 1)
+
+    assert list(complaints(config)) == [least]
+
+
 def test_the_engines_request_holds_what_the_config_says(local_root: Path) -> None:
     config = make_config(
         local_root,
         method=SyncConfig.Method.FULL,
         compare=SyncConfig.Compare.CHECKSUM,
-        bandwidth="4M",
+        filters="- /tmp/**",
+        renames="# no arrows in names\n(.*)=>(.*) => ${1}-${2}\n\n^IMG_ =>\n",
+        min_size_bytes=1,
+        max_size_bytes=5_000_000_000,
+        min_age_s=2,
+        max_age_s=3,
+        bandwidth="08:00,512K 23:00,off",
         transfers=3,
+        checkers=5,
+        calls_per_s=0.5,
+        max_bytes=6_000_000_000,
+        max_files=8,
         max_delete_files=7,
         max_delete_percent=9,
     )
+    config.full_clean()
 
     request = config.as_request(dry_run=True, force=True)
 
     assert (request.method, request.compare) == ("FULL", "CHECKSUM")
     assert (request.source.path, request.destination.path) == ("source", "destination")
-    assert (request.limits.bandwidth, request.limits.transfers) == ("4M", 3)
-    assert (request.guards.max_delete_files, request.guards.max_delete_percent) == (7, 9)
+    assert request.rules == engine.Rules(
+        filters=("- /tmp/**",),
+        min_size_bytes=1,
+        max_size_bytes=5_000_000_000,
+        min_age_s=2,
+        max_age_s=3,
+        renames=(("(.*)=>(.*)", "${1}-${2}"), ("^IMG_", "")),
+    )
+    assert request.limits == engine.Limits(
+        transfers=3,
+        checkers=5,
+        bandwidth="08:00,512K 23:00,off",
+        calls_per_s=0.5,
+        max_bytes=6_000_000_000,
+        max_files=8,
+    )
+    assert request.guards == engine.Guards(max_delete_files=7, max_delete_percent=9)
     assert (request.dry_run, request.force) == (True, True)
+
+
+def test_limits_of_deletions_that_are_empty_are_none(local_root: Path) -> None:
+    config = make_config(local_root, max_delete_files=None, max_delete_percent=None)
+    config.full_clean()
+
+    assert config.as_request().guards == engine.Guards(None, None)
+
+
+def test_the_shrink_guard_compares_with_the_last_good_run(local_root: Path) -> None:
+    config = make_config(local_root, max_shrink_percent=20)
+    succeeded, failed = SyncRun.State.SUCCEEDED, SyncRun.State.FAILED
+    make_run(config, state=succeeded, plan={"source_files": 9, "source_bytes": 90})
+    make_run(config, state=succeeded, plan={"source_files": 10, "source_bytes": 100})
+    make_run(config, state=succeeded, plan={"source_files": 1}, dry_run=True)
+    make_run(config, state=failed, plan={"source_files": 2})
+    make_run(config, state=succeeded, plan=None)
+
+    assert config.as_request().guards == engine.Guards(
+        max_shrink_percent=20, last_good_source_files=10, last_good_source_bytes=100
+    )
 
 
 # Storages ----------------------------------------------------------------------------------------
