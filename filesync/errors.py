@@ -55,6 +55,12 @@ class StorageRefused(FilesyncError):
     code = "storage_refused"
 
 
+class RulesTooSlow(FilesyncError):
+    """Rules that were tried took too long to decide."""
+
+    code = "rules_too_slow"
+
+
 class SyncFailed(FilesyncError):
     """A run ended FAILED, PARTIAL or LOST; the message says why and what to do."""
 

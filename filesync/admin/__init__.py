@@ -8,6 +8,7 @@ from filesync.admin import (  # noqa: F401
     accounts,
     dashboard,
     notifications,
+    rule_sets,
     runs,
     storages,
     sync_configs,

@@ -23,6 +23,7 @@ from filesync.admin.ahead import ahead
 from filesync.admin.config_form import TABS, SyncConfigForm
 from filesync.admin.filters import CappedPaginator
 from filesync.admin.live import config_document
+from filesync.admin.rule_sets import RuleSetUseInline
 from filesync.api.permissions import FORCE, RUN
 from filesync.errors import FilesyncError
 from filesync.models import SyncConfig, SyncRun
@@ -54,6 +55,7 @@ class SyncConfigAdmin(ModelAdmin):
     actions_row = ["run_now", "dry_run_now", "duplicate", "history"]
     actions_list = ["run_all_enabled"]
     readonly_fields = ["ping_url_is_set"]
+    inlines = [RuleSetUseInline]
     fieldsets = TABS
 
     def get_urls(self) -> list[URLPattern]:

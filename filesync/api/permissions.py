@@ -15,6 +15,7 @@ RUN = "filesync.run_syncconfig"
 FORCE = "filesync.force_syncconfig"
 VIEW_RUNS = "filesync.view_syncrun"
 VIEW_STORAGES = "filesync.view_storage"
+VIEW_RULES = "filesync.view_ruleset"
 
 
 class ModelPermissions(DjangoModelPermissions):
@@ -47,6 +48,13 @@ class MayViewStorages(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return bool(request.user and request.user.has_perm(VIEW_STORAGES))
+
+
+class MayViewRules(BasePermission):
+    """Allow those who may see rule sets."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return bool(request.user and request.user.has_perm(VIEW_RULES))
 
 
 class IsSuperuserOrReadOnly(BasePermission):

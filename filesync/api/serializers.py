@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from django.db import transaction
+from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
-from filesync.models import RunItem, Storage, SyncConfig, SyncRun
+from filesync.models import RuleSet, RuleSetUse, RunItem, Storage, SyncConfig, SyncRun
+from filesync.models.rule_set import MOST_RULE_SETS
 from filesync.notifications.targets import TargetRefused, check_ping_url
+from filesync.services.rules import use_rule_sets
 from filesync.services.warnings import warnings_of
 from scheduler.api.strict import StrictModelSerializer, StrictSerializer
 
@@ -142,6 +147,31 @@ def checked_ping_url(url: str) -> str:
     return url
 
 
+class RuleSetSerializer(StrictModelSerializer):
+    class Meta:
+        model = RuleSet
+        fields = ["id", "name", "filters", "remark", "created_at", "updated_at"]
+        read_only_fields = ["created_at", "updated_at"]
+
+
+class RuleSetIds(serializers.ManyRelatedField):
+    """The ids of a config's rule sets, in their order."""
+
+    def get_attribute(self, instance: SyncConfig) -> list[RuleSetUse]:
+        return list(instance.rule_set_uses.all())
+
+    def to_representation(self, uses: Iterable[RuleSetUse]) -> list[int]:
+        return [use.rule_set_id for use in uses]
+
+    def to_internal_value(self, data: Any) -> list[RuleSet]:
+        found: list[RuleSet] = super().to_internal_value(data)
+        if len(found) > MOST_RULE_SETS or len(set(found)) < len(found):
+            raise serializers.ValidationError(
+                _("At most %(most)d rule sets, each once.") % {"most": MOST_RULE_SETS}
+            )
+        return found
+
+
 class SyncConfigSerializer(StrictModelSerializer):
     cron = serializers.CharField(
         max_length=100,
@@ -160,6 +190,11 @@ class SyncConfigSerializer(StrictModelSerializer):
     ping_url_set = serializers.SerializerMethodField()
     warnings = serializers.SerializerMethodField(
         help_text="what is unwise about it, in sentences; null in lists"
+    )
+    rule_sets = RuleSetIds(
+        child_relation=serializers.PrimaryKeyRelatedField(queryset=RuleSet.objects.all()),
+        required=False,
+        help_text="ids; their rules come after the config's own, in this order",
     )
 
     class Meta:
@@ -184,6 +219,7 @@ class SyncConfigSerializer(StrictModelSerializer):
             "method",
             "compare",
             "filters",
+            "rule_sets",
             "renames",
             "min_size_bytes",
             "max_size_bytes",
@@ -221,6 +257,26 @@ class SyncConfigSerializer(StrictModelSerializer):
 
     def validate_ping_url(self, url: str) -> str:
         return checked_ping_url(url)
+
+    def validate(self, attrs: dict[str, Any]) -> Any:
+        # The model's own checks know no many-to-many field.
+        rule_sets = {key: attrs.pop(key) for key in ("rule_sets",) if key in attrs}
+        return super().validate(attrs) | rule_sets
+
+    def create(self, validated_data: dict[str, Any]) -> SyncConfig:
+        with transaction.atomic():
+            rule_sets = validated_data.pop("rule_sets", [])
+            config: SyncConfig = super().create(validated_data)
+            use_rule_sets(config, rule_sets)
+        return config
+
+    def update(self, instance: SyncConfig, validated_data: dict[str, Any]) -> SyncConfig:
+        with transaction.atomic():
+            rule_sets = validated_data.pop("rule_sets", None)
+            config: SyncConfig = super().update(instance, validated_data)
+            if rule_sets is not None:
+                use_rule_sets(config, rule_sets)
+        return config
 
     def get_next_run(self, config: SyncConfig) -> str | None:
         slot = config.next_slot()
@@ -277,6 +333,37 @@ class RunItemSerializer(serializers.ModelSerializer[RunItem]):
         model = RunItem
         fields = ["id", "action", "path", "size_bytes", "error"]
         read_only_fields = fields
+
+
+class TryRulesSerializer(StrictSerializer):
+    filters = serializers.CharField(
+        max_length=100_000, allow_blank=True, default="", help_text="rules, one a line"
+    )
+    rule_sets = serializers.PrimaryKeyRelatedField(
+        many=True,
+        queryset=RuleSet.objects.all(),
+        default=[],
+        help_text="ids; their rules come after `filters`, in this order",
+    )
+    paths = serializers.ListField(
+        child=serializers.CharField(max_length=4096, trim_whitespace=False),
+        min_length=1,
+        max_length=1000,
+        help_text="files, relative to the source folder",
+    )
+
+    def validate_paths(self, paths: list[str]) -> list[str]:
+        if any(path.startswith("/") or path.endswith("/") for path in paths):
+            raise serializers.ValidationError(
+                _("A path is that of a file, relative to the source folder.")
+            )
+        return paths
+
+
+class VerdictSerializer(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    goes = serializers.BooleanField(help_text="whether a run would count the file")
+    rule = serializers.CharField(allow_blank=True, help_text="the line that decides; empty: none")
 
 
 class ExecuteSerializer(StrictSerializer):

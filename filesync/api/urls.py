@@ -8,7 +8,7 @@ from filesync.api import schema  # noqa: F401 - registers the token's descriptio
 from filesync.api.backend_views import BackendViewSet
 from filesync.api.notification_views import ChannelViewSet, DeliveryViewSet
 from filesync.api.task_views import TaskViewSet
-from filesync.api.views import StorageViewSet, SyncConfigViewSet, SyncRunViewSet
+from filesync.api.views import RuleSetViewSet, StorageViewSet, SyncConfigViewSet, SyncRunViewSet
 from scheduler.api.views import SchedulerViewSet
 
 router = DefaultRouter(trailing_slash=False)
@@ -16,6 +16,7 @@ router.register("task/scheduler", SchedulerViewSet, basename="scheduler")
 router.register("task/scheduler", TaskViewSet, basename="task")
 router.register("sync/backends", BackendViewSet, basename="backend")
 router.register("sync/storages", StorageViewSet)
+router.register("sync/rule-sets", RuleSetViewSet)
 router.register("sync/configs", SyncConfigViewSet)
 router.register("sync/runs", SyncRunViewSet)
 router.register("notifications/channels", ChannelViewSet)

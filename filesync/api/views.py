@@ -8,24 +8,34 @@ from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
 
-from filesync.api.permissions import IsSuperuserOrReadOnly, MayRun, ModelPermissions
+from filesync.api.permissions import (
+    IsSuperuserOrReadOnly,
+    MayRun,
+    MayViewRules,
+    ModelPermissions,
+)
 from filesync.api.serializers import (
     BrowseQuerySerializer,
     BrowseSerializer,
     ErrorSerializer,
+    RuleSetSerializer,
     RunItemSerializer,
     StorageDraftSerializer,
     StorageSerializer,
     SyncConfigSerializer,
     SyncRunSerializer,
     TestResultSerializer,
+    TryRulesSerializer,
+    VerdictSerializer,
 )
-from filesync.models import Storage, SyncConfig, SyncRun
-from filesync.services import storages
+from filesync.engine import FilterRefused, filter_lines
+from filesync.models import RuleSet, Storage, SyncConfig, SyncRun
+from filesync.services import rules, storages
 from filesync.services.finishing import cancel_run
 from filesync.services.queueing import retry_run
 
@@ -98,6 +108,42 @@ class StorageViewSet(ModelViewSet):  # type: ignore[type-arg]
         return Response(BrowseSerializer(page).data)
 
 
+class RuleSetViewSet(ModelViewSet):  # type: ignore[type-arg]
+    """Filter rules with a name, for any number of sync configs."""
+
+    queryset = RuleSet.objects.all()
+    serializer_class = RuleSetSerializer
+    search_fields = ["name", "remark"]
+    ordering_fields = ["name", "created_at"]
+
+    @extend_schema(
+        summary="Try rules on file names",
+        request=TryRulesSerializer,
+        responses={200: VerdictSerializer(many=True), 400: ErrorSerializer},
+    )
+    @action(
+        detail=False,
+        methods=["post"],
+        url_path="try",
+        permission_classes=[MayViewRules],
+        serializer_class=TryRulesSerializer,
+        filter_backends=[],
+        pagination_class=None,
+    )
+    def try_rules(self, request: Request) -> Response:
+        """Say of each file whether a run would count it, and which rule decides."""
+        wish = TryRulesSerializer(data=request.data)
+        wish.is_valid(raise_exception=True)
+        lines = filter_lines(wish.validated_data["filters"])
+        for rule_set in wish.validated_data["rule_sets"]:
+            lines += filter_lines(rule_set.filters)
+        try:
+            verdicts = rules.try_rules(lines, wish.validated_data["paths"])
+        except FilterRefused as error:
+            raise ValidationError({"filters": [error.message]}) from None
+        return Response(VerdictSerializer(verdicts, many=True).data)
+
+
 class ConfigFilter(filters.FilterSet):
     # Numbers, not choices: a page must not render every storage there is.
     source_storage = filters.NumberFilter(field_name="source_storage_id")
@@ -111,7 +157,7 @@ class ConfigFilter(filters.FilterSet):
 class SyncConfigViewSet(ModelViewSet):  # type: ignore[type-arg]
     """What is kept in step with what, and when."""
 
-    queryset = SyncConfig.objects.all()
+    queryset = SyncConfig.objects.prefetch_related("rule_set_uses")
     serializer_class = SyncConfigSerializer
     filterset_class = ConfigFilter
     search_fields = ["name", "remark"]

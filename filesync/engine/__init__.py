@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from filesync.engine.binary import MIN_VERSION, Version, check_rclone, find_rclone
 from filesync.engine.catalogue import PRESETS, Backend, OptionInfo, Preset, catalogue
+from filesync.engine.decide import Decision, decide
 from filesync.engine.errors import (
     EngineError,
     Failure,
@@ -37,7 +38,14 @@ from filesync.engine.events import (
     Tick,
     Totals,
 )
-from filesync.engine.filters import validate_filters, validate_limits, validate_rules
+from filesync.engine.filters import (
+    KEPT_RULE,
+    MAX_LINES_OF_RUN,
+    filter_lines,
+    validate_filters,
+    validate_limits,
+    validate_rules,
+)
 from filesync.engine.limits import StorageLimits, tightened, validate_storage_limits
 from filesync.engine.options import (
     POLICY,
@@ -69,6 +77,8 @@ from filesync.engine.run import run_sync
 
 __all__ = [
     "KEPT_FOLDER",
+    "KEPT_RULE",
+    "MAX_LINES_OF_RUN",
     "MIN_VERSION",
     "POLICY",
     "PRESETS",
@@ -77,6 +87,7 @@ __all__ = [
     "Backend",
     "BackendPolicy",
     "Compare",
+    "Decision",
     "Encryption",
     "Endpoint",
     "EngineError",
@@ -123,6 +134,8 @@ __all__ = [
     "Version",
     "catalogue",
     "check_rclone",
+    "decide",
+    "filter_lines",
     "find_rclone",
     "is_oauth_token",
     "list_folder",

@@ -6,10 +6,14 @@ import re
 from collections.abc import Sequence
 
 from filesync.engine.errors import FilterRefused, LimitRefused
+from filesync.engine.globs import compile_glob
 from filesync.engine.request import KEPT_FOLDER, Limits, Rules
 
 MAX_LINES = 2000
+"""The most filter lines that one text may have; a run may have those of several."""
+MAX_LINES_OF_RUN = 10 * MAX_LINES
 MAX_LINE_CHARS = 1000
+KEPT_RULE = f"- {KEPT_FOLDER}/**"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Go's regular expressions have none of these, and rclone panics at one it cannot read.
 _NOT_IN_GO = re.compile(r"\(\?(?:[=!>#(]|<[=!]|P=)|\\[1-9]|[*+?}]\+")
@@ -18,10 +22,16 @@ _SLOT = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)-)?(?:[01]\d|2[0-3]):[0-5]\d"
 _BANDWIDTH = re.compile(rf"{_RATE}|{_SLOT},{_RATE}(?: {_SLOT},{_RATE})*")
 
 
-def validate_filters(lines: Sequence[str]) -> tuple[str, ...]:
+def filter_lines(text: str) -> tuple[str, ...]:
+    """Give the filter rules of a text, without blank lines and # comments."""
+    lines = (line.strip() for line in text.splitlines())
+    return tuple(line for line in lines if line and not line.startswith("#"))
+
+
+def validate_filters(lines: Sequence[str], *, most: int = MAX_LINES) -> tuple[str, ...]:
     """Give the filter lines without blanks at their ends; raises FilterRefused naming the line."""
-    if len(lines) > MAX_LINES:
-        raise FilterRefused(f"more than {MAX_LINES} filter lines", field="filters")
+    if len(lines) > most:
+        raise FilterRefused(f"more than {most} filter lines", field="filters")
     return tuple(_filter_line(number, line) for number, line in enumerate(lines, start=1))
 
 
@@ -34,7 +44,7 @@ def _filter_line(number: int, line: str) -> str:
         raise FilterRefused(f"{where} is longer than {MAX_LINE_CHARS} characters", field="filters")
     if line[:2] not in ("+ ", "- ") or not line[2:].strip():
         raise FilterRefused(f"{where} must be '+ pattern' or '- pattern'", field="filters")
-    complaint = _pattern_complaint(line[2:].strip())
+    complaint = _pattern_complaint(line[2:].strip()) or _glob_complaint(line[2:])
     if complaint:
         raise FilterRefused(f"{where} {complaint}", field="filters")
     return line
@@ -71,6 +81,14 @@ def _pattern_complaint(pattern: str) -> str | None:
     return "ends with a backslash" if escaped else None
 
 
+def _glob_complaint(pattern: str) -> str | None:
+    try:
+        compile_glob(pattern)
+    except re.error as error:
+        return f"cannot be read: {error}"
+    return None
+
+
 def _regex_complaint(pattern: str) -> str | None:
     opened, closed = pattern.count("{{"), pattern.count("}}")
     if opened != 1 or closed != 1 or pattern.index("{{") > pattern.index("}}"):
@@ -102,7 +120,7 @@ def validate_rules(rules: Rules) -> Rules:
     for pattern, replacement in rules.renames:
         _check_rename(pattern, replacement)
     return Rules(
-        filters=validate_filters(rules.filters),
+        filters=validate_filters(rules.filters, most=MAX_LINES_OF_RUN),
         min_size_bytes=rules.min_size_bytes,
         max_size_bytes=rules.max_size_bytes,
         min_age_s=rules.min_age_s,
@@ -150,5 +168,8 @@ def validate_limits(limits: Limits) -> None:
 
 
 def render_filters(rules: Rules) -> str:
-    """Write the filter file; the folder of kept files is left alone before any other rule."""
-    return "".join(f"{line}\n" for line in (f"- /{KEPT_FOLDER}/**", *rules.filters))
+    """Write the filter file; folders of kept files are left alone before any other rule.
+
+    At every depth: a storage whose root is further up sees another one's kept files below.
+    """
+    return "".join(f"{line}\n" for line in (KEPT_RULE, *rules.filters))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from filesync.models.api_token import ApiToken
 from filesync.models.notification import Delivery, NotificationChannel, Story, Watch
+from filesync.models.rule_set import RuleSet, RuleSetUse
 from filesync.models.run import RunItem, SyncRun
 from filesync.models.run_total import RunTotal
 from filesync.models.storage import Storage
@@ -13,6 +14,8 @@ __all__ = [
     "ApiToken",
     "Delivery",
     "NotificationChannel",
+    "RuleSet",
+    "RuleSetUse",
     "RunItem",
     "RunTotal",
     "Storage",

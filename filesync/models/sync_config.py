@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from filesync import engine
+from filesync.models.rule_set import RuleSet, RuleSetUse
 from filesync.models.storage import Storage
 from filesync.secrets import decrypt, encrypt
 from scheduler import cron as cron_rules
@@ -77,6 +78,14 @@ class SyncConfig(Schedulable):
         default="",
         max_length=20_000,
         help_text=_("One rule a line, the first match decides: + *.jpg or - /cache/**"),
+    )
+    rule_sets = models.ManyToManyField(
+        RuleSet,
+        through=RuleSetUse,
+        related_name="configs",
+        blank=True,
+        verbose_name=_("rule sets"),
+        help_text=_("Their rules come after the config's own, in this order."),
     )
     renames = models.TextField(
         _("rename rules"),
@@ -316,9 +325,13 @@ class SyncConfig(Schedulable):
         return engine.tightened(own, [storage.limits() for storage in storages])
 
     def filter_lines(self) -> tuple[str, ...]:
-        """Return the filter rules, without blank lines and # comments."""
-        lines = (line.strip() for line in self.filters.splitlines())
-        return tuple(line for line in lines if line and not line.startswith("#"))
+        """Return the config's own filter rules, then those of its rule sets in their order."""
+        lines = engine.filter_lines(self.filters)
+        if self.pk is None:
+            return lines
+        for use in self.rule_set_uses.select_related("rule_set"):
+            lines += engine.filter_lines(use.rule_set.filters)
+        return lines
 
     def rename_rules(self) -> tuple[tuple[str, str], ...]:
         """Return (regular expression, replacement) per rule, without blank lines and # comments.
@@ -326,8 +339,7 @@ class SyncConfig(Schedulable):
         Raises:
             engine.FilterRefused: a line has no "=>".
         """
-        lines = (line.strip() for line in self.renames.splitlines())
-        return tuple(_rename_rule(line) for line in lines if line and not line.startswith("#"))
+        return tuple(map(_rename_rule, engine.filter_lines(self.renames)))
 
     def _guards(self) -> engine.Guards:
         guards = engine.Guards(

@@ -35,9 +35,15 @@ VIEWER = (
     "view_runitem",
     "view_notificationchannel",
     "view_delivery",
+    "view_ruleset",
+    "view_rulesetuse",
 )
+EDITED = ("syncconfig", "ruleset", "rulesetuse")
 OPERATOR = (*VIEWER, "run_syncconfig")
-EDITOR = (*OPERATOR, "add_syncconfig", "change_syncconfig", "delete_syncconfig")
+EDITOR = (
+    *OPERATOR,
+    *(f"{act}_{model}" for act in ("add", "change", "delete") for model in EDITED),
+)
 ROLES: Mapping[str, tuple[str, ...]] = {
     "nobody": (),
     "viewer": VIEWER,

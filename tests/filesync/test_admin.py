@@ -29,6 +29,7 @@ from filesync.models import (
     ApiToken,
     Delivery,
     NotificationChannel,
+    RuleSet,
     RunItem,
     Storage,
     SyncConfig,
@@ -90,6 +91,7 @@ def rows(local_root: Path) -> dict[str, Model]:
         Delivery.objects.create(
             channel=channel, title="it failed", dedupe_key="x", event="FAILURE"
         ),
+        RuleSet.objects.create(name="junk", filters="- *.tmp"),
         ApiToken.issue(make_user("viewer"), "laptop")[0],
         User.objects.get(username__startswith="viewer"),
         Group.objects.create(name="operators"),
@@ -204,6 +206,8 @@ def config_form(config: SyncConfig, **changes: str) -> dict[str, str]:
         "max_attempts": "3",
         "stall_timeout_s": "600",
         "retry_delay_s": "60",
+        "rule_set_uses-TOTAL_FORMS": "0",
+        "rule_set_uses-INITIAL_FORMS": "0",
     }
     return form | changes
 

@@ -8,7 +8,7 @@ import pytest
 from django.urls import URLPattern, resolve
 
 from filesync.api.urls import urlpatterns
-from filesync.models import Delivery, NotificationChannel, SyncRun
+from filesync.models import Delivery, NotificationChannel, RuleSet, SyncRun
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import browser_of, client_of, make_config, make_run
 
@@ -23,6 +23,7 @@ NEW_CONFIG: dict[str, object] = {
     "source_path": "a",
     "destination_path": "b",
 }
+NEW_RULES: dict[str, object] = {"name": "new", "filters": "- *.tmp"}
 NEW_STORAGE: dict[str, object] = {
     "name": "new",
     "backend": "webdav",
@@ -63,6 +64,13 @@ MATRIX: list[tuple[str, str, dict[str, object] | None, tuple[int, ...]]] = [
     ("POST", "sync/storages/test", NEW_STORAGE, SUPERUSERS),
     ("GET", "sync/backends", None, VIEWERS),
     ("GET", "sync/backends/google cloud storage", None, VIEWERS),
+    ("GET", "sync/rule-sets", None, VIEWERS),
+    ("GET", "sync/rule-sets/{rules}", None, VIEWERS),
+    ("POST", "sync/rule-sets", NEW_RULES, (401, 403, 403, 403, 201, 201)),
+    ("PUT", "sync/rule-sets/{rules}", NEW_RULES, EDITORS),
+    ("PATCH", "sync/rule-sets/{rules}", {"remark": "x"}, EDITORS),
+    ("DELETE", "sync/rule-sets/{rules}", None, (401, 403, 403, 403, 204, 204)),
+    ("POST", "sync/rule-sets/try", {"paths": ["a"]}, VIEWERS),
     ("GET", "sync/runs", None, VIEWERS),
     ("GET", "sync/runs/{run}", None, VIEWERS),
     ("GET", "sync/runs/{run}/items", None, VIEWERS),
@@ -97,6 +105,7 @@ def places_of(run: SyncRun) -> dict[str, object]:
         "storage": run.config.source_storage_id,
         "run": run.pk,
         "task": run.task_id,
+        "rules": RuleSet.objects.create(name="junk", filters="- *.tmp").pk,
     }
 
 
