@@ -55,6 +55,18 @@ class StorageRefused(FilesyncError):
     code = "storage_refused"
 
 
+class NothingFailed(Conflict):
+    """Only the failed files were to be sent, and none failed."""
+
+    code = "nothing_failed"
+
+
+class NothingToUndo(Conflict):
+    """The run cannot be undone: nothing is kept, or a later run changed files since."""
+
+    code = "nothing_to_undo"
+
+
 class RulesTooSlow(FilesyncError):
     """Rules that were tried took too long to decide."""
 

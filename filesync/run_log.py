@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
+import contextlib
 import json
-import zlib
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from filesync.engine.log import COMMAND
-from filesync.models import SyncRun
-from filesync.services.leases import log_folder
+from filesync.models import RunLog, SyncRun
+from filesync.services.run_logs import PART_BYTES, files_of, raw_lines, running_lines
 
 TAIL_LINES = 200
 COMMANDS = 12
@@ -30,30 +29,31 @@ class LogView:
 
 
 def read_log(run: SyncRun) -> LogView:
-    """Return the log of the run's last attempt, also while it is being written."""
-    path = log_folder(run.pk) / f"{run.pk}-{run.attempt}.jsonl.gz"
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            return LogView(found=True, too_long=True)
-        return _read(path)
-    except FileNotFoundError:
+    """Return the log of the run's last attempt, also while it is being written on this host."""
+    latest = RunLog.objects.filter(run=run).order_by("-started_at").first()
+    running = next(iter(files_of(run.pk)), None)
+    if running is not None:
+        with contextlib.suppress(FileNotFoundError):
+            if running.stat().st_size > MAX_FILE_BYTES:
+                return LogView(found=True, too_long=True)
+            return _read(running_lines(running))
+    if latest is None:
         return LogView(found=False)
+    parts = RunLog.objects.filter(run=run, claim=latest.claim)
+    if parts.count() * PART_BYTES > MAX_FILE_BYTES:
+        return LogView(found=True, too_long=True)
+    return _read(raw_lines(parts))
 
 
-def _read(path: Path) -> LogView:
+def _read(lines: Iterable[bytes]) -> LogView:
     commands: list[str] = []
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    with gzip.open(path, "rt", encoding="utf-8", errors="replace") as log:
-        try:
-            for line in log:
-                level, text = _spoken(line)
-                if level == COMMAND:
-                    commands.append(text)
-                elif text:
-                    tail.append(text)
-        except (EOFError, zlib.error):
-            # It is still being written, or its writer was killed: what came before is good.
-            pass
+    for line in lines:
+        level, text = _spoken(line.decode("utf-8", errors="replace"))
+        if level == COMMAND:
+            commands.append(text)
+        elif text:
+            tail.append(text)
     return LogView(found=True, commands=tuple(commands[:COMMANDS]), lines=tuple(tail))
 
 

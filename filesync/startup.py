@@ -15,7 +15,7 @@ from django.db import connections
 from django.utils import timezone
 
 from filesync.notifications.watch import WATCH_EVERY_S, watch
-from filesync.services import retention, sweeping
+from filesync.services import retention, sweeping, undo
 from scheduler.models import Heartbeat
 from scheduler.outages import DATABASE_AWAY
 
@@ -66,6 +66,7 @@ def _on_worker_ready(sender: object, **_: object) -> None:
     _repeat("sweep", sweeping.SWEEP_EVERY_S, sweeping.sweep)
     _repeat("retention", retention.RETAIN_EVERY_S, retention.delete_expired)
     _repeat("watch", WATCH_EVERY_S, watch)
+    _repeat("kept files", retention.RETAIN_EVERY_S, undo.purge_expired)
 
 
 def _on_worker_stopping(**_: object) -> None:

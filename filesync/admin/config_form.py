@@ -66,6 +66,7 @@ TABS = [
             "classes": ["tab"],
             "fields": [
                 ("max_delete_files", "max_delete_percent", "max_shrink_percent"),
+                "keep_deleted_days",
                 ("bandwidth", "calls_per_s"),
                 ("transfers", "checkers"),
                 ("max_bytes", "max_files"),

@@ -37,7 +37,7 @@ def run_context(run: SyncRun, request: HttpRequest) -> dict[str, Any]:
         "facts": _facts(run),
         "counters": _counters(run),
         "failure": words.failure(run.failure_class),
-        "advice": _(run.advice) if run.advice else "",
+        "advice": run.next_step,
         "plan": _plan(run),
         "items": _items(run, request),
         "actions": [(str(name), str(label)) for name, label in words.ACTIONS.items()],

@@ -1,7 +1,9 @@
-"""Runs in the admin: the list, the page of one, its live numbers; Cancel and Run again."""
+"""Runs in the admin: the list, the page of one, its live numbers; Cancel, Run again, Undo."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -24,6 +26,7 @@ from filesync.errors import FilesyncError
 from filesync.models import RunItem, SyncConfig, SyncRun
 from filesync.services.finishing import cancel_run
 from filesync.services.queueing import retry_run
+from filesync.services.undo import queue_restore
 
 SEARCHED_CONFIGS = 500
 LONGEST_ID = 19
@@ -70,7 +73,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     show_full_result_count = False
     # The page has a template of its own, which shows none of the stock form.
     fields = ["config_name"]
-    actions_detail = ["cancel_now", "retry_now"]
+    actions_detail = ["cancel_now", "retry_now", "retry_failed_now", "restore_now"]
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
@@ -194,14 +197,65 @@ class SyncRunAdmin(ReadOnlyAdmin):
         },
     )
     def retry_now(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
-        run_id = int(object_id)
+        return self._queued(request, int(object_id), partial(retry_run, user=request.user))
+
+    @action(
+        description=_("Send the failed files again"),
+        permissions=["retry"],
+        url_path="retry-failed",
+        icon="replay",
+        dialog={
+            "title": _("Send the failed files again"),
+            "description": _("Queue a run of the files that failed. Nothing is deleted."),
+            "form_class": BaseDialogForm,
+            "form_submit_text": _("Send again"),
+        },
+    )
+    def retry_failed_now(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        return self._queued(
+            request, int(object_id), partial(retry_run, user=request.user, only_failed=True)
+        )
+
+    @action(
+        description=_("Undo"),
+        permissions=["restore"],
+        url_path="restore",
+        icon="undo",
+        dialog={
+            "title": _("Undo this run"),
+            "description": _(
+                "Put back what the run deleted or overwrote, and remove what it added. What was "
+                "changed since is left alone and told."
+            ),
+            "form_class": BaseDialogForm,
+            "form_submit_text": _("Undo"),
+        },
+    )
+    def restore_now(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        return self._queued(request, int(object_id), partial(queue_restore, user=request.user))
+
+    def _queued(
+        self, request: HttpRequest, run_id: int, queue: Callable[[int], SyncRun]
+    ) -> HttpResponse:
+        """Queue a run that follows another, and go to it; or say why not, and stay."""
         try:
-            run_id = retry_run(run_id, user=request.user).pk
+            run_id = queue(run_id).pk
             self.message_user(request, _("Run %d is queued") % run_id)
         except FilesyncError as error:
             self.message_user(request, str(error), messages.WARNING)
         url = reverse("admin:filesync_syncrun_change", args=[run_id])
         return HttpResponse(headers={"HX-Redirect": url})
+
+    def has_restore_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        """Allow Undo to those who may run syncs, while the run keeps what it deleted."""
+        if not request.user.has_perm(RUN):
+            return False
+        return (
+            object_id is None
+            or SyncRun.objects.filter(
+                pk=object_id, state__in=SyncRun.TERMINAL, kept_until__isnull=False
+            ).exists()
+        )
 
     def has_retry_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         """Allow Run again to those who may run syncs, once a run has ended."""

@@ -40,7 +40,7 @@ ACTIONS = {
     engine.Action.DELETED: gettext_lazy("deleted"),
     engine.Action.RENAMED: gettext_lazy("renamed"),
     engine.Action.MOVED: gettext_lazy("moved"),
-    engine.Action.KEPT: gettext_lazy("kept aside"),
+    engine.Action.RESTORED: gettext_lazy("put back"),
     engine.Action.DIR_MADE: gettext_lazy("folder made"),
     engine.Action.DIR_REMOVED: gettext_lazy("folder removed"),
     engine.Action.TIME_UPDATED: gettext_lazy("time updated"),

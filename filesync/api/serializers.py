@@ -164,7 +164,7 @@ class RuleSetIds(serializers.ManyRelatedField):
         return [use.rule_set_id for use in uses]
 
     def to_internal_value(self, data: Any) -> list[RuleSet]:
-        found: list[RuleSet] = super().to_internal_value(data)
+        found: list[RuleSet] = list(super().to_internal_value(data))
         if len(found) > MOST_RULE_SETS or len(set(found)) < len(found):
             raise serializers.ValidationError(
                 _("At most %(most)d rule sets, each once.") % {"most": MOST_RULE_SETS}
@@ -235,6 +235,7 @@ class SyncConfigSerializer(StrictModelSerializer):
             "stall_timeout_s",
             "max_attempts",
             "retry_delay_s",
+            "keep_deleted_days",
             "max_delete_files",
             "max_delete_percent",
             "queue",
@@ -286,6 +287,7 @@ class SyncConfigSerializer(StrictModelSerializer):
 class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
     status = serializers.CharField(source="task_status", help_text="celery's word for the state")
     duration_s = serializers.FloatField(allow_null=True)
+    advice = serializers.CharField(source="next_step", help_text="the next step, for a person")
 
     class Meta:
         model = SyncRun
@@ -301,6 +303,8 @@ class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
             "slot",
             "requested_by",
             "retry_of",
+            "only_failed",
+            "restore_of",
             "dry_run",
             "force",
             "attempt",
@@ -320,10 +324,12 @@ class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
             "files_deleted",
             "files_checked",
             "files_failed",
+            "kept_until",
             "failure_class",
             "guard",
             "message",
             "advice",
+            "retryable",
         ]
         read_only_fields = fields
 
@@ -333,6 +339,24 @@ class RunItemSerializer(serializers.ModelSerializer[RunItem]):
         model = RunItem
         fields = ["id", "action", "path", "size_bytes", "error"]
         read_only_fields = fields
+
+
+class RetrySerializer(StrictSerializer):
+    only_failed = serializers.BooleanField(
+        default=False, help_text="send only the files that failed; nothing is deleted"
+    )
+
+
+class RestoreSerializer(StrictSerializer):
+    dry_run = serializers.BooleanField(
+        default=False, help_text="plan only: say what would be put back, change nothing"
+    )
+
+
+class LogTailSerializer(serializers.Serializer[Any]):
+    tail = serializers.IntegerField(
+        min_value=1, max_value=100_000, required=False, help_text="only so many lines, the last"
+    )
 
 
 class TryRulesSerializer(StrictSerializer):

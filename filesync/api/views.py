@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
 from django_filters import rest_framework as filters
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
@@ -19,10 +22,14 @@ from filesync.api.permissions import (
     MayViewRules,
     ModelPermissions,
 )
+from filesync.api.renderers import PlainText
 from filesync.api.serializers import (
     BrowseQuerySerializer,
     BrowseSerializer,
     ErrorSerializer,
+    LogTailSerializer,
+    RestoreSerializer,
+    RetrySerializer,
     RuleSetSerializer,
     RunItemSerializer,
     StorageDraftSerializer,
@@ -38,6 +45,8 @@ from filesync.models import RuleSet, Storage, SyncConfig, SyncRun
 from filesync.services import rules, storages
 from filesync.services.finishing import cancel_run
 from filesync.services.queueing import retry_run
+from filesync.services.run_logs import text_lines
+from filesync.services.undo import queue_restore
 
 
 class StorageViewSet(ModelViewSet):  # type: ignore[type-arg]
@@ -191,6 +200,31 @@ class SyncRunViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
         return Response(RunItemSerializer(rows[:1000], many=True).data)
 
     @extend_schema(
+        summary="Log of a run",
+        parameters=[LogTailSerializer],
+        responses={
+            (200, "text/plain"): OpenApiTypes.STR,
+            400: OpenApiTypes.OBJECT,
+            404: ErrorSerializer,
+        },
+    )
+    @action(
+        detail=True,
+        methods=["get"],
+        filter_backends=[],
+        pagination_class=None,
+        renderer_classes=[JSONRenderer, PlainText],
+    )
+    def log(self, request: Request, **_: Any) -> StreamingHttpResponse:
+        """What rclone said, all attempts in order, one line an event; secrets are blanked."""
+        wish = LogTailSerializer(data=request.query_params)
+        wish.is_valid(raise_exception=True)
+        lines = text_lines(self.get_object().pk, tail=wish.validated_data.get("tail"))
+        return StreamingHttpResponse(
+            (f"{line}\n".encode() for line in lines), content_type="text/plain; charset=utf-8"
+        )
+
+    @extend_schema(
         summary="Cancel a run",
         request=None,
         responses={202: SyncRunSerializer, 409: ErrorSerializer},
@@ -203,13 +237,28 @@ class SyncRunViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
 
     @extend_schema(
         summary="Run again",
-        request=None,
+        request=RetrySerializer,
         responses={202: SyncRunSerializer, 404: ErrorSerializer, 409: ErrorSerializer},
     )
     @action(detail=True, methods=["post"], permission_classes=[MayRun])
     def retry(self, request: Request, **_: Any) -> Response:
-        """Queue a new run of the same config; it names this one."""
-        run = retry_run(self.get_object().pk, user=request.user)
+        """Queue a new run of the same config, or only of the files that failed; it names this."""
+        wish = RetrySerializer(data=request.data)
+        wish.is_valid(raise_exception=True)
+        run = retry_run(self.get_object().pk, user=request.user, **wish.validated_data)
+        return Response(SyncRunSerializer(run).data, status=202)
+
+    @extend_schema(
+        summary="Undo a run",
+        request=RestoreSerializer,
+        responses={202: SyncRunSerializer, 404: ErrorSerializer, 409: ErrorSerializer},
+    )
+    @action(detail=True, methods=["post"], permission_classes=[MayRun])
+    def restore(self, request: Request, **_: Any) -> Response:
+        """Queue a run that brings the destination back; what changed since is left alone."""
+        wish = RestoreSerializer(data=request.data)
+        wish.is_valid(raise_exception=True)
+        run = queue_restore(self.get_object().pk, user=request.user, **wish.validated_data)
         return Response(SyncRunSerializer(run).data, status=202)
 
     def get_queryset(self) -> QuerySet[SyncRun]:

@@ -46,7 +46,9 @@ from filesync.engine.filters import (
     validate_limits,
     validate_rules,
 )
+from filesync.engine.kept import can_keep, purge_kept
 from filesync.engine.limits import StorageLimits, tightened, validate_storage_limits
+from filesync.engine.log import render_line
 from filesync.engine.options import (
     POLICY,
     REFUSED_BACKENDS,
@@ -73,6 +75,7 @@ from filesync.engine.request import (
     Rules,
     SyncRequest,
 )
+from filesync.engine.restore import UndoRequest, run_restore
 from filesync.engine.run import run_sync
 
 __all__ = [
@@ -131,7 +134,9 @@ __all__ = [
     "SyncResult",
     "Tick",
     "Totals",
+    "UndoRequest",
     "Version",
+    "can_keep",
     "catalogue",
     "check_rclone",
     "decide",
@@ -140,7 +145,10 @@ __all__ = [
     "is_oauth_token",
     "list_folder",
     "probe",
+    "purge_kept",
     "read_rclone_conf",
+    "render_line",
+    "run_restore",
     "run_sync",
     "tidy_secret",
     "tightened",

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filesync.engine import tuning
-from filesync.engine.request import Compare, Method, SyncRequest
+from filesync.engine.filters import is_speakable
+from filesync.engine.request import Compare, Limits, Method, Remote, SyncRequest
 from filesync.engine.tuning import PairFacts
 
 _NO_TRAVERSE_FILES = 100
@@ -147,14 +148,14 @@ def build_argv(
         if stage.verb == "names":
             side = side.partition(":")[0] + ":"
         return (
-            *(str(rclone), *_ONE_SIDED[stage.verb], *_base(files)),
+            *(str(rclone), *_ONE_SIDED[stage.verb], *base_flags(files)),
             *(_rules(request, files) if stage.verb == "size" else ()),
             *("--", side),
         )
     return (
         str(rclone),
         stage.verb,
-        *_base(files),
+        *base_flags(files),
         *_limits(request, stage),
         *_rules(request, files),
         *_copying(request, stage, sides, max_delete),
@@ -167,7 +168,8 @@ def build_argv(
     )
 
 
-def _base(files: RunFiles) -> tuple[str, ...]:
+def base_flags(files: RunFiles) -> tuple[str, ...]:
+    """Give the flags that every rclone process has."""
     return (
         *("--config", str(files.config), "--cache-dir", str(files.cache)),
         *("--temp-dir", str(files.work_dir), "--ask-password=false"),
@@ -179,9 +181,8 @@ def _base(files: RunFiles) -> tuple[str, ...]:
     )
 
 
-def _limits(request: SyncRequest, stage: Stage) -> tuple[str, ...]:
-    limits = request.limits
-    source, destination = request.source.remote, request.destination.remote
+def speed_flags(limits: Limits, source: Remote, destination: Remote) -> list[str]:
+    """Give the flags that say how much goes at once and how fast."""
     flags = [
         "--transfers",
         str(limits.transfers or tuning.transfers(source, destination)),
@@ -192,12 +193,20 @@ def _limits(request: SyncRequest, stage: Stage) -> tuple[str, ...]:
         flags += ["--bwlimit", limits.bandwidth]
     if limits.calls_per_s is not None:
         flags += ["--tpslimit", f"{limits.calls_per_s:g}"]
+    return flags
+
+
+def _limits(request: SyncRequest, stage: Stage) -> tuple[str, ...]:
+    limits = request.limits
+    flags = speed_flags(limits, request.source.remote, request.destination.remote)
     if limits.max_bytes is not None and not stage.dry_run and stage.verb != "check":
         flags += ["--max-transfer", f"{limits.max_bytes}B", "--cutoff-mode", "SOFT"]
     return tuple(flags)
 
 
 def _rules(request: SyncRequest, files: RunFiles) -> tuple[str, ...]:
+    if request.only_paths is not None and not all(map(is_speakable, request.only_paths)):
+        return ("--filter-from", str(files.filters), *_renames(request))
     if request.only_paths is not None:
         flags = ["--files-from0", str(files.only)]
         if len(request.only_paths) <= _NO_TRAVERSE_FILES and request.method is not Method.CHECK:

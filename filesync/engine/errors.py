@@ -1,6 +1,6 @@
-"""What can go wrong and what to do about it: failure classes, their advice and the exceptions.
+"""What can go wrong: failure classes and the exceptions.
 
-Reading a failure out of rclone's words is not here (messages).
+The words of advice are in advice; reading a failure out of rclone's words is in classify.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from typing import ClassVar
+
+from filesync.engine.advice import CLASS_ADVICE, advice_for
 
 
 class FailureClass(enum.StrEnum):
@@ -29,57 +31,13 @@ class FailureClass(enum.StrEnum):
     @property
     def advice(self) -> str:
         """Say what a person should do next."""
-        return _ADVICE[self]
+        return CLASS_ADVICE[self]
 
     @property
     def retryable(self) -> bool:
         """Whether trying the same again later can help without anyone doing anything."""
         return self in _RETRYABLE
 
-
-_ADVICE = {
-    FailureClass.AUTH: (
-        "The storage refused the login, or its names do not decrypt. Correct the user name, "
-        "password, key, token or encryption password of the storage, then test the connection."
-    ),
-    FailureClass.PERMISSION: (
-        "The login works, but this file or folder may not be read or written. Give the account "
-        "the right, or exclude the path with a filter."
-    ),
-    FailureClass.NOT_FOUND: (
-        "The folder, bucket or file does not exist. Check the path; if it lives on a mounted "
-        "disk, check that the disk is mounted."
-    ),
-    FailureClass.QUOTA: (
-        "The account's storage space or daily allowance is used up. Free space or raise the "
-        "allowance, then run again."
-    ),
-    FailureClass.RATE_LIMITED: (
-        "The storage asks for fewer requests. Lower transfers and calls per second; the run is "
-        "tried again by itself."
-    ),
-    FailureClass.NETWORK: (
-        "The storage could not be reached or broke the connection. Check address, port and "
-        "network; the run is tried again by itself."
-    ),
-    FailureClass.NAME_NOT_ALLOWED: (
-        "The storage does not accept this file name. Rename the file, or add a rename rule or "
-        "an exclude filter."
-    ),
-    FailureClass.DISK_FULL: "The disk is full. Free space at the destination, then run again.",
-    FailureClass.GUARD: (
-        "The run was stopped to protect files. Look at the numbers; if they are as intended, "
-        "run it once with force, or raise the limit."
-    ),
-    FailureClass.TIMEOUT: (
-        "The run made no progress, or took longer than it may. Check the storage, or raise the "
-        "limit."
-    ),
-    FailureClass.CONFIG: "The settings cannot work as they are. Correct what the message names.",
-    FailureClass.INTERNAL: (
-        "Something unforeseen happened. Read the log of the run; if it happens again, report it."
-    ),
-}
 
 _RETRYABLE = frozenset({FailureClass.RATE_LIMITED, FailureClass.NETWORK, FailureClass.TIMEOUT})
 
@@ -104,11 +62,11 @@ class Failure:
         advice: str | None = None,
         retryable: bool | None = None,
     ) -> Failure:
-        """Build a failure with the class's own advice and retry unless others are given."""
+        """Build a failure with the guard's or the class's advice, unless another is given."""
         return cls(
             failure_class=failure_class,
             message=message,
-            advice=failure_class.advice if advice is None else advice,
+            advice=advice_for(failure_class, guard) if advice is None else advice,
             retryable=failure_class.retryable if retryable is None else retryable,
             guard=guard,
         )

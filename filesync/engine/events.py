@@ -43,7 +43,7 @@ class Action(enum.StrEnum):
     DELETED = "DELETED"
     RENAMED = "RENAMED"
     MOVED = "MOVED"
-    KEPT = "KEPT"
+    RESTORED = "RESTORED"
     DIR_MADE = "DIR_MADE"
     DIR_REMOVED = "DIR_REMOVED"
     TIME_UPDATED = "TIME_UPDATED"

@@ -13,6 +13,8 @@ MAX_LINES = 2000
 """The most filter lines that one text may have; a run may have those of several."""
 MAX_LINES_OF_RUN = 10 * MAX_LINES
 MAX_LINE_CHARS = 1000
+_UNKNOWN = "\ufffd"
+_LITERAL = re.compile(rf"[*?\[\]{{}}\\,]|{_UNKNOWN}|\s(?=$)")
 KEPT_RULE = f"- {KEPT_FOLDER}/**"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Go's regular expressions have none of these, and rclone panics at one it cannot read.
@@ -165,6 +167,28 @@ def validate_limits(limits: Limits) -> None:
             "'08:00,512K 23:00,off'",
             field="bandwidth",
         )
+
+
+def is_speakable(path: str) -> bool:
+    """Whether a path from a log names its file exactly: bytes that are no UTF-8 it cannot show."""
+    return _UNKNOWN not in path
+
+
+def render_only(paths: Sequence[str]) -> str:
+    """Write a filter file that lets only these paths of a log through.
+
+    What the log could not show stands for any character that is no printable ASCII.
+    """
+    lines = (f"+ /{_LITERAL.sub(_escaped, path)}\n" for path in paths)
+    return "".join((*lines, "- *\n"))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    text = found[0]
+    if text == _UNKNOWN:
+        return "[^ -~]"
+    # rclone cuts blanks from the end of a line.
+    return f"[{text}]" if text.isspace() else "\\" + text
 
 
 def render_filters(rules: Rules) -> str:

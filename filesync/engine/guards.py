@@ -53,7 +53,6 @@ def reading_failure(tally: PlanTally) -> Failure | None:
             FailureClass.GUARD,
             f"The source does not exist: {problem.text}. Nothing was deleted.",
             guard="source_missing",
-            advice=FailureClass.NOT_FOUND.advice,
         )
     if problem.failure_class not in _LISTING_CLASSES or (problem.critical and not problem.path):
         return Failure.of(problem.failure_class, f"The plan could not be made: {problem.text}")
@@ -64,7 +63,6 @@ def reading_failure(tally: PlanTally) -> Failure | None:
         f"({problem.text}). What cannot be seen must not be taken for deleted, so nothing was "
         "done.",
         guard="source_unreadable",
-        advice="Make the named paths readable, or exclude them with a filter. Force does not help.",
     )
 
 
@@ -76,10 +74,6 @@ def _empty_source(plan: Plan) -> Failure | None:
         f"The source has no files, and {plan.deletes} of the destination's "
         f"{plan.destination_files} files would be deleted.",
         guard="source_empty",
-        advice=(
-            "If the source is a mounted disk, mount it. If the filters let nothing through, "
-            "correct them. If it is meant to be empty, run once with force."
-        ),
     )
 
 

@@ -15,12 +15,28 @@ from filesync.engine.request import Remote
 
 MAX_LOG_BYTES = 64 << 20
 TAIL_LINES = 200
+CUT_MARK = b"... the log was cut here"
 _TAIL_LINE_CHARS = 2000
 # A shorter secret would blank half of every path; nothing that short protects anything.
 MIN_SECRET_CHARS = 4
 _BLANK = b"[secret]"
 #: The level of the lines that say which command was started; rclone has none of that name.
 COMMAND = "command"
+
+
+def render_line(line: bytes) -> str:
+    """Give a line of a kept log as people read it: time, level, path, message."""
+    text = line.decode("utf-8", errors="replace")
+    try:
+        entry = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(entry, dict):
+        return text
+    where = f"{entry['object']}: " if "object" in entry else ""
+    words = " ".join(str(entry.get("msg", "")).split())
+    level = str(entry.get("level", "info")).upper()
+    return f"{str(entry.get('time', ''))[:23]} {level:<8} {where}{words}"
 
 
 class Redactor:
@@ -84,9 +100,7 @@ class RunLog:
         self._left_bytes -= len(text)
         self._file.write(text)
         if self._left_bytes <= 0:
-            self._file.write(
-                b"... the log was cut here: it grew over %d MiB\n" % (MAX_LOG_BYTES >> 20)
-            )
+            self._file.write(CUT_MARK + b": it grew over %d MiB\n" % (MAX_LOG_BYTES >> 20))
 
     def remember(self, line: bytes) -> None:
         """Keep a line in the bounded end of the log."""

@@ -42,12 +42,22 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """A file arrived; `new` is False where it replaced another."""
+    """A file arrived; `new` is False where it replaced another.
+
+    `path` is its name at the source; `stored_as` the one at the destination, which a rename rule
+    may have changed.
+    """
 
     path: str
     size_bytes: int | None
     new: bool
     server_side: bool = False
+    renamed_to: str | None = None
+
+    @property
+    def stored_as(self) -> str:
+        """The path at the destination."""
+        return self.path if self.renamed_to is None else self.renamed_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +223,7 @@ def _done(message: str, path: str, size_bytes: int | None) -> Message | None:
             size_bytes=size_bytes,
             new="replaced existing" not in message,
             server_side="server-side copy" in message,
+            renamed_to=message.partition(") to: ")[2] or None,
         )
     if message == "Deleted":
         return Deleted(path)

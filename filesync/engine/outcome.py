@@ -83,7 +83,6 @@ def _failure(exit_code: int, problems: Problems) -> Failure | None:
             FailureClass.GUARD,
             "The limit of bytes for one run is reached. The next run goes on from there.",
             guard="max_bytes",
-            advice="Nothing to do, or raise the limit.",
         )
     main = problems.main
     over = problems.first.get(FailureClass.GUARD)
@@ -93,7 +92,6 @@ def _failure(exit_code: int, problems: Problems) -> Failure | None:
             "More was to be deleted than planned, so the deleting was ended. The source must have "
             f"changed since: {over.text}",
             guard="max_delete_backstop",
-            advice="Look at the source, then run again: the new plan shows what would go.",
         )
     if main is not None:
         return _of_problem(exit_code, main, sum(problems.counts.values()))

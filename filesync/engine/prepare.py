@@ -112,15 +112,17 @@ def check_links(request: SyncRequest, local_roots: tuple[Path, ...]) -> Iterator
     """
     yield from check_encrypted_links(request.source, local_roots)
     yield from check_encrypted_links(request.destination, local_roots)
-    remote = request.destination.remote
-    if remote.backend != "local" or remote.encryption is not None:
-        return
-    written = [request.destination.path]
+    yield from check_links_below(request.destination, local_roots)
     if request.keep_deleted_dir is not None:
-        written.append(request.keep_deleted_dir)
-    for path in written:
-        tree = paths.resolve_local(Endpoint(remote, path), local_roots)
-        yield from _checked(tree, remote, local_roots)
+        kept = Endpoint(request.destination.remote, request.keep_deleted_dir)
+        yield from check_links_below(kept, local_roots)
+
+
+def check_links_below(endpoint: Endpoint, local_roots: tuple[Path, ...]) -> Iterator[None]:
+    """Raise PathRefused when a link in a local folder that is written leads out of its root."""
+    remote = endpoint.remote
+    if remote.backend == "local" and remote.encryption is None:
+        yield from _checked(paths.resolve_local(endpoint, local_roots), remote, local_roots)
 
 
 def check_encrypted_links(endpoint: Endpoint, local_roots: tuple[Path, ...]) -> Iterator[None]:
@@ -155,9 +157,11 @@ def write_files(prepared: Prepared) -> None:
     files = prepared.files
     try:
         ini.write_private(files.config, ini.render_ini(prepared.sections))
-        ini.write_private(files.filters, filters.render_filters(prepared.request.rules))
-        if prepared.request.only_paths is not None:
-            text = "".join(f"{path}\0" for path in prepared.request.only_paths)
-            ini.write_private(files.only, text)
+        only = prepared.request.only_paths
+        if only is None:
+            ini.write_private(files.filters, filters.render_filters(prepared.request.rules))
+        else:
+            ini.write_private(files.filters, filters.render_only(only))
+            ini.write_private(files.only, "".join(f"{path}\0" for path in only))
     except OSError as error:
         raise EngineError(f"{files.work_dir} cannot be written: {error.strerror}") from error

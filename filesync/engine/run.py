@@ -7,16 +7,15 @@ messages, readers, plan, watch, outcome); here they meet a process, a disk and a
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from filesync.engine.binary import check_rclone
 from filesync.engine.check import differences
 from filesync.engine.command import Stage, build_argv, plan_stages, run_stages
+from filesync.engine.drive import Driven, Driver, Stopped, Take, empty_folder, ticking
 from filesync.engine.errors import EngineError, Failure, FailureClass
 from filesync.engine.events import (
     Event,
@@ -26,33 +25,23 @@ from filesync.engine.events import (
     PhaseChanged,
     Plan,
     PlanReady,
-    ProcessStarted,
     StopSignal,
     SyncResult,
-    Tick,
     Totals,
 )
 from filesync.engine.guards import deletions_allowed, guard_failure, reading_failure
 from filesync.engine.ini import refreshed
-from filesync.engine.log import Redactor, RunLog, command_line, secrets_of
-from filesync.engine.messages import Message, Problem, Stats, parse_line
-from filesync.engine.outcome import conclude, killed
+from filesync.engine.log import RunLog
+from filesync.engine.messages import Message, Problem
+from filesync.engine.outcome import conclude
 from filesync.engine.plan import PlanTally, ReportCounts
 from filesync.engine.prepare import Prepared, check_links, prepare, write_files
-from filesync.engine.process import RcloneProcess
 from filesync.engine.readers import Problems, RunReader
 from filesync.engine.request import Method, Remote, SyncRequest
 from filesync.engine.tuning import PairFacts, RemoteFacts, known_facts, read_features
-from filesync.engine.watch import Watch
-
-POLL_S = 0.25
-"""The longest wait for output, so that an event comes well within 0.5 s."""
 
 # rclone's exit code for a folder that is not there, such as a root before its first run.
 _MISSING_EXIT = 3
-
-_Take = Callable[[Message], list[Event]]
-_Driven = Generator[Event, None, int]
 
 
 def run_sync(
@@ -86,14 +75,6 @@ def run_sync(
         run.close()
 
 
-class _Stopped(Exception):
-    """The run ends here: by a wish (no failure), or for a reason."""
-
-    def __init__(self, failure: Failure | None) -> None:
-        super().__init__(failure)
-        self.failure = failure
-
-
 class _Run:
     """The state of one run; its life is `execute`, then `close`."""
 
@@ -107,31 +88,31 @@ class _Run:
         stop: StopSignal,
         inherit: tuple[int, ...],
     ) -> None:
-        self._inherit = inherit
         self._request = request
         self._work_dir = work_dir
         self._rclone = rclone
         self._local_roots = local_roots
-        self._stop = stop
         self._started_s = time.monotonic()
-        self._watch = Watch(request.limits, self._started_s)
-        remotes = (request.source.remote, request.destination.remote)
-        self._redact = Redactor(secret for remote in remotes for secret in secrets_of(remote))
-        self._log = RunLog(None)
+        self._driver = Driver(
+            work_dir,
+            remotes=(request.source.remote, request.destination.remote),
+            limits=request.limits,
+            stop=stop,
+            inherit=inherit,
+        )
         self._reader = RunReader(request.method)
         self._plan: Plan | None = None
-        self._exit_code: int | None = None
         self._sections: dict[str, dict[str, str]] = {}
 
     def execute(self, log_path: Path | None) -> Iterator[Event]:
         """Yield the run's events, Finished last."""
         try:
             prepared = self._begin(log_path)
-            yield from _ticking(check_links(prepared.request, self._local_roots))
+            yield from ticking(check_links(prepared.request, self._local_roots))
             yield from self._carry_out(prepared)
         except EngineError as error:
             yield self._finished(Outcome.FAILED, _refused(error))
-        except _Stopped as stopped:
+        except Stopped as stopped:
             if stopped.failure is None:
                 yield self._finished(Outcome.CANCELLED, None)
             else:
@@ -144,8 +125,8 @@ class _Run:
         try:
             self._work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._work_dir.chmod(0o700)
-            self._empty_work_dir()
-            self._log = RunLog(log_path)
+            empty_folder(self._work_dir)
+            self._driver.log = RunLog(log_path)
         except OSError as error:
             raise EngineError(f"the run's folder cannot be made: {error}") from error
         write_files(prepared)
@@ -196,8 +177,7 @@ class _Run:
         )
         main = problems.main
         if exit_code not in (0, _MISSING_EXIT) and main is not None:
-            self._exit_code = exit_code
-            raise _Stopped(Failure.of(main.failure_class, main.text))
+            raise Stopped(Failure.of(main.failure_class, main.text))
 
     def _pair_facts(self, prepared: Prepared) -> Generator[Event, None, PairFacts]:
         source = yield from self._remote_facts(prepared, prepared.request.source.remote, False)
@@ -220,9 +200,8 @@ class _Run:
         answer_path = self._work_dir / "answer"
         exit_code = yield from self._drive(prepared, stage, self._reader.take, answer_path)
         if exit_code != 0:
-            self._exit_code = exit_code
             _, failure = conclude(exit_code, Totals(), self._reader.problems)
-            raise _Stopped(failure or Failure.of(FailureClass.INTERNAL, f"exit code {exit_code}"))
+            raise Stopped(failure or Failure.of(FailureClass.INTERNAL, f"exit code {exit_code}"))
         return answer_path.read_bytes()
 
     def _planned(
@@ -233,14 +212,13 @@ class _Run:
         for stage in plan_stages(request, facts):
             exit_code = yield from self._drive(prepared, stage, tally.take)
             tally.ended(exit_code)
-            self._exit_code = exit_code
         if request.guards.max_shrink_percent is not None and tally.problems == 0:
             # One more listing of the source: a dry run tells no sizes of unchanged files.
             answer = yield from self._asked(prepared, Stage("size"))
             source_bytes = int(json.loads(answer)["bytes"])
         counts = ReportCounts()
         with suppress(FileNotFoundError), prepared.files.report.open("rb") as report:
-            yield from _ticking(counts.read_slowly(report, tally.sample_paths))
+            yield from ticking(counts.read_slowly(report, tally.sample_paths))
         self._plan = tally.plan(counts, source_bytes=source_bytes)
         yield PlanReady(self._plan)
         return tally, self._plan
@@ -259,7 +237,6 @@ class _Run:
             exit_code = yield from self._drive(prepared, stage, reader.take, max_delete=max_delete)
             if exit_code != 0:
                 break
-        self._exit_code = exit_code
         if request.method is Method.CHECK:
             yield from differences(prepared.files.report, reader)
             self._plan = Plan() if request.dry_run else None
@@ -272,12 +249,12 @@ class _Run:
         self,
         prepared: Prepared,
         stage: Stage,
-        take: _Take,
+        take: Take,
         stdout_path: Path | None = None,
         *,
         max_delete: int | None = None,
-    ) -> _Driven:
-        """Run one process to its end, and give its exit code; ends the run when it was killed."""
+    ) -> Driven:
+        """Run one process to its end, and give its exit code."""
         argv = build_argv(
             self._rclone,
             stage,
@@ -286,58 +263,8 @@ class _Run:
             files=prepared.files,
             max_delete=max_delete,
         )
-        self._log.write(self._redact(command_line(argv)))
-        self._watch.begin_stage(time.monotonic())
-        with RcloneProcess(
-            argv, work_dir=self._work_dir, stdout_path=stdout_path, inherit=self._inherit
-        ) as process:
-            yield ProcessStarted(process.pid)
-            yield from self._read(process, take)
-            exit_code = process.wait()
-        failure = killed(exit_code)
-        if failure is not None:
-            self._exit_code = exit_code
-            raise _Stopped(failure)
+        exit_code = yield from self._driver.drive(argv, take, stdout_path, reader=self._reader)
         return exit_code
-
-    def _read(self, process: RcloneProcess, take: _Take) -> Iterator[Event]:
-        """Yield what the lines mean, and end the process when it is time; may raise _Stopped."""
-        verdict: _Stopped | None = None
-        last_event_s = time.monotonic()
-        while not process.ended:
-            lines = process.read_lines(POLL_S)
-            now_s = time.monotonic()
-            for event in self._taken(lines, take, now_s):
-                yield event
-                last_event_s = now_s
-            if now_s - last_event_s >= POLL_S:
-                yield Tick()
-                last_event_s = now_s
-            if verdict is None:
-                verdict = self._verdict(now_s)
-                if verdict is not None:
-                    process.terminate()
-        if verdict is not None:
-            self._exit_code = process.wait()
-            raise verdict
-
-    def _taken(self, lines: list[bytes], take: _Take, now_s: float) -> Iterator[Event]:
-        if not lines:
-            return
-        text = self._redact(b"\n".join(lines) + b"\n")
-        self._log.write(text)
-        for line in text.splitlines():
-            message = parse_line(line)
-            self._watch.saw(message, now_s)
-            if not isinstance(message, Stats):
-                self._log.remember(line)
-            yield from take(message)
-
-    def _verdict(self, now_s: float) -> _Stopped | None:
-        if self._stop.requested:
-            return _Stopped(None)
-        failure = self._watch.verdict(now_s, self._reader)
-        return None if failure is None else _Stopped(failure)
 
     def _concluded(
         self, exit_code: int, stopped_by: Failure | None = None
@@ -346,14 +273,14 @@ class _Run:
         return conclude(exit_code, reader.totals, reader.problems, stopped_by=stopped_by)
 
     def _finished(self, outcome: Outcome, failure: Failure | None) -> Finished:
-        self._log.close()
+        self._driver.log.close()
         result = SyncResult(
             outcome=outcome,
             totals=self._reader.totals,
             failure=failure,
             plan=self._plan,
-            exit_code=self._exit_code,
-            log_tail=self._log.tail,
+            exit_code=self._driver.exit_code,
+            log_tail=self._driver.log.tail,
             duration_s=time.monotonic() - self._started_s,
             refreshed=refreshed(self._sections, self._work_dir / "r.conf"),
         )
@@ -361,25 +288,8 @@ class _Run:
 
     def close(self) -> None:
         """Leave nothing behind: the log is finished and the private folder emptied."""
-        self._log.close()
-        self._empty_work_dir()
-
-    def _empty_work_dir(self) -> None:
-        with suppress(OSError), os.scandir(self._work_dir) as entries:
-            for entry in list(entries):
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                else:
-                    os.unlink(entry.path)
-
-
-def _ticking(steps: Iterator[None]) -> Iterator[Event]:
-    """Take steps of our own work, with a Tick whenever they have taken a while."""
-    last_s = time.monotonic()
-    for _ in steps:
-        if time.monotonic() - last_s >= POLL_S:
-            yield Tick()
-            last_s = time.monotonic()
+        self._driver.log.close()
+        empty_folder(self._work_dir)
 
 
 def _refused(error: EngineError) -> Failure:

@@ -6,6 +6,7 @@ from filesync.models.api_token import ApiToken
 from filesync.models.notification import Delivery, NotificationChannel, Story, Watch
 from filesync.models.rule_set import RuleSet, RuleSetUse
 from filesync.models.run import RunItem, SyncRun
+from filesync.models.run_log import RunLog
 from filesync.models.run_total import RunTotal
 from filesync.models.storage import Storage
 from filesync.models.sync_config import SyncConfig
@@ -17,6 +18,7 @@ __all__ = [
     "RuleSet",
     "RuleSetUse",
     "RunItem",
+    "RunLog",
     "RunTotal",
     "Storage",
     "Story",

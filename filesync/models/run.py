@@ -7,6 +7,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from filesync import engine
@@ -45,6 +46,7 @@ class SyncRun(models.Model):
         MANUAL = "MANUAL", _("By hand")
         BATCH = "BATCH", _("All enabled")
         RETRY = "RETRY", _("Again, after a run that ended")
+        RESTORE = "RESTORE", _("Undoing a run that ended")
 
     class Reason(models.TextChoices):
         NONE = "", ""
@@ -109,6 +111,19 @@ class SyncRun(models.Model):
         related_name="retries",
         verbose_name=_("again after"),
     )
+    restore_of = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="restores",
+        verbose_name=_("undoes"),
+    )
+    only_failed = models.BooleanField(
+        _("only the failed files"),
+        default=False,
+        help_text=_("Sends only what failed in the run that it comes after."),
+    )
     dry_run = models.BooleanField(_("dry run"), default=False)
     force = models.BooleanField(_("forced"), default=False)
     attempt = models.PositiveSmallIntegerField(_("attempt"), default=0)
@@ -134,8 +149,22 @@ class SyncRun(models.Model):
     files_checked = models.BigIntegerField(_("files checked"), default=0)
     files_failed = models.BigIntegerField(_("files failed"), default=0)
 
+    kept = models.JSONField(
+        _("kept files"),
+        null=True,
+        blank=True,
+        help_text=_("Where what the run deleted or overwrote is kept: storage, path and folder."),
+    )
+    kept_until = models.DateTimeField(_("kept until"), null=True, blank=True)
+
     failure_class = models.CharField(_("failure class"), max_length=32, blank=True, default="")
     guard = models.CharField(_("guard"), max_length=32, blank=True, default="")
+    retryable = models.BooleanField(
+        _("tried again by itself"),
+        null=True,
+        blank=True,
+        help_text=_("Whether a failure of this kind is tried again, while attempts are left."),
+    )
     message = models.TextField(_("message"), blank=True, default="")
     advice = models.TextField(_("advice"), blank=True, default="")
 
@@ -180,6 +209,12 @@ class SyncRun(models.Model):
             ),
             # A config's history, newest first.
             models.Index(fields=["config", "-id"], name="filesync_run_history"),
+            # What is kept and may be over its time.
+            models.Index(
+                fields=["kept_until"],
+                condition=Q(kept_until__isnull=False),
+                name="filesync_run_kept",
+            ),
             # The state tabs, newest first.
             models.Index(fields=["state", "-id"], name="filesync_run_by_state"),
             # The dashboard's day and its last two weeks, read from the index alone.
@@ -205,6 +240,11 @@ class SyncRun(models.Model):
         if self.state == self.State.QUEUED:
             return "RETRY" if self.attempt else "PENDING"
         return _TASK_STATUS[self.State(self.state)]
+
+    @property
+    def next_step(self) -> str:
+        """Return the advice in the reader's language, "" where there is none."""
+        return gettext(self.advice) if self.advice else ""
 
     @property
     def duration_s(self) -> float | None:

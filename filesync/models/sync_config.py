@@ -176,6 +176,15 @@ class SyncConfig(Schedulable):
         validators=[MaxValueValidator(DAY_S)],
         help_text=_("Doubled for each further attempt, up to an hour."),
     )
+    keep_deleted_days = models.PositiveSmallIntegerField(
+        _("days to keep deleted files"),
+        default=0,
+        validators=[MaxValueValidator(3650)],
+        help_text=_(
+            "What a run deletes or overwrites goes to a folder of the destination storage, outside "
+            "the synced tree, and a run can be undone for so long. 0: nothing is kept."
+        ),
+    )
     max_delete_files = models.PositiveIntegerField(
         _("most deletions"),
         null=True,
@@ -367,6 +376,16 @@ class SyncConfig(Schedulable):
         super().clean()
         if not (self.source_storage_id and self.destination_storage_id):
             return
+        if self.keep_deleted_days and not engine.can_keep(self.destination_storage.backend):
+            raise ValidationError(
+                {
+                    "keep_deleted_days": _(
+                        "The destination (%(backend)s) can neither move nor copy files by itself, "
+                        "so that it cannot keep any: set 0."
+                    )
+                    % {"backend": self.destination_storage.backend}
+                }
+            )
         if self.method not in self.Method or self.compare not in self.Compare:
             return  # the fields' own choices say so
         try:

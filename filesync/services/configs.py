@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from filesync.errors import NotFound
 from filesync.models import SyncConfig
+from filesync.services.rules import use_rule_sets
 
 NAME_LENGTH = 120
 
@@ -22,7 +23,7 @@ def duplicate_config(config_id: int) -> SyncConfig:
     config = SyncConfig.objects.filter(pk=config_id).first()
     if config is None:
         raise NotFound(_("there is no sync config %d") % config_id)
-    original = config.name
+    original, rule_sets = config.name, [use.rule_set for use in config.rule_set_uses.all()]
     config.pk = None
     config._state.adding = True
     config.enable = False
@@ -31,6 +32,7 @@ def duplicate_config(config_id: int) -> SyncConfig:
     with transaction.atomic():
         config.name = _free_name(original)
         config.save(force_insert=True)
+        use_rule_sets(config, rule_sets)
     return config
 
 

@@ -22,9 +22,12 @@ from filesync.models import SyncRun
 from filesync.secrets import SecretsUnreadable
 from filesync.services import journal
 from filesync.services.finishing import cancel_held, finish_run, requeue_run
-from filesync.services.leases import Claim, LeaseLost, log_folder, work_folder
+from filesync.services.leases import Claim, LeaseLost, work_folder
 from filesync.services.recorder import DatabaseAway, Fence, Recorder
+from filesync.services.requests import start_engine
+from filesync.services.run_logs import log_path, store
 from filesync.services.storages import blame, store_refreshed
+from filesync.services.undo import forget_unused
 from scheduler.log_ids import about
 from scheduler.outages import DATABASE_AWAY
 
@@ -42,7 +45,7 @@ def execute(claim: Claim, *, watch: Callable[[engine.Event], None] | None = None
     engine, in this thread.
     """
     run = SyncRun.objects.select_related(
-        "config__source_storage", "config__destination_storage"
+        "config__source_storage", "config__destination_storage", "retry_of", "restore_of"
     ).get(pk=claim.run_id)
     stop = engine.StopSignal()
     subject = about(run=run.pk, config=run.config_id, task=str(run.task_id))
@@ -64,6 +67,8 @@ def execute(claim: Claim, *, watch: Callable[[engine.Event], None] | None = None
             _persist(lambda: requeue_run(claim, SyncRun.Reason.LEASE_LOST), stopped)
         else:
             _tell(claim, run, result, stopped, in_doubt=recorder.failing_since is not None)
+        # Last: a database that hangs must not hold up the telling of the end.
+        store(log_path(run, claim))
     return not stopped.is_set()
 
 
@@ -87,12 +92,22 @@ def _tell(
     _persist(lambda: _store_refreshed(run, result), stopped)
     if result.failure is not None and not stopped.is_set():
         _blame(run, result.failure)
+    if not in_doubt and result.totals.files_transferred == result.totals.files_deleted == 0:
+        _forget_unused(claim)
     if goes_back:
         _persist(lambda: requeue_run(claim, SyncRun.Reason.WORKER_STOPPED), stopped)
     elif _persist(
         lambda: finish_run(claim, result), stopped, aside=lambda: journal.keep(claim, result)
     ):
         journal.forget(claim)
+
+
+def _forget_unused(claim: Claim) -> None:
+    """Forget where a run that changed nothing keeps files; where it fails they go in their time."""
+    try:
+        forget_unused(claim)
+    except DATABASE_AWAY as error:
+        logger.warning("run %s: its place of kept files stays noted: %s", claim.run_id, error)
 
 
 def _blame(run: SyncRun, failure: engine.Failure) -> None:
@@ -115,14 +130,8 @@ def _drive(run: SyncRun, recorder: Recorder) -> engine.SyncResult:
             if lock is None:
                 raise _HostBusy
             work_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-            events = engine.run_sync(
-                run.config.as_request(dry_run=run.dry_run, force=run.force),
-                work_dir=work_dir,
-                rclone=engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None),
-                local_roots=tuple(settings.FILESYNC_LOCAL_ROOTS),
-                stop=recorder.stop,
-                log_path=log_path(run),
-                inherit=(lock,),
+            events = start_engine(
+                run, recorder.claim, work_dir=work_dir, stop=recorder.stop, inherit=(lock,)
             )
             with Fence(recorder), closing(events):
                 for event in events:
@@ -168,13 +177,6 @@ def config_lock(config_id: int) -> Iterator[int | None]:
             yield descriptor
     finally:
         os.close(descriptor)
-
-
-def log_path(run: SyncRun) -> Path:
-    """Return the file of the run's compressed log, in a folder that exists."""
-    folder = log_folder(run.pk)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder / f"{run.pk}-{run.attempt}.jsonl.gz"
 
 
 @contextmanager

@@ -255,10 +255,17 @@ def _counters(result: engine.SyncResult) -> dict[str, object]:
 def _explanation(result: engine.SyncResult) -> dict[str, object]:
     failure = result.failure
     if failure is None:
-        return {"failure_class": "", "guard": "", "message": "", "advice": ""}
+        return {
+            "failure_class": "",
+            "guard": "",
+            "message": "",
+            "advice": "",
+            "retryable": None,
+        }
     return {
         "failure_class": failure.failure_class.value,
         "guard": failure.guard or "",
         "message": failure.message,
         "advice": failure.advice,
+        "retryable": failure.retryable,
     }

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -40,12 +38,6 @@ class Claim:
 def work_folder(run_id: int, token: uuid.UUID | None) -> str:
     """Return the name of a claim's private folder; no two claims of a run share one."""
     return f"run-{run_id}-{token.hex[:12] if token else 'none'}"
-
-
-def log_folder(run_id: int) -> Path:
-    """Return where a run's logs are kept on this host; one folder per thousand runs."""
-    folder: Path = settings.FILESYNC_LOG_DIR / f"{run_id // 1000:06d}"
-    return folder
 
 
 class LeaseLost(Exception):
@@ -127,6 +119,7 @@ def _claim(which: Q, worker: str) -> Claim | None:
             progress={},
             message="",
             advice="",
+            retryable=None,
             failure_class="",
             guard="",
         )

@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from filesync.errors import ConfigDisabled, NotFound, RunActive
+from filesync.errors import ConfigDisabled, NotFound, NothingFailed, RunActive
 from filesync.models import SyncConfig, SyncRun
 from scheduler.bulk import insert_rows
 from scheduler.log_ids import ids
@@ -51,6 +51,8 @@ def queue_run(
     dry_run: bool = False,
     force: bool = False,
     retry_of: SyncRun | None = None,
+    only_failed: bool = False,
+    restore_of: SyncRun | None = None,
     task_id: str | None = None,
     ring_bell: bool = True,
 ) -> SyncRun:
@@ -67,7 +69,8 @@ def queue_run(
     config = SyncConfig.objects.filter(pk=config_id).first()
     if config is None:
         raise NotFound(f"there is no sync config {config_id}")
-    if not config.enable and not force:
+    # A disabled config may be undone: that is often why it was disabled.
+    if not config.enable and not force and restore_of is None:
         raise ConfigDisabled(f"{config.name} is disabled: enable it, or run it with force")
     run = SyncRun(
         config=config,
@@ -78,6 +81,8 @@ def queue_run(
         dry_run=dry_run,
         force=force,
         retry_of=retry_of,
+        only_failed=only_failed,
+        restore_of=restore_of,
         task_id=uuid.UUID(task_id) if task_id else uuid.uuid4(),
     )
     try:
@@ -97,26 +102,40 @@ def queue_run(
     return run
 
 
-def retry_run(run_id: int, *, user: Asker = None) -> SyncRun:
+def retry_run(run_id: int, *, user: Asker = None, only_failed: bool = False) -> SyncRun:
     """Queue a new run of the config of a run that ended; the new one names the old.
+
+    With `only_failed` it sends only the files that failed then, and deletes nothing.
 
     Raises:
         NotFound: there is no such run, or its config was deleted.
         RunActive: the config has an active run, this one or another.
         ConfigDisabled: the config is disabled.
+        NothingFailed: only the failed files were asked for, and there are none.
     """
     old = SyncRun.objects.filter(pk=run_id).first()
     if old is None:
         raise NotFound(f"there is no run {run_id}")
     if old.config_id is None:
         raise NotFound(f"the config of run {run_id} was deleted, there is nothing to run again")
+    if old.trigger == SyncRun.Trigger.RESTORE:
+        raise NothingFailed(f"run {run_id} undid another run: undo that one again instead")
+    if only_failed and not failed_paths(old):
+        raise NothingFailed(f"no file failed in run {run_id}: run it again as a whole")
     return queue_run(
         old.config_id,
         trigger=SyncRun.Trigger.RETRY,
         user=user,
         dry_run=old.dry_run,
         retry_of=old,
+        only_failed=only_failed,
     )
+
+
+def failed_paths(run: SyncRun) -> tuple[str, ...]:
+    """Return the files that failed in a run."""
+    failed = run.items.filter(action="FAILED").exclude(path="")
+    return tuple(dict.fromkeys(failed.order_by("id").values_list("path", flat=True)))
 
 
 def queue_all_enabled(*, user: Asker = None) -> list[QueueOutcome]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import time
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
@@ -14,8 +11,7 @@ from django.db.models import Count, Q
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
-from filesync.models import Delivery, RunItem, Story, SyncRun
-from filesync.services.leases import log_folder
+from filesync.models import Delivery, RunItem, RunLog, Story, SyncRun
 from scheduler.models import Heartbeat
 
 logger = logging.getLogger(__name__)
@@ -23,7 +19,6 @@ logger = logging.getLogger(__name__)
 RETAIN_EVERY_S = 600.0
 CHUNK = 50
 ITEM_CHUNK = 10_000
-DAY_S = 86_400
 HEARTBEAT_KEEP = timedelta(hours=1)
 
 
@@ -39,7 +34,6 @@ def delete_expired() -> int:
     TaskResult.objects.filter(date_done__lt=cutoff).delete()
     _delete_told(cutoff)
     Heartbeat.objects.filter(seen_at__lt=timezone.now() - HEARTBEAT_KEEP).delete()
-    _delete_old_logs()
     if deleted:
         logger.info("%d old runs deleted", deleted)
     return deleted
@@ -55,7 +49,9 @@ def _delete_told(cutoff: datetime) -> None:
 def _delete_all(condition: Q) -> int:
     deleted = 0
     while True:
-        finished = SyncRun.objects.filter(condition, state__in=SyncRun.TERMINAL).order_by("pk")
+        # The row of a run knows where its kept files are: it stays as long as they do.
+        condition &= Q(state__in=SyncRun.TERMINAL, kept_until=None)
+        finished = SyncRun.objects.filter(condition).order_by("pk")
         expired = dict(finished.values_list("pk", "task_id")[:CHUNK])
         ids = list(expired)
         while items := list(
@@ -64,12 +60,12 @@ def _delete_all(condition: Q) -> int:
             RunItem.objects.filter(pk__in=items).delete()
         with transaction.atomic():
             TaskResult.objects.filter(task_id__in=map(str, expired.values())).delete()
+            RunLog.objects.filter(run__in=ids).delete()
             SyncRun.objects.filter(retry_of__in=ids).update(retry_of=None)
             Delivery.objects.filter(run__in=ids).update(run=None)
             Story.objects.filter(run__in=ids).update(run=None)
+            SyncRun.objects.filter(restore_of__in=ids).update(restore_of=None)
             SyncRun.objects.filter(pk__in=ids)._raw_delete(finished.db)
-        for pk in ids:
-            _delete_logs(pk)
         deleted += len(ids)
         if len(ids) < CHUNK:
             return deleted
@@ -90,19 +86,3 @@ def _crowded_configs() -> list[tuple[int, int]]:
         ids = SyncRun.objects.filter(config_id=config_id).order_by("-pk")
         found += [(config_id, pk) for pk in ids.values_list("pk", flat=True)[keep : keep + 1]]
     return found
-
-
-def _delete_logs(run_id: int) -> None:
-    for path in log_folder(run_id).glob(f"{run_id}-*.jsonl.gz"):
-        path.unlink(missing_ok=True)
-
-
-def _delete_old_logs() -> None:
-    """Delete this host's run logs that are older than the runs are kept."""
-    oldest = time.time() - settings.FILESYNC_KEEP_RUNS_DAYS * DAY_S
-    log_dir: Path = settings.FILESYNC_LOG_DIR
-    for path in log_dir.glob("*/*.jsonl.gz"):
-        # Another process of this host may be first.
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_mtime < oldest:
-                path.unlink()

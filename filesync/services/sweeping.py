@@ -11,9 +11,10 @@ from pathlib import Path
 from django.conf import settings
 from django.db.models import F, Q, Sum
 from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
 
 from filesync.models import SyncRun
-from filesync.services import journal, places
+from filesync.services import journal, places, run_logs
 from filesync.services.finishing import cancel_queued, change_run
 from filesync.services.leases import work_folder
 from filesync.services.queueing import ring
@@ -28,6 +29,7 @@ RING_AT_MOST = 200
 MAX_CRASHES = 3
 RING_PER_SLOT = 4
 WORKER_SILENT_S = 40
+LOST_ADVICE = gettext_noop("Look at the worker's log for what ends it (memory, disk).")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class SweepReport:
 def sweep() -> SweepReport:
     """Tell kept outcomes, requeue or give up what lost its lease, ring what waits."""
     _remove_leftovers()
+    run_logs.collect()
     told, requeued, lost, cancelled = _recover_stale()
     cancelled += _cancel_orphans()
     return SweepReport(
@@ -121,7 +124,8 @@ def _give_up(condition: Q, state: SyncRun.State, run: SyncRun) -> SyncRun | None
         phase="",
         failure_class="INTERNAL" if is_lost else "",
         message=f"The worker died {run.crashes + 1} times during this run." if is_lost else "",
-        advice="Look at the worker's log for what ends it (memory, disk)." if is_lost else "",
+        advice=LOST_ADVICE if is_lost else "",
+        retryable=False if is_lost else None,
     )
 
 

@@ -103,6 +103,7 @@ class ConfigFields(TypedDict, total=False):
     max_delete_files: int | None
     max_delete_percent: int | None
     max_shrink_percent: int | None
+    keep_deleted_days: int
 
 
 class RunFields(TypedDict, total=False):
@@ -124,6 +125,7 @@ class RunFields(TypedDict, total=False):
     failure_class: str
     message: str
     advice: str
+    retryable: bool | None
     progress: dict[str, object]
     plan: dict[str, object] | None
 

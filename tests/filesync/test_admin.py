@@ -200,6 +200,7 @@ def config_form(config: SyncConfig, **changes: str) -> dict[str, str]:
         "misfire_grace_s": "3600",
         "jitter_s": "0",
         "filters": "",
+        "keep_deleted_days": "0",
         "max_delete_files": "1000",
         "max_delete_percent": "50",
         "bandwidth": "",

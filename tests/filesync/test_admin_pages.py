@@ -20,7 +20,8 @@ from pytest_django.fixtures import DjangoAssertNumQueries
 
 from filesync.engine.log import command_line
 from filesync.models import RunItem, SyncConfig, SyncRun
-from filesync.services.leases import log_folder
+from filesync.services.leases import Claim
+from filesync.services.run_logs import log_path
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import make_config, make_run, make_storage, make_user, periodic_row
 from tests.filesync.nasty_names import nasty_names
@@ -295,9 +296,8 @@ def test_the_log_shows_commands_and_last_lines_also_of_one_still_being_written(
 ) -> None:
     run = make_run(make_config(local_root), state=SyncRun.State.RUNNING, progress=PROGRESS)
     url = f"{RUNS}{run.pk}/change/"
-    assert "This host has no log" in superuser.get(url).content.decode()
-    folder = log_folder(run.pk)
-    folder.mkdir(parents=True)
+    assert "There is no log yet" in superuser.get(url).content.decode()
+    assert run.lease_token is not None
     spoken = {"time": "2026-03-01T02:00:09Z", "level": "error", "object": "<x>", "msg": "no"}
     lines = [
         command_line(["rclone", "copy", "src:/a b", "dst:/c"]),
@@ -305,7 +305,7 @@ def test_the_log_shows_commands_and_last_lines_also_of_one_still_being_written(
         json.dumps({"stats": {"bytes": 1}, "msg": "noise"}).encode(),
         b"plain words",
     ]
-    path = folder / f"{run.pk}-1.jsonl.gz"
+    path = log_path(run, Claim(run.pk, run.lease_token))
     path.write_bytes(gzip.compress(b"\n".join(lines) + b"\n")[:-8])
 
     page = superuser.get(url).content.decode()

@@ -19,8 +19,9 @@ from filesync import engine
 from filesync.engine.outcome import killed
 from filesync.models import RunItem, Storage, SyncConfig, SyncRun
 from filesync.services import execution, leases
-from filesync.services.execution import _store_refreshed, _tell, config_lock, execute, log_path
+from filesync.services.execution import _store_refreshed, _tell, config_lock, execute
 from filesync.services.finishing import cancel_run, finish_run
+from filesync.services.queueing import retry_run
 from tests.filesync.engine.lab import files_of, names, tree, write_tree
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import (
@@ -209,6 +210,34 @@ def test_rules_of_size_and_name_reach_the_transfer(
 
     assert carry_out(make_run(config)).state == "SUCCEEDED"
     assert names(files_of(local_root / "destination")) == {"1.jpg"}
+
+
+def test_a_retry_of_the_failed_files_sends_those_and_deletes_nothing(local_root: Path) -> None:
+    write_tree(local_root / "source", {"failed.txt": "1", "new since.txt": "2"})
+    write_tree(local_root / "destination", {"extra.txt": "x"})
+    config = make_config(local_root, method=SyncConfig.Method.FULL)
+    before = make_run(config, state=SyncRun.State.PARTIAL)
+    RunItem.objects.create(run=before, action="FAILED", path="failed.txt", error="no right")
+
+    run = carry_out(retry_run(before.pk, only_failed=True))
+
+    assert (run.state, run.only_failed, run.retry_of) == ("SUCCEEDED", True, before)
+    assert names(files_of(local_root / "destination")) == {"failed.txt", "extra.txt"}
+
+
+def test_a_retry_whose_failed_files_are_forgotten_says_so(local_root: Path) -> None:
+    write_tree(local_root / "source", {"new.txt": "2"})
+    config = make_config(local_root)
+    before = make_run(config, state=SyncRun.State.PARTIAL)
+    item = RunItem.objects.create(run=before, action="FAILED", path="failed.txt", error="no right")
+    queued = retry_run(before.pk, only_failed=True)
+    item.delete()
+
+    run = carry_out(queued)
+
+    assert (run.state, run.failure_class) == ("FAILED", "CONFIG")
+    assert "run it whole" in run.message
+    assert not (local_root / "destination").exists()
 
 
 @pytest.mark.parametrize("method", list(SyncConfig.Method))
@@ -414,8 +443,7 @@ def test_the_private_files_of_a_run_go_with_it_and_its_log_stays(
     run = carry_out(make_run(make_config(local_root)))
 
     assert not list(settings.FILESYNC_WORK_DIR.glob("run-*"))
-    assert log_path(run).is_file()
-    assert log_path(run).is_relative_to(settings.FILESYNC_LOG_DIR)
+    assert run.logs.exists()
 
 
 def test_more_items_than_are_kept_are_still_counted(

@@ -1,9 +1,7 @@
-"""What is old goes, and only that: by days, by number, with items, results and logs."""
+"""What is old goes, and only that: by days, by number, with items and results."""
 
 from __future__ import annotations
 
-import os
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -108,16 +106,3 @@ def test_an_active_run_is_kept_however_old_it_is(
 
     assert delete_expired() == 0
     assert set(SyncRun.objects.values_list("pk", flat=True)) == {active.pk, young.pk}
-
-
-def test_logs_older_than_the_runs_are_deleted(local_root: Path, settings: SettingsWrapper) -> None:
-    folder = Path(settings.FILESYNC_LOG_DIR) / "000001"
-    folder.mkdir(parents=True)
-    for name, age_days in (("1000-1", 400), ("1001-1", 1)):
-        log = folder / f"{name}.jsonl.gz"
-        log.touch()
-        os.utime(log, (time.time() - age_days * 86_400,) * 2)
-
-    delete_expired()
-
-    assert [log.name for log in folder.iterdir()] == ["1001-1.jsonl.gz"]

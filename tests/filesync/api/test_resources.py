@@ -607,6 +607,41 @@ def test_a_run_that_ended_can_be_run_again_and_the_new_run_names_it(local_root: 
     )
 
 
+def test_the_next_step_is_told_in_the_readers_language_and_whether_it_is_tried_again(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filesync.models.run.gettext", str.upper)
+    config = make_config(local_root)
+    failed = make_run(config, state=SyncRun.State.FAILED, advice="free space", retryable=False)
+    fine = make_run(config, state=SyncRun.State.SUCCEEDED)
+    client = client_of("viewer")
+
+    answers = [client.get(f"{RUNS}/{run.pk}").json() for run in (failed, fine)]
+
+    assert [(answer["advice"], answer["retryable"]) for answer in answers] == [
+        ("FREE SPACE", False),
+        ("", None),
+    ]
+
+
+def test_only_the_failed_files_of_a_run_are_sent_again(local_root: Path) -> None:
+    config = make_config(local_root)
+    ended = make_run(config, state=SyncRun.State.PARTIAL)
+    whole = make_run(config, state=SyncRun.State.SUCCEEDED)
+    for action, path in (("ADDED", "a"), ("FAILED", "b"), ("FAILED", "")):
+        RunItem.objects.create(run=ended, action=action, path=path)
+    client = client_of("operator")
+
+    answer = client.post(f"{RUNS}/{ended.pk}/retry", {"only_failed": True})
+
+    assert answer.status_code == 202
+    assert (answer.json()["retry_of"], answer.json()["only_failed"]) == (ended.pk, True)
+    refused = client.post(f"{RUNS}/{whole.pk}/retry", {"only_failed": True})
+    assert (refused.status_code, refused.json()["code"]) == (409, "nothing_failed")
+    unknown = client.post(f"{RUNS}/{whole.pk}/retry", {"failed_only": True})
+    assert (unknown.status_code, list(unknown.json())) == (400, ["failed_only"])
+
+
 def test_a_run_is_not_run_again_while_its_config_has_an_active_one(local_root: Path) -> None:
     config = make_config(local_root)
     old = make_run(config, state=SyncRun.State.FAILED)

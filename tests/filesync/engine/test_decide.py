@@ -41,7 +41,8 @@ def random_tree(rnd: random.Random, folder: Path) -> list[str]:
 
 
 def listed_by_rclone(rclone: Path, folder: Path, rules: Path) -> set[str]:
-    argv = [rclone, "lsf", "-R", "--files-only", "--config", "/dev/null", "--filter-from", rules]
+    argv: list[str | Path] = [rclone, "lsf", "-R", "--files-only", "--config", "/dev/null"]
+    argv += ["--filter-from", rules]
     answer = subprocess.run([*argv, folder], capture_output=True, text=True, check=True)
     return set(answer.stdout.splitlines())
 

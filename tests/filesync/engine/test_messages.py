@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filesync.engine import FailureClass, InFlight
+from filesync.engine import Failure, FailureClass, InFlight
+from filesync.engine.advice import GUARD_ADVICE
 from filesync.engine.classify import classify
 from filesync.engine.messages import (
     MAX_TEXT_CHARS,
@@ -44,7 +45,10 @@ FILE = {"object": "d/f.bin", "objectType": "*local.Object"}
     [
         (line("Copied (new)", size=3225, **FILE), Copied("d/f.bin", 3225, True)),
         (line("Copied (replaced existing)", size=5, **FILE), Copied("d/f.bin", 5, False)),
-        (line("Copied (new) to: new.md", size=4, **FILE), Copied("d/f.bin", 4, True)),
+        (
+            line("Copied (new) to: new.md", size=4, **FILE),
+            Copied("d/f.bin", 4, True, renamed_to="new.md"),
+        ),
         (line("Multi-thread Copied (new)", size=9, **FILE), Copied("d/f.bin", 9, True)),
         (line("Copied (server-side copy)", **FILE), Copied("d/f.bin", None, True, True)),
         (line("Deleted", **FILE), Deleted("d/f.bin")),
@@ -279,3 +283,12 @@ def test_a_number_in_a_name_is_no_status(name: str) -> None:
 def test_every_failure_class_says_what_to_do(failure_class: FailureClass) -> None:
     assert failure_class.advice.endswith(".")
     assert isinstance(failure_class.retryable, bool)
+    assert Failure.of(failure_class, "x").advice == failure_class.advice
+
+
+@pytest.mark.parametrize("guard", GUARD_ADVICE)
+def test_a_guard_with_advice_of_its_own_says_that(guard: str) -> None:
+    failure = Failure.of(FailureClass.GUARD, "x", guard=guard)
+    assert failure.advice == GUARD_ADVICE[guard]
+    assert failure.advice.endswith(".")
+    assert failure.advice != FailureClass.GUARD.advice

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from filesync.engine import Action, Endpoint, Method, Outcome, validate_path
-from tests.filesync.engine.lab import Lab, tree
+from tests.filesync.engine.lab import Lab, files_of, tree
 
 NAMES = [
     b"-rf",
@@ -92,6 +93,22 @@ def test_a_folder_with_an_odd_name_can_be_synced(lab: Lab, name: str) -> None:
 
     assert ran.actions() == {(Action.ADDED, "file")}
     assert set(tree(lab.destination)) == {b"file"}
+
+
+def test_names_as_a_log_shows_them_are_sent_and_no_others(lab: Lab) -> None:
+    """So are failed files sent again; invalid UTF-8 a log shows as U+FFFD only."""
+    fill(lab.source)
+    ran = lab.run(lab.between_storages(Method.INCREMENTAL, dry_run=True))
+    assert ran.result.plan is not None
+    logged = {item.path for item in ran.result.plan.items if item.action is Action.ADDED}
+    odd = tuple(path for path in logged if "\ufffd" in path)
+    assert len(odd) == 2
+    for wanted in (tuple(logged), odd, (*odd, " leading and trailing ")):
+        shutil.rmtree(lab.destination)
+        sent = lab.run(lab.between_storages(Method.INCREMENTAL, only_paths=wanted))
+        assert sent.result.outcome is Outcome.SUCCEEDED
+        assert {item.path for item in sent.items if item.action is Action.ADDED} == set(wanted)
+        assert len(files_of(lab.destination)) == len(set(wanted))
 
 
 def test_a_name_limited_to_by_path_is_sent_whatever_it_is(lab: Lab) -> None:

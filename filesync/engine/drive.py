@@ -1,0 +1,144 @@
+"""Drive one rclone process to its end: read it, keep its log, obey a stop, notice when it must end.
+
+Which process, and what its messages mean, is decided by the caller (run, restore).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from filesync.engine.errors import Failure
+from filesync.engine.events import Event, ProcessStarted, StopSignal, Tick
+from filesync.engine.log import Redactor, RunLog, command_line, secrets_of
+from filesync.engine.messages import Message, Stats, parse_line
+from filesync.engine.outcome import killed
+from filesync.engine.process import RcloneProcess
+from filesync.engine.readers import RunReader
+from filesync.engine.request import Limits, Remote
+from filesync.engine.watch import Watch
+
+POLL_S = 0.25
+"""The longest wait for output, so that an event comes well within 0.5 s."""
+
+Take = Callable[[Message], list[Event]]
+Driven = Generator[Event, None, int]
+
+
+class Stopped(Exception):
+    """The run ends here: by a wish (no failure), or for a reason."""
+
+    def __init__(self, failure: Failure | None) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+
+class Driver:
+    """What the processes of one run share: its log, its limits, the wish to stop."""
+
+    def __init__(
+        self,
+        work_dir: Path,
+        *,
+        remotes: Iterable[Remote],
+        limits: Limits,
+        stop: StopSignal,
+        inherit: tuple[int, ...],
+    ) -> None:
+        self.log = RunLog(None)
+        self.exit_code: int | None = None
+        self._work_dir = work_dir
+        self._inherit = inherit
+        self._stop = stop
+        self._watch = Watch(limits, time.monotonic())
+        self._redact = Redactor(secret for remote in remotes for secret in secrets_of(remote))
+
+    def drive(
+        self,
+        argv: Sequence[str],
+        take: Take,
+        stdout_path: Path | None = None,
+        *,
+        reader: RunReader | None = None,
+    ) -> Driven:
+        """Run one process to its end, and give its exit code.
+
+        Raises:
+            Stopped: the run must end: by a wish, over a limit, or because rclone was killed.
+        """
+        self.log.write(self._redact(command_line(argv)))
+        self._watch.begin_stage(time.monotonic())
+        with RcloneProcess(
+            argv, work_dir=self._work_dir, stdout_path=stdout_path, inherit=self._inherit
+        ) as process:
+            yield ProcessStarted(process.pid)
+            yield from self._read(process, take, reader)
+            self.exit_code = process.wait()
+        failure = killed(self.exit_code)
+        if failure is not None:
+            raise Stopped(failure)
+        return self.exit_code
+
+    def _read(
+        self, process: RcloneProcess, take: Take, reader: RunReader | None
+    ) -> Iterator[Event]:
+        """Yield what the lines mean, and end the process when it is time; may raise Stopped."""
+        verdict: Stopped | None = None
+        last_event_s = time.monotonic()
+        while not process.ended:
+            lines = process.read_lines(POLL_S)
+            now_s = time.monotonic()
+            for event in self._taken(lines, take, now_s):
+                yield event
+                last_event_s = now_s
+            if now_s - last_event_s >= POLL_S:
+                yield Tick()
+                last_event_s = now_s
+            if verdict is None:
+                verdict = self._verdict(now_s, reader)
+                if verdict is not None:
+                    process.terminate()
+        if verdict is not None:
+            self.exit_code = process.wait()
+            raise verdict
+
+    def _taken(self, lines: list[bytes], take: Take, now_s: float) -> Iterator[Event]:
+        if not lines:
+            return
+        text = self._redact(b"\n".join(lines) + b"\n")
+        self.log.write(text)
+        for line in text.splitlines():
+            message = parse_line(line)
+            self._watch.saw(message, now_s)
+            if not isinstance(message, Stats):
+                self.log.remember(line)
+            yield from take(message)
+
+    def _verdict(self, now_s: float, reader: RunReader | None) -> Stopped | None:
+        if self._stop.requested:
+            return Stopped(None)
+        failure = self._watch.verdict(now_s, reader)
+        return None if failure is None else Stopped(failure)
+
+
+def ticking(steps: Iterator[None]) -> Iterator[Event]:
+    """Take steps of our own work, with a Tick whenever they have taken a while."""
+    last_s = time.monotonic()
+    for _ in steps:
+        if time.monotonic() - last_s >= POLL_S:
+            yield Tick()
+            last_s = time.monotonic()
+
+
+def empty_folder(folder: Path) -> None:
+    """Remove what is in a folder, following no link; what cannot be removed stays."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                os.unlink(entry.path)

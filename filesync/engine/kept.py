@@ -1,0 +1,74 @@
+"""Which storages can keep files, and deleting a folder of kept files that is over its time."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+from filesync.engine import ini, paths
+from filesync.engine.command import RunFiles, base_flags
+from filesync.engine.drive import Driver, Stopped
+from filesync.engine.errors import Failure, FailureClass, PathRefused
+from filesync.engine.events import Event, StopSignal, Totals
+from filesync.engine.messages import LastWords, Message, Problem
+from filesync.engine.outcome import conclude
+from filesync.engine.prepare import validate_remote
+from filesync.engine.readers import Problems
+from filesync.engine.request import KEPT_FOLDER, Endpoint, Limits, Method, Remote
+from filesync.engine.sections import sections_of, target
+
+PURGE_LIMITS = Limits(max_runtime_s=600, stall_timeout_s=120)
+# rclone's list of optional features: these neither move nor copy within themselves.
+_CANNOT_KEEP = frozenset({"cloudinary", "doi", "google photos", "http", "netstorage", "sia"})
+
+
+def can_keep(backend: str) -> bool:
+    """Whether a storage can set files aside by itself, without sending them through us."""
+    return backend not in _CANNOT_KEEP
+
+
+def purge_kept(
+    remote: Remote, folder: str, *, rclone: Path, local_roots: tuple[Path, ...]
+) -> Failure | None:
+    """Delete a folder of kept files with all that is in it; one that is gone is no failure.
+
+    Raises:
+        EngineError: the remote is refused, or the folder is not one below `KEPT_FOLDER`.
+    """
+    names = paths.validate_path(folder).split("/")
+    if names[0] != KEPT_FOLDER or len(names) < 2:
+        raise PathRefused(f"{folder!r} is no folder below {KEPT_FOLDER}", field="folder")
+    validate_remote(remote, local_roots)
+    where = target("dst", Endpoint(remote, folder), local_roots)
+    with tempfile.TemporaryDirectory(prefix="syncbeat-purge-") as name:
+        files = RunFiles(Path(name))
+        sections = sections_of("dst", remote, Method.FULL, local_roots)
+        ini.write_private(files.config, ini.render_ini(sections))
+        argv = (str(rclone), "purge", *base_flags(files), "--", where)
+        driver = Driver(
+            files.work_dir, remotes=(remote,), limits=PURGE_LIMITS, stop=StopSignal(), inherit=()
+        )
+        return _failure(driver, argv)
+
+
+def _failure(driver: Driver, argv: tuple[str, ...]) -> Failure | None:
+    problems = Problems()
+
+    def take(message: Message) -> list[Event]:
+        if isinstance(message, Problem):
+            problems.add(message)
+        elif isinstance(message, LastWords):
+            problems.last_words = message
+        return []
+
+    events: Generator[Event, None, int] = driver.drive(argv, take)
+    try:
+        for _ in events:
+            pass
+    except Stopped as stopped:
+        return stopped.failure
+    main = problems.main
+    if driver.exit_code == 3 or (main and main.failure_class is FailureClass.NOT_FOUND):
+        return None
+    return conclude(driver.exit_code or 0, Totals(), problems)[1]

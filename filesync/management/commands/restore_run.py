@@ -1,0 +1,61 @@
+"""`manage.py restore_run RUN_ID`: undo a run in this process, or say what that would change."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from argparse import ArgumentParser
+
+from django.core.management.base import BaseCommand, CommandError
+
+from filesync.errors import FilesyncError
+from filesync.models import SyncRun
+from filesync.services import leases
+from filesync.services.execution import execute
+from filesync.services.undo import queue_restore
+
+
+class Command(BaseCommand):
+    help = "Undo a run: put back what it deleted or overwrote, remove what it added."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("run_id", type=int)
+        parser.add_argument(
+            "--dry-run", action="store_true", help="plan only: say what would be put back"
+        )
+
+    def handle(self, *args: object, **options: object) -> None:
+        task_id = str(uuid.uuid4())
+        try:
+            run = queue_restore(
+                int(str(options["run_id"])),
+                dry_run=bool(options["dry_run"]),
+                task_id=task_id,
+                ring_bell=False,
+            )
+        except FilesyncError as error:
+            raise CommandError(str(error)) from None
+        claim = leases.claim_run(task_id, worker=f"restore_run@{socket.gethostname()}")
+        if claim is None:
+            raise CommandError(
+                f"run {run.pk} is queued: the storage is in use; a worker starts it when it is free"
+            )
+        if not execute(claim):
+            raise CommandError(f"stopped; run {run.pk} is queued, a worker goes on with it")
+        run.refresh_from_db()
+        self._tell(run)
+
+    def _tell(self, run: SyncRun) -> None:
+        plan = run.plan or {}
+        if run.dry_run and plan:
+            back = plan["adds"] + plan["updates"]
+            self.stdout.write(f"would put back {back}, remove {plan['deletes']}")
+        else:
+            self.stdout.write(
+                f"{run.state}: {run.files_transferred} put back, {run.files_deleted} removed, "
+                f"{run.files_failed} left as they are"
+            )
+        for path, why in run.items.filter(action="FAILED").values_list("path", "error")[:50]:
+            self.stdout.write(f"  {path}: {why}")
+        if run.state != SyncRun.State.SUCCEEDED:
+            raise CommandError(f"{run.state} {run.failure_class}: {run.message} {run.advice}")

@@ -1,0 +1,57 @@
+"""What a held run asks of the engine, as the run and its config say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from django.conf import settings
+
+from filesync import engine
+from filesync.models import SyncRun
+from filesync.services.leases import Claim
+from filesync.services.queueing import failed_paths
+from filesync.services.run_logs import log_path
+from filesync.services.undo import keep_for, undo_request
+
+
+def start_engine(
+    run: SyncRun, claim: Claim, *, work_dir: Path, stop: engine.StopSignal, inherit: tuple[int, ...]
+) -> Generator[engine.Event, None, None]:
+    """Return the events of a held run; closing them ends it.
+
+    Raises:
+        engine.EngineError: the run cannot be carried out as it is.
+    """
+    start: Callable[..., Generator[engine.Event, None, None]]
+    if run.trigger == SyncRun.Trigger.RESTORE:
+        start = partial(engine.run_restore, undo_request(run))
+    else:
+        start = partial(engine.run_sync, sync_request(run, claim))
+    return start(
+        work_dir=work_dir,
+        rclone=engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None),
+        local_roots=tuple(settings.FILESYNC_LOCAL_ROOTS),
+        stop=stop,
+        log_path=log_path(run, claim),
+        inherit=inherit,
+    )
+
+
+def sync_request(run: SyncRun, claim: Claim) -> engine.SyncRequest:
+    """Return the request of a held run, and note where it keeps what it deletes."""
+    assert run.config is not None
+    request = run.config.as_request(dry_run=run.dry_run, force=run.force)
+    return replace(request, keep_deleted_dir=keep_for(run, claim), only_paths=_only_paths(run))
+
+
+def _only_paths(run: SyncRun) -> tuple[str, ...] | None:
+    """Return the files a run is limited to: those that failed in the run it comes after."""
+    if not run.only_failed:
+        return None
+    failed = failed_paths(run.retry_of) if run.retry_of else ()
+    if not failed:
+        raise engine.EngineError("the run whose failed files were to be sent is gone: run it whole")
+    return failed

@@ -1,0 +1,131 @@
+"""The logs of runs: from the worker's file into the table, and out again as text."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import re
+import uuid
+import zlib
+from collections import deque
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from django.conf import settings
+from django.db import IntegrityError
+from django.db.models import QuerySet
+
+from filesync import engine
+from filesync.errors import NotFound
+from filesync.models import RunLog, SyncRun
+from filesync.services.leases import Claim
+from scheduler.outages import DATABASE_AWAY
+
+logger = logging.getLogger(__name__)
+
+PART_BYTES = 256 << 10
+_NAME = re.compile(r"(\d+)-(\d+)-([0-9a-f]{32})\.jsonl\.gz")
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+def log_path(run: SyncRun, claim: Claim) -> Path:
+    """Return where a running attempt writes its log, in a folder that exists.
+
+    The file is only on its way: `store` moves it into the table, where every host can read it.
+    """
+    folder: Path = settings.FILESYNC_LOG_DIR
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    assert run.started_at is not None
+    started_us = round(run.started_at.timestamp() * 1e6)
+    return folder / f"{run.pk}-{started_us}-{claim.token.hex}.jsonl.gz"
+
+
+def store(path: Path) -> None:
+    """Move an attempt's log from its file into the table; safe to do twice, or at once by two.
+
+    A database that is away leaves the file to the next `collect`.
+    """
+    name = _NAME.fullmatch(path.name)
+    if name is None:
+        return
+    run_id, started_us, claim = int(name[1]), int(name[2]), uuid.UUID(name[3])
+    started_at = datetime.fromtimestamp(started_us / 1e6, UTC)
+    try:
+        if SyncRun.objects.filter(pk=run_id).exists():
+            with path.open("rb") as file:
+                for part, data in enumerate(iter(lambda: file.read(PART_BYTES), b"")):
+                    RunLog.objects.bulk_create(
+                        [
+                            RunLog(
+                                run_id=run_id,
+                                claim=claim,
+                                started_at=started_at,
+                                part=part,
+                                data=data,
+                            )
+                        ],
+                        ignore_conflicts=True,
+                    )
+        path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        return  # another process of this host was first
+    except IntegrityError:
+        logger.info("run %d was deleted while its log was stored", run_id)
+    except DATABASE_AWAY as error:
+        logger.warning("the log of run %d waits for the database: %s", run_id, error)
+
+
+def collect() -> None:
+    """Store the logs that attempts on this host have left: their worker was killed."""
+    folder: Path = settings.FILESYNC_LOG_DIR
+    paths = {path: _NAME.fullmatch(path.name) for path in folder.glob("*.jsonl.gz")}
+    if not paths:
+        return
+    running = SyncRun.objects.filter(state=SyncRun.State.RUNNING)
+    held = {token.hex for token in running.values_list("lease_token", flat=True) if token}
+    for path, name in paths.items():
+        if name is not None and name[3] not in held:
+            store(path)
+
+
+def text_lines(run_id: int, *, tail: int | None = None) -> Iterator[str]:
+    """Return the log of a run as lines for people, all attempts in order; `tail`: only the last.
+
+    Raises:
+        NotFound: no attempt of it has ended and left a log.
+    """
+    if not RunLog.objects.filter(run=run_id).exists():
+        raise NotFound(
+            f"run {run_id} has no log: it has not run, or its first attempt still goes on"
+        )
+    lines = (engine.render_line(line) for line in raw_lines(RunLog.objects.filter(run=run_id)))
+    return lines if tail is None else iter(deque(lines, maxlen=tail))
+
+
+def files_of(run_id: int) -> list[Path]:
+    """Return the files of a run's attempts that are still on their way on this host."""
+    folder: Path = settings.FILESYNC_LOG_DIR
+    return sorted(folder.glob(f"{run_id}-*.jsonl.gz"), reverse=True)
+
+
+def running_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file that may still be written; raises FileNotFoundError."""
+    return _unzipped([path.read_bytes()])
+
+
+def raw_lines(parts: QuerySet[RunLog]) -> Iterator[bytes]:
+    """Yield the lines of log parts, attempt by attempt."""
+    ordered = parts.order_by("started_at", "claim", "part").iterator(chunk_size=1)
+    for _, attempt in itertools.groupby(ordered, key=lambda log: log.claim):
+        yield from _unzipped(bytes(log.data) for log in attempt)
+
+
+def _unzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a gzip stream; one that ends in the middle gives what there is."""
+    unzip, rest = zlib.decompressobj(_GZIP), b""
+    for piece in pieces:
+        with contextlib.suppress(zlib.error):
+            *lines, rest = (rest + unzip.decompress(piece)).split(b"\n")
+            yield from lines

@@ -1,0 +1,186 @@
+"""Undoing runs: where what a run deletes is kept, how a run is undone, when kept files go."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from datetime import UTC, datetime
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
+
+from filesync import engine
+from filesync.errors import NotFound, NothingToUndo
+from filesync.models import RunLog, Storage, SyncConfig, SyncRun
+from filesync.secrets import SecretsUnreadable
+from filesync.services.leases import Claim
+from filesync.services.queueing import Asker, queue_run
+from filesync.services.run_logs import raw_lines
+from scheduler.clock import from_now
+from scheduler.models import DAY_S
+
+logger = logging.getLogger(__name__)
+
+TRY_AGAIN_S = 3_600
+PURGE_AT_ONCE = 20
+
+
+def keep_for(run: SyncRun, claim: Claim) -> str | None:
+    """Note where a held run keeps what it deletes; return this attempt's folder, None for none."""
+    config = run.config
+    assert config is not None
+    if not config.keep_deleted_days or run.dry_run or config.method == SyncConfig.Method.CHECK:
+        return None
+    assert run.started_at is not None
+    folder = f"{engine.KEPT_FOLDER}/{run.created_at:%Y-%m-%d}-run-{run.pk}"
+    SyncRun.objects.filter(claim.held()).update(
+        kept={
+            "storage": config.destination_storage_id,
+            "path": config.destination_path,
+            "source_storage": config.source_storage_id,
+            "source_path": config.source_path,
+            "method": config.method,
+            "folder": folder,
+        },
+        kept_until=from_now(config.keep_deleted_days * DAY_S),
+    )
+    return f"{folder}/{attempt_folder(run.started_at, claim.token)}"
+
+
+def attempt_folder(started_at: datetime, claim: uuid.UUID) -> str:
+    """Return the name of the folder in which one attempt keeps files; they sort by time."""
+    return f"{started_at.astimezone(UTC):%Y%m%dT%H%M%S%f}-{claim.hex[:8]}"
+
+
+def forget_unused(claim: Claim) -> None:
+    """Forget the place of kept files of a held run's first attempt, which changed nothing."""
+    SyncRun.objects.filter(claim.held(), attempt=1, crashes=0).update(kept=None, kept_until=None)
+
+
+def queue_restore(
+    run_id: int,
+    *,
+    user: Asker = None,
+    dry_run: bool = False,
+    task_id: str | None = None,
+    ring_bell: bool = True,
+) -> SyncRun:
+    """Queue a run that undoes a run which ended; nobody else runs that config meanwhile.
+
+    Raises:
+        NotFound: there is no such run, or its config was deleted.
+        NothingToUndo: nothing of it is kept, or it is no longer the latest that changed files.
+        RunActive: the config has an active run.
+    """
+    old = SyncRun.objects.filter(pk=run_id).first()
+    if old is None:
+        raise NotFound(f"there is no run {run_id}")
+    if old.config_id is None:
+        raise NotFound(f"the config of run {run_id} was deleted, so that it cannot be undone")
+    _check_undoable(old)
+    return queue_run(
+        old.config_id,
+        trigger=SyncRun.Trigger.RESTORE,
+        user=user,
+        dry_run=dry_run,
+        restore_of=old,
+        task_id=task_id,
+        ring_bell=ring_bell,
+    )
+
+
+def _check_undoable(run: SyncRun) -> None:
+    if not run.is_terminal or run.kept is None or run.kept_until is None:
+        raise NothingToUndo(
+            f"run {run.pk} kept nothing to undo it with: it changed nothing, its time is over, or "
+            "its config keeps no deleted files (days to keep deleted files)"
+        )
+    undone = SyncRun.objects.filter(
+        restore_of=OuterRef("pk"), state=SyncRun.State.SUCCEEDED, dry_run=False
+    )
+    if SyncRun.objects.filter(Q(pk=run.pk) & Exists(undone)).exists():
+        raise NothingToUndo(f"run {run.pk} has been undone already")
+    later = SyncRun.objects.filter(
+        config=run.config_id, pk__gt=run.pk, dry_run=False, restore_of=None
+    ).filter(Q(files_transferred__gt=0) | Q(files_deleted__gt=0))
+    newest = later.exclude(Exists(undone)).order_by("-pk").first()
+    if newest is not None:
+        raise NothingToUndo(
+            f"run {newest.pk} changed files after run {run.pk}: undo that one first"
+        )
+
+
+def undo_request(run: SyncRun) -> engine.UndoRequest:
+    """Return the engine's request for a run that undoes another, secrets in plain text.
+
+    Raises:
+        engine.EngineError: the other run, or the storage it kept files on, is gone.
+    """
+    old, config = run.restore_of, run.config
+    assert config is not None
+    if old is None or not old.kept or old.finished_at is None:
+        raise engine.EngineError("the run that was to be undone is gone, or keeps nothing any more")
+    kept = old.kept
+    source = _endpoint(kept["source_storage"], kept["source_path"])
+    return engine.UndoRequest(
+        destination=_endpoint(kept["storage"], kept["path"]),
+        kept_dir=kept["folder"],
+        attempts=tuple(
+            (attempt_folder(started_at, claim), raw_lines(old.logs.filter(claim=claim)))
+            for claim, started_at in _attempts(old)
+        ),
+        ended_at_s=old.finished_at.timestamp(),
+        limits=config.as_request().limits,
+        source=source if kept["method"] == SyncConfig.Method.MOVE else None,
+        dry_run=run.dry_run,
+    )
+
+
+def _attempts(run: SyncRun) -> list[tuple[uuid.UUID, datetime]]:
+    logs = RunLog.objects.filter(run=run, part=0).order_by("started_at")
+    return list(logs.values_list("claim", "started_at"))
+
+
+def _endpoint(storage_id: int, path: str) -> engine.Endpoint:
+    storage = Storage.objects.filter(pk=storage_id).first()
+    if storage is None:
+        raise engine.EngineError("a storage of the run that was to be undone was deleted")
+    return engine.Endpoint(storage.as_remote(), path)
+
+
+def purge_expired() -> int:
+    """Delete kept files that are over their time; return of how many runs.
+
+    Asks the storages, so it runs in workers. Whoever moves `kept_until` on deletes; a storage
+    that does not answer is asked again in an hour.
+    """
+    purged = 0
+    over = SyncRun.objects.filter(kept_until__lt=Now(), state__in=SyncRun.TERMINAL)
+    for run in over.order_by("kept_until")[:PURGE_AT_ONCE]:
+        mine = SyncRun.objects.filter(pk=run.pk, kept_until=run.kept_until)
+        if mine.update(kept_until=from_now(TRY_AGAIN_S)) and _purged(run):
+            SyncRun.objects.filter(pk=run.pk).update(kept=None, kept_until=None)
+            purged += 1
+    return purged
+
+
+def _purged(run: SyncRun) -> bool:
+    """Delete what a run kept; say whether nothing is left of it."""
+    assert run.kept is not None
+    storage = Storage.objects.filter(pk=run.kept["storage"]).first()
+    if storage is None:
+        return True
+    try:
+        failure = engine.purge_kept(
+            storage.as_remote(),
+            run.kept["folder"],
+            rclone=engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None),
+            local_roots=tuple(settings.FILESYNC_LOCAL_ROOTS),
+        )
+    except (engine.EngineError, SecretsUnreadable) as error:
+        logger.warning("what run %d kept is not deleted: %s", run.pk, error)
+        return False
+    if failure is not None:
+        logger.warning("what run %d kept is not deleted: %s", run.pk, failure.message)
+    return failure is None

@@ -1,0 +1,232 @@
+"""Undoing runs from the outside: kept for days, undone on wish, deleted when the time is over."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from pytest_django.fixtures import SettingsWrapper
+
+from filesync.engine import KEPT_FOLDER
+from filesync.errors import NotFound, NothingToUndo, RunActive
+from filesync.models import SyncConfig, SyncRun
+from filesync.services.execution import execute
+from filesync.services.retention import delete_expired
+from filesync.services.undo import purge_expired, queue_restore
+from tests.filesync.engine.lab import tree, write_tree
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import claim, client_of, make_config, make_run, make_storage
+
+pytestmark = pytest.mark.django_db
+
+RUNS = "/api/v1/sync/runs"
+
+
+def carry_out(run: SyncRun) -> SyncRun:
+    execute(claim(run))
+    run.refresh_from_db()
+    return run
+
+
+def changing_run(config: SyncConfig, root: Path, text: str = "new and longer") -> SyncRun:
+    """Carry out a run that updates, adds and deletes a file."""
+    write_tree(root / "source", {"changed": text, f"added {text}": "added"})
+    (root / "source" / "gone").unlink(missing_ok=True)
+    run = carry_out(make_run(config))
+    assert (run.state, run.message) == ("SUCCEEDED", "")
+    return run
+
+
+@pytest.fixture
+def config(local_root: Path) -> SyncConfig:
+    """Return a config that keeps for a week, whose destination holds an old state."""
+    old = {"changed": "old", "gone": "gone", "same/file": "same"}
+    write_tree(local_root / "source", old)
+    write_tree(local_root / "destination", old)
+    full = SyncConfig.Method.FULL
+    return make_config(local_root, method=full, keep_deleted_days=7, max_delete_percent=100)
+
+
+def test_what_a_run_deletes_is_kept_outside_the_tree_and_comes_back(
+    local_root: Path, config: SyncConfig
+) -> None:
+    before = tree(local_root / "destination")
+    run = changing_run(config, local_root)
+
+    assert run.kept_until is not None
+    assert timedelta(days=6.9) < run.kept_until - timezone.now() < timedelta(days=7.1)
+    assert KEPT_FOLDER.encode() not in tree(local_root / "destination")
+    assert run.kept is not None
+    kept = local_root / run.kept["folder"]
+    assert {path.name for path in kept.rglob("*") if path.is_file()} == {"changed", "gone"}
+
+    undone = carry_out(queue_restore(run.pk))
+
+    assert (undone.state, undone.trigger, undone.restore_of) == ("SUCCEEDED", "RESTORE", run)
+    assert tree(local_root / "destination") == before
+    assert (undone.files_transferred, undone.files_deleted) == (2, 1)
+    assert set(undone.items.values_list("action", "path")) >= {
+        ("RESTORED", "gone"),
+        ("RESTORED", "changed"),
+        ("DELETED", "added new and longer"),
+    }
+    with pytest.raises(NothingToUndo, match="already"):
+        queue_restore(run.pk)
+
+
+def test_a_rehearsal_changes_nothing_and_shows_the_plan(
+    local_root: Path, config: SyncConfig
+) -> None:
+    run = changing_run(config, local_root)
+    before = tree(local_root / "destination")
+
+    rehearsed = carry_out(queue_restore(run.pk, dry_run=True))
+
+    assert tree(local_root / "destination") == before
+    assert rehearsed.state == "SUCCEEDED"
+    assert rehearsed.plan is not None
+    assert [rehearsed.plan[key] for key in ("adds", "updates", "deletes")] == [1, 1, 1]
+    assert carry_out(queue_restore(run.pk)).state == "SUCCEEDED"
+
+
+def test_the_latest_run_is_undone_first(local_root: Path, config: SyncConfig) -> None:
+    before = tree(local_root / "destination")
+    first = changing_run(config, local_root)
+    second = changing_run(config, local_root, "newer and much longer")
+
+    with pytest.raises(NothingToUndo, match=f"run {second.pk} "):
+        queue_restore(first.pk)
+    for run in (second, first):
+        assert carry_out(queue_restore(run.pk)).state == "SUCCEEDED"
+    assert tree(local_root / "destination") == before
+
+
+def test_conflicts_are_left_and_told(local_root: Path, config: SyncConfig) -> None:
+    run = changing_run(config, local_root)
+    (local_root / "destination" / "changed").write_text("mine")
+
+    undone = carry_out(queue_restore(run.pk))
+
+    assert (undone.state, undone.failure_class, undone.guard) == (
+        "PARTIAL",
+        "GUARD",
+        "changed_since",
+    )
+    assert undone.advice
+    assert list(undone.items.filter(action="FAILED").values_list("path", flat=True)) == ["changed"]
+    assert (local_root / "destination" / "changed").read_text() == "mine"
+    assert (local_root / "destination" / "gone").read_text() == "gone"
+
+
+def test_a_run_that_kept_nothing_cannot_be_undone(local_root: Path, config: SyncConfig) -> None:
+    idle = carry_out(make_run(config))
+    assert (idle.kept, idle.kept_until) == (None, None)
+    dry = carry_out(make_run(config, dry_run=True))
+    config.keep_deleted_days = 0
+    config.save()
+    write_tree(local_root / "source", {"new": "1"})
+    unkept = carry_out(make_run(config))
+    queued = make_run(config)
+
+    for run in (idle, dry, unkept, queued):
+        with pytest.raises(NothingToUndo):
+            queue_restore(run.pk)
+    with pytest.raises(NotFound):
+        queue_restore(999_999)
+
+
+def test_nothing_is_undone_while_the_config_runs(local_root: Path, config: SyncConfig) -> None:
+    run = changing_run(config, local_root)
+    make_run(config)
+
+    with pytest.raises(RunActive):
+        queue_restore(run.pk)
+
+
+def test_a_disabled_config_can_be_undone(local_root: Path, config: SyncConfig) -> None:
+    run = changing_run(config, local_root)
+    config.enable = False
+    config.save()
+
+    assert carry_out(queue_restore(run.pk)).state == "SUCCEEDED"
+
+
+def test_kept_files_go_when_their_time_is_over_and_only_then(
+    local_root: Path, config: SyncConfig, settings: SettingsWrapper
+) -> None:
+    settings.FILESYNC_KEEP_RUNS_PER_CONFIG = 1
+    old, young = changing_run(config, local_root), changing_run(config, local_root, "newer still")
+    assert old.kept is not None
+    assert young.kept is not None
+    assert (purge_expired(), delete_expired()) == (0, 0)
+    SyncRun.objects.filter(pk=old.pk).update(kept_until=timezone.now() - timedelta(seconds=1))
+
+    assert purge_expired() == 1
+
+    assert not (local_root / old.kept["folder"]).exists()
+    assert (local_root / young.kept["folder"]).exists()
+    with pytest.raises(NothingToUndo):
+        queue_restore(old.pk)
+    assert delete_expired() == 1
+    assert not SyncRun.objects.filter(pk=old.pk).exists()
+
+
+def test_a_storage_that_does_not_answer_is_asked_again_later(local_root: Path) -> None:
+    away = make_storage(local_root, backend="webdav", options={"url": "http://127.0.0.1:9/"})
+    run = make_run(make_config(local_root), state=SyncRun.State.SUCCEEDED)
+    past = timezone.now() - timedelta(days=1)
+    kept = {"storage": away.pk, "folder": f"{KEPT_FOLDER}/2026-11-24-run-1"}
+    SyncRun.objects.filter(pk=run.pk).update(kept=kept, kept_until=past)
+
+    assert purge_expired() == 0
+
+    run.refresh_from_db()
+    assert run.kept == kept
+    assert run.kept_until is not None
+    assert run.kept_until > timezone.now()
+
+
+def test_a_storage_that_cannot_keep_files_is_refused(local_root: Path) -> None:
+    config = make_config(local_root, keep_deleted_days=1)
+    config.destination_storage = make_storage(local_root, backend="http")
+
+    with pytest.raises(Exception, match="neither move nor copy") as refused:
+        config.clean()
+
+    assert list(refused.value.message_dict) == ["keep_deleted_days"]  # type: ignore[attr-defined]
+
+
+# From outside ------------------------------------------------------------------------------------
+
+
+def test_the_api_undoes_a_run(local_root: Path, config: SyncConfig) -> None:
+    run = changing_run(config, local_root)
+
+    answer = client_of("operator").post(f"{RUNS}/{run.pk}/restore", {"dry_run": True})
+
+    assert answer.status_code == 202
+    assert (answer.json()["restore_of"], answer.json()["dry_run"]) == (run.pk, True)
+    assert answer.json()["trigger"] == "RESTORE"
+    SyncRun.objects.filter(pk=answer.json()["id"]).delete()
+    idle = make_run(config, state=SyncRun.State.SUCCEEDED)
+    refused = client_of("operator").post(f"{RUNS}/{idle.pk}/restore")
+    assert (refused.status_code, refused.json()["code"]) == (409, "nothing_to_undo")
+
+
+def test_the_command_undoes_a_run_here_and_now(
+    local_root: Path, config: SyncConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = tree(local_root / "destination")
+    run = changing_run(config, local_root)
+
+    call_command("restore_run", str(run.pk), "--dry-run")
+    assert "would put back 2, remove 1" in capsys.readouterr().out
+    assert tree(local_root / "destination") != before
+    call_command("restore_run", str(run.pk))
+
+    assert tree(local_root / "destination") == before
+    with pytest.raises(CommandError, match="already"):
+        call_command("restore_run", str(run.pk))
