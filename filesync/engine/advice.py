@@ -77,6 +77,11 @@ GUARD_ADVICE: Mapping[str, str] = {
     ),
 }
 
+KILLED_ADVICE = gettext_noop(
+    "The run is tried again by itself. If it happens again, look at the machine's memory: where "
+    "it is used up, the kernel kills what uses most."
+)
+
 
 def advice_for(failure_class: str, guard: str | None) -> str:
     """Give the next step; a guard that has its own says more than its class."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+from filesync.engine.advice import KILLED_ADVICE
 from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import Outcome, Totals
 from filesync.engine.messages import Problem
@@ -58,8 +59,7 @@ def killed(exit_code: int) -> Failure | None:
     return Failure.of(
         FailureClass.INTERNAL,
         f"rclone was killed by {name}, which was not sent by this run.",
-        advice="The run is tried again by itself. If it happens again, look at the machine's "
-        "memory: where it is used up, the kernel kills what uses most.",
+        advice=KILLED_ADVICE,
         retryable=True,
     )
 
