@@ -9,7 +9,7 @@ PIP := $(PY) -m pip --quiet --quiet --disable-pip-version-check
 export SRC DST ONCE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-browser screenshots drills check messages bench-scheduler clean
+.PHONY: help venv demo up test test-browser screenshots drills check messages bench-scheduler bench-engine clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ messages: $(VENV)/.tested ## Add new texts to the Chinese catalogue and compile 
 
 bench-scheduler: $(VENV)/.tested ## Measure the scheduler beside celery-beat's own, 100,000 configs
 	@$(PY) -m tests.benchmarks.scheduler --write docs/benchmarks.md
+
+bench-engine: $(VENV)/.tested ## Measure the engine beside bare rclone, rsync and servers' defaults
+	@$(PY) -m tests.benchmarks.engine --write docs/benchmarks.md
 
 # Checked as in production, over a data folder that goes away.
 check: $(VENV)/.tested ## Check style, types, layers, migrations and production settings

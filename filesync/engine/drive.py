@@ -51,6 +51,7 @@ class Driver:
     ) -> None:
         self.log = RunLog(None)
         self.exit_code: int | None = None
+        self.rules: int | None = None
         self._work_dir = work_dir
         self._inherit = inherit
         self._stop = stop
@@ -73,7 +74,11 @@ class Driver:
         self.log.write(self._redact(command_line(argv)))
         self._watch.begin_stage(time.monotonic())
         with RcloneProcess(
-            argv, work_dir=self._work_dir, stdout_path=stdout_path, inherit=self._inherit
+            argv,
+            work_dir=self._work_dir,
+            stdout_path=stdout_path,
+            inherit=self._inherit,
+            rules=self.rules,
         ) as process:
             yield ProcessStarted(process.pid)
             yield from self._read(process, take, reader)
@@ -82,6 +87,13 @@ class Driver:
         if failure is not None:
             raise Stopped(failure)
         return self.exit_code
+
+    def close(self) -> None:
+        """Finish the log and let go of the rules; safe to call twice."""
+        self.log.close()
+        if self.rules is not None:
+            os.close(self.rules)
+            self.rules = None
 
     def _read(
         self, process: RcloneProcess, take: Take, reader: RunReader | None

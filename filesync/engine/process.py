@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from filesync.engine.errors import RcloneUnusable
+from filesync.engine.landlock import restrict_self
 
 KILL_AFTER_S = 10.0
 """From SIGTERM to SIGKILL: with a dead SFTP server rclone took 40 s to end by itself."""
@@ -64,12 +65,14 @@ def clean_environment(work_dir: Path, inherited: Mapping[str, str]) -> dict[str,
     return environment
 
 
-def _die_with_parent(parent_pid: int) -> Callable[[], None]:
+def _before_exec(parent_pid: int, rules: int | None) -> Callable[[], None]:
     def in_child() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         # The parent may have gone before the call took effect.
         if os.getppid() != parent_pid:
             os._exit(127)
+        if rules is not None:
+            restrict_self(rules)
 
     return in_child
 
@@ -78,7 +81,7 @@ class RcloneProcess:
     """A started rclone whose stderr is read line by line, without a thread.
 
     The pipe holds 1 MiB: a slow reader slows rclone down instead of filling memory. Leaving the
-    context kills the whole group.
+    context kills the whole group. `rules` say below which folders it may write (see landlock).
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class RcloneProcess:
         work_dir: Path,
         stdout_path: Path | None = None,
         inherit: tuple[int, ...] = (),
+        rules: int | None = None,
     ) -> None:
         self._fd, write_fd = os.pipe2(os.O_CLOEXEC)
         try:
@@ -100,7 +104,7 @@ class RcloneProcess:
                     cwd=work_dir,
                     env=clean_environment(work_dir, os.environ),
                     start_new_session=True,
-                    preexec_fn=_die_with_parent(os.getpid()),
+                    preexec_fn=_before_exec(os.getpid(), rules),
                     pass_fds=inherit,
                 )
         except OSError as error:

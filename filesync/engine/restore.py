@@ -81,7 +81,7 @@ def run_restore(
     try:
         yield from restore.execute(log_path)
     finally:
-        driver.log.close()
+        driver.close()
         empty_folder(work_dir)
 
 

@@ -31,11 +31,19 @@ from filesync.engine.events import (
 )
 from filesync.engine.guards import deletions_allowed, guard_failure, reading_failure
 from filesync.engine.ini import refreshed
+from filesync.engine.landlock import ruleset
 from filesync.engine.log import RunLog
 from filesync.engine.messages import Message, Problem
 from filesync.engine.outcome import conclude
 from filesync.engine.plan import PlanTally, ReportCounts
-from filesync.engine.prepare import Prepared, check_links, prepare, write_files
+from filesync.engine.prepare import (
+    Prepared,
+    check_encrypted_links,
+    check_links,
+    prepare,
+    writable_folders,
+    write_files,
+)
 from filesync.engine.readers import Problems, RunReader
 from filesync.engine.request import Method, Remote, SyncRequest
 from filesync.engine.tuning import PairFacts, RemoteFacts, known_facts, read_features
@@ -108,7 +116,13 @@ class _Run:
         """Yield the run's events, Finished last."""
         try:
             prepared = self._begin(log_path)
-            yield from ticking(check_links(prepared.request, self._local_roots))
+            self._driver.rules = ruleset(writable_folders(prepared, self._local_roots))
+            if self._driver.rules is None:
+                yield from ticking(check_links(prepared.request, self._local_roots))
+            else:
+                # Reading through a link is no writing: the kernel does not hold against it.
+                for side in (prepared.request.source, prepared.request.destination):
+                    yield from ticking(check_encrypted_links(side, self._local_roots))
             yield from self._carry_out(prepared)
         except EngineError as error:
             yield self._finished(Outcome.FAILED, _refused(error))
@@ -243,6 +257,9 @@ class _Run:
             if exit_code == 1 and reader.differences and not reader.problems.counts:
                 # rclone's way of saying that it found differences: the check itself succeeded.
                 exit_code = 0
+        if self._driver.rules is not None and reader.problems.counts:
+            # A link that leads out makes errors of which none names it.
+            yield from ticking(check_links(request, self._local_roots))
         yield self._finished(*self._concluded(exit_code))
 
     def _drive(
@@ -288,7 +305,7 @@ class _Run:
 
     def close(self) -> None:
         """Leave nothing behind: the log is finished and the private folder emptied."""
-        self._driver.log.close()
+        self._driver.close()
         empty_folder(self._work_dir)
 
 

@@ -1,0 +1,294 @@
+"""Measure the engine beside bare rclone, rsync and aws: `python -m tests.benchmarks.engine`.
+
+Contenders take turns in each round, and the median of the rounds counts. What is not installed is
+left out and said so. Nothing but loopback and a temporary folder is touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from filesync.engine import (
+    Endpoint,
+    Finished,
+    Guards,
+    Method,
+    Outcome,
+    ProcessStarted,
+    Remote,
+    StopSignal,
+    SyncRequest,
+    find_rclone,
+    run_sync,
+)
+from filesync.engine.ini import render_ini, section_of
+from tests.benchmarks.report import Row, write_section
+from tests.filesync.engine.lab import engine_remote
+from tests.servers.s3 import S3Server
+from tests.servers.webdav import WebdavServer
+
+RCLONE = find_rclone()
+# What the engine passes too and what changes the work: the rest is about messages and secrets.
+SAME_FLAGS = ("--create-empty-src-dirs", "--transfers", "4", "--checkers", "8", "--retries", "1")
+PARTS = ("local", "servers", "memory")
+Contender = Callable[[], float]
+
+
+def make_tree(folder: Path, files: int, size_bytes: int = 3) -> None:
+    """Write files of a few bytes, a hundred to a folder."""
+    for number in range(files):
+        path = folder / f"d{number // 10_000:03d}" / f"e{number // 100:05d}" / f"f{number}.txt"
+        if number % 100 == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * (size_bytes + number % 7))
+
+
+def timed(command: list[str], env: Mapping[str, str] | None = None) -> float:
+    started_s = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True, env=env)
+    return time.perf_counter() - started_s
+
+
+def ours(request: SyncRequest, root: Path) -> float:
+    """Return the seconds that the engine takes for a request."""
+    started_s = time.perf_counter()
+    with tempfile.TemporaryDirectory() as work:
+        events = run_sync(
+            request,
+            work_dir=Path(work),
+            rclone=RCLONE,
+            local_roots=(root,),
+            stop=StopSignal(),
+            log_path=Path(work).with_suffix(".log"),
+        )
+        for event in events:
+            if isinstance(event, Finished):
+                assert event.result.outcome is Outcome.SUCCEEDED, event.result.failure
+    Path(work).with_suffix(".log").unlink(missing_ok=True)
+    return time.perf_counter() - started_s
+
+
+def race(
+    rounds: int, contenders: Mapping[str, Contender], before: Callable[[], None]
+) -> dict[str, float]:
+    """Let the contenders take turns; return the median seconds of each."""
+    seen: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(rounds):
+        names = list(contenders)
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            before()
+            seen[name].append(contenders[name]())
+    return {name: statistics.median(times) for name, times in seen.items()}
+
+
+def row(work: str, medians: Mapping[str, float], rival: str, goal: str, *, faster: bool) -> Row:
+    mine = medians["Syncbeat"]
+    others = ", ".join(f"{name} {s:.2f} s" for name, s in medians.items() if name != "Syncbeat")
+    ratio = medians[rival] / mine if faster else mine / medians[rival]
+    return Row(work, others, f"{mine:.2f} s", f"{ratio:.2f} x", goal)
+
+
+def local_rows(root: Path, rounds: int, small: int, many: int) -> list[Row]:
+    """Measure first copies and reruns between local folders."""
+    rows: list[Row] = []
+    remote = Remote("local", str(root))
+    for work, files, fresh in (("first copy", small, True), ("rerun, no change", many, False)):
+        source, destination = root / f"s{files}", root / f"d{files}"
+        if not source.exists():
+            make_tree(source, files)
+        request = SyncRequest(
+            Endpoint(remote, source.name), Endpoint(remote, destination.name), Method.INCREMENTAL
+        )
+        bare = [str(RCLONE), "copy", "--config", "/dev/null", *SAME_FLAGS]
+        # The engine leaves reading a copy again out between local disks, so rclone may too.
+        bare += ["--ignore-checksum", str(source), str(destination)]
+        rivals: dict[str, Contender] = {
+            "bare rclone": lambda bare=bare: timed(bare),
+            "Syncbeat": lambda request=request: ours(request, root),
+        }
+        if rsync := shutil.which("rsync"):
+            argv = [rsync, "-a", f"{source}/", str(destination)]
+            rivals["rsync"] = lambda argv=argv: timed(argv)
+
+        def clear(destination: Path = destination, fresh: bool = fresh) -> None:
+            if fresh:
+                shutil.rmtree(destination, ignore_errors=True)
+
+        if not fresh:
+            timed(bare)
+        medians = race(rounds, rivals, clear)
+        rows.append(
+            row(
+                f"{work}, {files:,} files, local", medians, "bare rclone", "<= 1.05 x", faster=False
+            )
+        )
+    return rows
+
+
+def server_rows(root: Path, rounds: int, files: int) -> list[Row]:
+    """Measure first copies of small files to servers, against rclone as it comes."""
+    make_tree(root / "small", files)
+    rows: list[Row] = []
+    with WebdavServer() as webdav, S3Server() as s3:
+        for name, remote, goal in (
+            ("WebDAV (wsgidav)", engine_remote(webdav.remote), ">= 5 x"),
+            ("S3 (moto)", engine_remote(s3.remote), ">= 2 x"),
+        ):
+            medians = race(rounds, _to_server(root, remote), lambda: None)
+            work = f"{files:,} small files to {name}"
+            rows.append(row(work, medians, "rclone's defaults", goal, faster=True))
+    return rows
+
+
+def _to_server(root: Path, remote: Remote) -> dict[str, Contender]:
+    """Each round sends to a new folder: nothing needs to be deleted between them."""
+    config = root / f"{remote.backend}.conf"
+    config.write_text(render_ini({"dst": section_of(remote, {})}))
+
+    def path() -> str:
+        return f"b{time.monotonic_ns()}"
+
+    def defaults() -> float:
+        to = f"dst:{'/'.join(filter(None, (remote.root, path())))}"
+        return timed([str(RCLONE), "copy", "--config", str(config), str(root / "small"), to])
+
+    def syncbeat() -> float:
+        source = Endpoint(Remote("local", str(root)), "small")
+        return ours(SyncRequest(source, Endpoint(remote, path())), root)
+
+    contenders: dict[str, Contender] = {"rclone's defaults": defaults, "Syncbeat": syncbeat}
+    aws = shutil.which("aws") if remote.backend == "s3" else None
+    if aws:
+        keys = {
+            **os.environ,
+            "AWS_ACCESS_KEY_ID": remote.options["access_key_id"],
+            "AWS_SECRET_ACCESS_KEY": remote.secrets["secret_access_key"],
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        copy = [aws, "--endpoint-url", remote.options["endpoint"], "s3", "cp", "--recursive"]
+
+        def by_aws() -> float:
+            return timed([*copy, str(root / "small"), f"s3://{remote.root}/{path()}"], keys)
+
+        contenders["aws cli"] = by_aws
+    return contenders
+
+
+def memory_row(root: Path, files: int) -> Row:
+    """Measure what a run over many files takes: growth of this process, peak of rclone."""
+    make_tree(root / "million", files)
+    remote = Remote("local", str(root))
+    request = SyncRequest(Endpoint(remote, "million"), Endpoint(remote, "million-copy"))
+    request = replace(request, guards=Guards())
+    me = psutil.Process()
+    before_mb, most_mb = me.memory_info().rss / 1e6, 0.0
+    with tempfile.TemporaryDirectory() as work:
+        for event in run_sync(
+            request, work_dir=Path(work), rclone=RCLONE, local_roots=(root,), stop=StopSignal()
+        ):
+            if isinstance(event, ProcessStarted) or time.monotonic() % 1 < 0.05:
+                most_mb = max(most_mb, me.memory_info().rss / 1e6)
+            if isinstance(event, Finished):
+                assert event.result.outcome is Outcome.SUCCEEDED, event.result.failure
+    child_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
+    grown = f"worker +{max(0.0, most_mb - before_mb):.0f} MB, rclone {child_mb:.0f} MB"
+    return Row(f"memory, first copy of {files:,} files", "-", grown, "-", "<= +50 MB, <= 700 MB")
+
+
+def overhead_row(root: Path, rounds: int) -> Row:
+    """Measure a run with nothing to do, from queued to its terminal state, over bare rclone."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
+    os.environ["SYNCBEAT_DATA_DIR"] = str(root / "data")
+    os.environ["FILESYNC_LOCAL_ROOTS"] = str(root)
+    os.environ["LOG_LEVEL"] = "error"
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    from filesync.models import Storage, SyncConfig
+    from filesync.services import execution, leases, queueing
+
+    call_command("migrate", verbosity=0)
+    make_tree(root / "few", 10)
+    storage = Storage.objects.create(name="here", backend="local", root=str(root))
+    config = SyncConfig.objects.create(
+        name="few",
+        source_storage=storage,
+        source_path="few",
+        destination_storage=storage,
+        destination_path="few-copy",
+    )
+
+    def whole_run() -> float:
+        started_s = time.perf_counter()
+        run = queueing.queue_run(config.pk, ring_bell=False)
+        claim = leases.claim_run(str(run.task_id), worker="bench@here")
+        assert claim is not None
+        execution.execute(claim)
+        return time.perf_counter() - started_s
+
+    bare = [str(RCLONE), "copy", "--config", "/dev/null", *SAME_FLAGS]
+    bare += [str(root / "few"), str(root / "few-copy")]
+    whole_run()
+    medians = race(
+        max(rounds, 15), {"bare rclone": lambda: timed(bare), "Syncbeat": whole_run}, lambda: None
+    )
+    over_ms = 1000 * (medians["Syncbeat"] - medians["bare rclone"])
+    return Row(
+        "a run with nothing to do, queued to terminal, no broker",
+        f"bare rclone {1000 * medians['bare rclone']:.0f} ms",
+        f"{1000 * medians['Syncbeat']:.0f} ms",
+        f"+{over_ms:.0f} ms",
+        "<= +150 ms",
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", type=Path, help="the page whose section is replaced")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--small", type=int, default=20_000, help="files of the first copy")
+    parser.add_argument("--many", type=int, default=200_000, help="files of the rerun")
+    parser.add_argument("--to-servers", type=int, default=2_000)
+    parser.add_argument("--memory", type=int, default=1_000_000)
+    parser.add_argument("--part", choices=PARTS, action="append", help="only these")
+    chosen = parser.parse_args()
+    for part in chosen.part or PARTS:
+        root = Path(tempfile.mkdtemp(prefix="syncbeat-bench-"))
+        try:
+            write_section(
+                chosen.write,
+                f"Transfer engine, {part}",
+                "make bench-engine",
+                rows_of(part, root, chosen),
+            )
+        finally:
+            shutil.rmtree(root, ignore_errors=True)
+
+
+def rows_of(part: str, root: Path, chosen: argparse.Namespace) -> list[Row]:
+    if part == "local":
+        return [
+            overhead_row(root, chosen.rounds),
+            *local_rows(root, chosen.rounds, chosen.small, chosen.many),
+        ]
+    if part == "servers":
+        return server_rows(root, chosen.rounds, chosen.to_servers)
+    return [memory_row(root, chosen.memory)]
+
+
+if __name__ == "__main__":
+    main()
