@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -238,3 +241,32 @@ def test_moving_keeps_a_source_file_that_could_not_be_sent(lab: Lab, bound_rclon
     assert ran.result.outcome is Outcome.PARTIAL
     assert (lab.source / "locked").exists()
     assert set(tree(lab.destination)) == {b"open"}
+
+
+@pytest.fixture
+def mounted(lab: Lab) -> Iterator[Path]:
+    """Mount a disk on the lab's source folder; what ends up mounted is unmounted at the end."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a disk")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", str(lab.source)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("this machine does not let us mount a disk")
+    yield lab.source
+    if lab.source.is_mount():
+        subprocess.run(["umount", str(lab.source)], check=True)
+
+
+@pytest.mark.parametrize("method", [Method.FULL, Method.OVERWRITE, Method.MOVE])
+def test_a_source_whose_disk_is_not_mounted_any_more_takes_nothing_with_it(
+    lab: Lab, mounted: Path, method: Method
+) -> None:
+    write_tree(mounted, {"a": "1", "sub/b": "2"})
+    assert lab.run(lab.asking(Method.FULL)).result.outcome is Outcome.SUCCEEDED
+    before = tree(lab.destination)
+    subprocess.run(["umount", str(mounted)], check=True)
+
+    ran = lab.run(lab.asking(method))
+
+    assert tree(lab.destination) == before
+    if method is not Method.MOVE:
+        assert_guarded(ran, "source_empty")
