@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -115,12 +116,12 @@ def local_rows(root: Path, rounds: int, small: int, many: int) -> list[Row]:
         # The engine leaves reading a copy again out between local disks, so rclone may too.
         bare += ["--ignore-checksum", str(source), str(destination)]
         rivals: dict[str, Contender] = {
-            "bare rclone": lambda bare=bare: timed(bare),
-            "Syncbeat": lambda request=request: ours(request, root),
+            "bare rclone": partial(timed, bare),
+            "Syncbeat": partial(ours, request, root),
         }
         if rsync := shutil.which("rsync"):
             argv = [rsync, "-a", f"{source}/", str(destination)]
-            rivals["rsync"] = lambda argv=argv: timed(argv)
+            rivals["rsync"] = partial(timed, argv)
 
         def clear(destination: Path = destination, fresh: bool = fresh) -> None:
             if fresh:
