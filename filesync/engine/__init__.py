@@ -74,8 +74,9 @@ from filesync.engine.request import (
     Remote,
     Rules,
     SyncRequest,
+    UndoRequest,
 )
-from filesync.engine.restore import UndoRequest, run_restore
+from filesync.engine.restore import run_restore
 from filesync.engine.run import run_sync
 
 __all__ = [

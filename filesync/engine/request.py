@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -154,3 +154,21 @@ class SyncRequest:
     force: bool = False
     keep_deleted_dir: str | None = None
     only_paths: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UndoRequest:
+    """A run to undo.
+
+    `attempts` are its attempts, oldest first: the folder below `kept_dir` that each kept files
+    in, and the lines of its log. `source` is given for a MOVE. `ended_at_s` is a Unix time: what
+    changed later is left alone.
+    """
+
+    destination: Endpoint
+    kept_dir: str
+    attempts: tuple[tuple[str, Iterable[bytes]], ...]
+    ended_at_s: float
+    limits: Limits
+    source: Endpoint | None = None
+    dry_run: bool = False

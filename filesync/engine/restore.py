@@ -23,7 +23,6 @@ from filesync.engine.events import (
     Phase,
     PhaseChanged,
     Plan,
-    PlanItem,
     PlanReady,
     StopSignal,
     SyncResult,
@@ -32,33 +31,14 @@ from filesync.engine.events import (
 from filesync.engine.log import RunLog
 from filesync.engine.messages import Copied, Deleted, LastWords, Message, Problem
 from filesync.engine.outcome import conclude
-from filesync.engine.plan import MAX_ITEMS
 from filesync.engine.prepare import check_encrypted_links, check_links_below, validate_remote
 from filesync.engine.readers import Problems
-from filesync.engine.request import KEPT_FOLDER, Endpoint, Limits, Method
+from filesync.engine.request import KEPT_FOLDER, Endpoint, Method, UndoRequest
 from filesync.engine.sections import sections_of, target
-from filesync.engine.undo import FileFacts, Touched, UndoPlan, plan_undo
+from filesync.engine.undo import FileFacts, Touched, UndoPlan, as_plan, plan_undo
 
 MOST_FOLDERS = 200
 """Folders that a run made are removed one by one, at most so many."""
-
-
-@dataclass(frozen=True, slots=True)
-class UndoRequest:
-    """A run to undo.
-
-    `attempts` are its attempts, oldest first: the folder below `kept_dir` that each kept files
-    in, and the lines of its log. `source` is given for a MOVE. `ended_at_s` is a Unix time: what
-    changed later is left alone.
-    """
-
-    destination: Endpoint
-    kept_dir: str
-    attempts: tuple[tuple[str, Iterable[bytes]], ...]
-    ended_at_s: float
-    limits: Limits
-    source: Endpoint | None = None
-    dry_run: bool = False
 
 
 def run_restore(
@@ -100,6 +80,7 @@ class _Restore:
     bytes_done: int = 0
     failed: int = 0
     plan: Plan | None = None
+    unknown: set[str] = field(default_factory=set)
     places: dict[str, str] = field(default_factory=dict)
     started_s: float = field(default_factory=time.monotonic)
 
@@ -164,7 +145,11 @@ class _Restore:
             undo.conflicts[""] = (
                 "the log of the run was cut: files that it added after that are not known, and stay"
             )
-        self.plan = _as_plan(undo, now)
+        for folder in self.unknown:
+            undo.conflicts[f"{self.request.kept_dir}/{folder}"] = (
+                "it holds files of an attempt whose log is lost; put them back by hand"
+            )
+        self.plan = as_plan(undo, now)
         yield PlanReady(self.plan)
         return undo
 
@@ -175,7 +160,9 @@ class _Restore:
         for entry in (yield from self._lsjson(self.places["kept"])):
             folder, _, path = str(entry["Path"]).partition("/")
             number = numbers.get(folder)
-            if number is not None:
+            if number is None:
+                self.unknown.add(folder)
+            else:
                 kept[path] = min(number, kept.get(path, number))
         return kept
 
@@ -341,18 +328,3 @@ class _Restore:
                 duration_s=time.monotonic() - self.started_s,
             )
         )
-
-
-def _as_plan(undo: UndoPlan, now: dict[str, FileFacts]) -> Plan:
-    """Show an undoing as the plan of a run: what is put back, replaced, removed."""
-    items = [PlanItem(Action.DELETED, path) for path in undo.remove]
-    items += [PlanItem(Action.MOVED, path) for path in undo.send_back]
-    items += [PlanItem(Action.RESTORED, path) for path in undo.put_back]
-    replaced = sum(path in now for path in undo.put_back)
-    return Plan(
-        adds=len(undo.put_back) - replaced,
-        updates=replaced,
-        deletes=len(undo.remove),
-        items=tuple(items[:MAX_ITEMS]),
-        items_left_off=max(0, len(items) - MAX_ITEMS),
-    )

@@ -9,8 +9,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from filesync.engine.events import Action, Plan, PlanItem
 from filesync.engine.log import CUT_MARK
 from filesync.engine.messages import Copied, DirMade, DirRemoved, MovedToBackup, parse_line
+from filesync.engine.plan import MAX_ITEMS
 
 # A log shows these for bytes that are no UTF-8 and for control characters: which bytes they
 # were it does not tell, and rclone cannot be given the name.
@@ -137,3 +139,18 @@ def _folders(plan: UndoPlan, touched: Touched) -> None:
 def _has_parent_in(path: str, folders: set[str]) -> bool:
     names = path.split("/")
     return any("/".join(names[:depth]) in folders for depth in range(1, len(names)))
+
+
+def as_plan(undo: UndoPlan, now: Mapping[str, FileFacts]) -> Plan:
+    """Show an undoing as the plan of a run: what is put back, replaced, removed."""
+    items = [PlanItem(Action.DELETED, path) for path in undo.remove]
+    items += [PlanItem(Action.MOVED, path) for path in undo.send_back]
+    items += [PlanItem(Action.RESTORED, path) for path in undo.put_back]
+    replaced = sum(path in now for path in undo.put_back)
+    return Plan(
+        adds=len(undo.put_back) - replaced,
+        updates=replaced,
+        deletes=len(undo.remove),
+        items=tuple(items[:MAX_ITEMS]),
+        items_left_off=max(0, len(items) - MAX_ITEMS),
+    )

@@ -54,8 +54,10 @@ def attempt_folder(started_at: datetime, claim: uuid.UUID) -> str:
 
 
 def forget_unused(claim: Claim) -> None:
-    """Forget the place of kept files of a held run's first attempt, which changed nothing."""
-    SyncRun.objects.filter(claim.held(), attempt=1, crashes=0).update(kept=None, kept_until=None)
+    """Forget the place of kept files of a held run, which changed nothing in its only attempt."""
+    earlier = RunLog.objects.filter(run=OuterRef("pk")).exclude(claim=claim.token)
+    held = SyncRun.objects.filter(claim.held(), crashes=0).exclude(Exists(earlier))
+    held.update(kept=None, kept_until=None)
 
 
 def queue_restore(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -12,7 +14,7 @@ from pytest_django.fixtures import SettingsWrapper
 
 from filesync.engine import KEPT_FOLDER
 from filesync.errors import NotFound, NothingToUndo, RunActive
-from filesync.models import SyncConfig, SyncRun
+from filesync.models import RunLog, SyncConfig, SyncRun
 from filesync.services.execution import execute
 from filesync.services.retention import delete_expired
 from filesync.services.undo import purge_expired, queue_restore
@@ -90,6 +92,19 @@ def test_a_rehearsal_changes_nothing_and_shows_the_plan(
     assert rehearsed.plan is not None
     assert [rehearsed.plan[key] for key in ("adds", "updates", "deletes")] == [1, 1, 1]
     assert carry_out(queue_restore(run.pk)).state == "SUCCEEDED"
+
+
+def test_what_an_earlier_attempt_kept_is_not_forgotten_by_one_that_changes_nothing(
+    local_root: Path, config: SyncConfig
+) -> None:
+    run = make_run(config)
+    data = gzip.compress(b"")
+    RunLog.objects.create(run=run, claim=uuid4(), started_at=timezone.now(), part=0, data=data)
+
+    carry_out(run)
+
+    assert (run.state, run.files_transferred) == ("SUCCEEDED", 0)
+    assert run.kept_until is not None
 
 
 def test_the_latest_run_is_undone_first(local_root: Path, config: SyncConfig) -> None:

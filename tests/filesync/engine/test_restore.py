@@ -199,6 +199,22 @@ def test_the_state_before_the_first_attempt_comes_back(lab: Lab) -> None:
     assert tree(lab.destination) == before
 
 
+def test_what_an_attempt_kept_whose_log_is_lost_is_left_and_told(lab: Lab) -> None:
+    write_tree(lab.source, {"file": "old", "gone": "1"})
+    lab.run(lab.asking(Method.FULL))
+    (lab.source / "gone").unlink()
+    lab.run(keeping(lab.asking(Method.FULL), 7))
+    write_tree(lab.source, {"file": "newer"})
+    request = keeping(lab.asking(Method.FULL))
+    lab.run(request)
+
+    undone = restore(lab, undo_of(request, lab))
+
+    assert (undone.result.outcome, undone.guard) == (Outcome.PARTIAL, "changed_since")
+    assert (Action.FAILED, f"{KEPT}/attempt-7") in undone.actions()
+    assert {path.name: path.read_text() for path in lab.destination.iterdir()} == {"file": "old"}
+
+
 def test_files_that_a_rename_rule_named_are_removed_by_that_name(lab: Lab) -> None:
     write_tree(lab.source, {"IMG_1.jpg": "1"})
     request = keeping(lab.asking(Method.INCREMENTAL, rules=Rules(renames=(("^IMG_", ""),))))
