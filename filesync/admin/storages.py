@@ -15,6 +15,7 @@ from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
@@ -167,7 +168,7 @@ class StorageAdmin(ModelAdmin):
         said = storage.last_check_message or str(_("works"))
         advice = ""
         if storage.last_check_class in list(engine.FailureClass):
-            advice = engine.FailureClass(storage.last_check_class).advice
+            advice = gettext(engine.FailureClass(storage.last_check_class).advice)
         when = f"{storage.last_check_at:%Y-%m-%d %H:%M:%S} UTC"
         return format_html("{}: {}<br>{}<br>{}", when, said, advice, storage.paused_reason)
 
@@ -213,7 +214,7 @@ class StorageAdmin(ModelAdmin):
             self.message_user(request, str(error), messages.ERROR)
         else:
             if result.failure is not None:
-                said = f"{result.failure.message} {result.failure.advice}"
+                said = f"{result.failure.message} {gettext(result.failure.advice)}"
                 self.message_user(request, said, messages.ERROR)
             else:
                 works = _("The connection works: %(entries)d entries in %(duration).1f s")
@@ -233,12 +234,14 @@ class StorageAdmin(ModelAdmin):
         except StorageRefused as error:
             self.message_user(request, str(error), messages.ERROR)
             return HttpResponseRedirect(storage_url)
+        failure = page.listing.failure
         context = self.admin_site.each_context(request) | {
             "opts": self.opts,
             "title": storage.name,
             "storage": storage,
             "storage_url": storage_url,
             "page": page,
+            "advice": gettext(failure.advice) if failure is not None else "",
             "crumbs": _crumbs(page.path),
             "table": _table(page),
             "previous_link": _link(page.path, wanted - 1) if wanted > 1 else "",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import pytest
 from django.utils import timezone
+from pytest_django.fixtures import SettingsWrapper
 
 from filesync import engine
 from filesync.errors import StorageRefused
@@ -316,3 +318,41 @@ def test_a_direct_call_waits_for_a_paused_storage_too(local_root: Path) -> None:
     pausing.pause(storage, "the password is wrong")
     run = queueing.queue_run(config.pk, ring_bell=False)
     assert leases.claim_run(str(run.task_id), worker="w") is None
+
+
+REFRESHING = """\
+#!/bin/sh
+# Stands for an rclone whose token was refreshed before the storage refused the run.
+[ "$1" = version ] && exec {rclone} version
+while [ "$1" != --config ]; do shift; done
+sed 's/"old"/"new"/' "$2" > "$2.new" && mv "$2.new" "$2"
+echo '{{"level":"critical","msg":"Failed to create file system: unauthorized"}}' >&2
+exit 1
+"""
+
+
+def test_a_refreshed_token_is_kept_after_a_run_and_a_test_that_failed(
+    local_root: Path, tmp_path: Path, rclone_binary: Path, settings: SettingsWrapper
+) -> None:
+    script = tmp_path / "refreshing-rclone"
+    script.write_text(REFRESHING.format(rclone=rclone_binary))
+    script.chmod(0o700)
+    settings.FILESYNC_RCLONE_BINARY = str(script)
+    token = json.dumps({"access_token": "old", "token_type": "b", "refresh_token": "r"})
+    storage = make_storage(local_root, backend="dropbox", secrets={"token": token})
+    config = make_config(
+        local_root, source_storage=make_storage(local_root), destination_storage=storage
+    )
+
+    run = carry_out(make_run(config))
+
+    storage.refresh_from_db()
+    assert (run.state, run.failure_class) == ("FAILED", "AUTH")
+    assert json.loads(storage.secrets["token"])["access_token"] == "new"
+    assert storage.paused_at is not None
+
+    storage.secrets = {"token": token}
+    storage.save()
+    assert not storages.check_storage(storage).ok
+    storage.refresh_from_db()
+    assert json.loads(storage.secrets["token"])["access_token"] == "new"
