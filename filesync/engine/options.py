@@ -96,6 +96,7 @@ _JSON_FILES = frozenset({"service_account_credentials", "config_credentials"})
 _MULTILINE = frozenset({"key_pem", "token"}) | _JSON_FILES
 # What `rclone authorize` prints around the token.
 _PASTED = re.compile(r"--->\s*(\{.*\})\s*<---", re.DOTALL)
+_LOGIN_IN_URL = re.compile(r"\s*[a-z][a-z0-9+.-]*://[^/?#@]*:[^/?#]*@", re.IGNORECASE)
 _TOKEN_TEXTS = ("access_token", "token_type", "refresh_token", "expiry")
 
 
@@ -165,6 +166,13 @@ def check_options(backend: str, options: Mapping[str, str], secrets: Mapping[str
             raise OptionRefused(f"{backend} option {name} is refused: {reason}", field=name)
         if kind is OptionClass.SECRET and name in options:
             raise OptionRefused(f"{name} is a secret and belongs among the secrets", field=name)
+    for name, value in options.items():
+        if _LOGIN_IN_URL.match(value):
+            raise OptionRefused(
+                f"{name} holds a password, and options are shown: leave it out of the address and "
+                "put it among the secrets",
+                field=name,
+            )
     for name, value in secrets.items():
         if value and is_oauth_token(backend, name):
             canonical_token(value)

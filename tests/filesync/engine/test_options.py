@@ -173,6 +173,21 @@ def test_a_secret_among_the_options_is_refused() -> None:
         validate_remote(Remote("webdav", "", {"pass": "canary"}), ROOTS)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["https://kim:canary@h/", "HTTP://kim:can@ary@h", " http://:canary@h/x", "s3+x://a:canary@h"],
+)
+def test_a_password_in_an_address_is_refused_unseen(url: str) -> None:
+    with pytest.raises(OptionRefused, match="among the secrets") as refusal:
+        validate_remote(Remote("webdav", "", {"url": url}), ROOTS)
+    assert "canary" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("url", ["https://kim@h/", "http://h:5244/a@b:c", "http://h/?a=b:c@d"])
+def test_an_address_without_a_password_is_allowed(url: str) -> None:
+    validate_remote(Remote("webdav", "", {"url": url}), ROOTS)
+
+
 @pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\0b", "%(pass)s"])
 @pytest.mark.parametrize(
     ("backend", "name"), [("webdav", "url"), ("webdav", "bearer_token"), ("sftp", "host")]
