@@ -20,7 +20,13 @@ from django.core.management import get_commands, load_command_class
 from tests.servers.process import REPOSITORY
 
 READMES = {"README.md": "en", "README.zh.md": "zh-hans"}
-PAGES = (*READMES, "CHANGELOG.md", "docs/architecture.md", "docs/reliability.md")
+PAGES = (
+    *READMES,
+    "CHANGELOG.md",
+    "docs/architecture.md",
+    "docs/operations.md",
+    "docs/reliability.md",
+)
 
 Command = list[str]
 
@@ -84,7 +90,16 @@ def check_compose_command(args: Command) -> None:
         assert service in services
         check(inner)
     else:
-        assert args == ["up", "-d", "--build"]
+        assert args[:2] == ["up", "-d"]
+        match args[2:]:
+            case ["--build"]:
+                pass
+            case ["--scale", scale]:
+                name, _, count = scale.partition("=")
+                assert name in services
+                assert int(count) > 0
+            case _:
+                raise ValueError(f"docker compose {shlex.join(args)}")
 
 
 def check_make(args: Command) -> None:

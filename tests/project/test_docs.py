@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import inspect
 import json
 import os
@@ -61,6 +62,7 @@ def test_every_command_exists_with_its_flags(page: str) -> None:
         "celery -A project worker --no-such-flag",
         "celery -A project inspect no_such_thing",
         "gunicorn project.wsgi:application --no-such-flag",
+        "docker compose up -d --scale no_such_service=2",
         "docker compose run --rm no_such_service python manage.py check",
         "make no_such_target",
         "make demo NO_SUCH_VARIABLE=1",
@@ -147,6 +149,22 @@ def test_the_cron_check_example_runs(capsys: pytest.CaptureFixture[str]) -> None
     (words,) = (words for words in block_commands("README.md") if "check_cron" in words)
     call_command(*words[2:])
     assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+UNITS = sorted((REPOSITORY / "docs" / "systemd").iterdir())
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_systemd_unit_starts_what_exists(unit: Path) -> None:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # as its docs say
+    parser.read_string(unit.read_text())
+    service = parser["Service"]
+    words = shlex.split(service["ExecStart"].replace("%%", "%"))
+    assert words[0].startswith("/opt/syncbeat/.venv/bin/")
+    check([Path(words[0]).name, *words[1:]])
+    assert service["EnvironmentFile"] == "/etc/syncbeat.env"
+    assert parser["Install"]["WantedBy"] == "multi-user.target"
 
 
 # --- settings
