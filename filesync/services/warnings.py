@@ -70,7 +70,8 @@ def _crowd(config: SyncConfig, now: datetime) -> str:
 
 
 def _no_limits(config: SyncConfig) -> str:
-    if config.method not in DELETING or config.max_delete_percent < NO_LIMIT_PERCENT:
+    limit = config.max_delete_percent
+    if config.method not in DELETING or (limit is not None and limit < NO_LIMIT_PERCENT):
         return ""
     if SyncRun.objects.filter(config=config, state=SyncRun.State.SUCCEEDED, dry_run=False).exists():
         return ""
