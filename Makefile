@@ -9,7 +9,8 @@ PIP := $(PY) -m pip --quiet --quiet --disable-pip-version-check
 export SRC DST ONCE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-browser screenshots drills check messages bench-scheduler bench-engine clean
+.PHONY: help venv demo up test test-browser screenshots drills fuzz-api check messages \
+	bench-scheduler bench-engine bench-api clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,11 +49,17 @@ drills: $(VENV)/.tested ## Kill, freeze and starve real processes, on SQLite and
 messages: $(VENV)/.tested ## Add new texts to the Chinese catalogue and compile it
 	@DJANGO_SETTINGS_MODULE=project.settings SYNCBEAT_DATA_DIR="$$(mktemp -d)" $(PY) -m tests.messages
 
+fuzz-api: $(VENV)/.tested ## Send 500 made-up requests per operation of the API, and count them
+	@$(PY) -m pytest --fuzz-cases=500 --timeout=1800 $(PYTEST_ARGS) tests/filesync/api/test_fuzz.py
+
 bench-scheduler: $(VENV)/.tested ## Measure the scheduler beside celery-beat's own, 100,000 configs
 	@$(PY) -m tests.benchmarks.scheduler --write docs/benchmarks.md
 
 bench-engine: $(VENV)/.tested ## Measure the engine beside bare rclone, rsync and servers' defaults
 	@$(PY) -m tests.benchmarks.engine --write docs/benchmarks.md
+
+bench-api: $(VENV)/.tested ## Measure the API as shipped: 100,000 configs, 1,000,000 runs
+	@$(PY) -m tests.benchmarks.api --write docs/benchmarks.md
 
 # Checked as in production, over a data folder that goes away.
 check: $(VENV)/.tested ## Check style, types, layers, migrations and production settings

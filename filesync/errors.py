@@ -43,6 +43,12 @@ class ConfigDisabled(Conflict):
     code = "config_disabled"
 
 
+class KeyReused(FilesyncError):
+    """An idempotency key came again with another request."""
+
+    code = "idempotency_key_reused"
+
+
 class RunFinished(Conflict):
     """The run has ended, so that it cannot be cancelled."""
 

@@ -2,85 +2,53 @@
 
 from __future__ import annotations
 
-import heapq
 import statistics
-from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from celery import current_app
-from django.db.models import Q
+from django.core.cache import cache
+from django.db.models import Count
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError as BrokerError
 
-from filesync.models import SyncConfig, SyncRun
-from scheduler import cron
+from filesync.models import SyncRun
 from scheduler.models import Heartbeat
 from scheduler.publishing import write_connection
 
 BEAT_SILENT = timedelta(seconds=20)
 WORKER_SILENT = timedelta(seconds=40)
-
-
-@dataclass(frozen=True, slots=True)
-class NextRun:
-    """When one config fires next."""
-
-    config_id: int
-    name: str
-    cron: str
-    timezone: str
-    next_run: datetime
+BROKER_ASKED_EVERY_S = 5
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessHealth:
-    """One beat or worker, by its last sign of life."""
+    """One beat or worker, by its last sign of life; `busy` of its `slots` run something."""
 
     name: str
     seen_at: datetime
     alive: bool
     leading: bool
     slots: int
+    busy: int = 0
 
-
-def next_runs(limit: int, *, now: datetime | None = None) -> list[NextRun]:
-    """Return the enabled configs that fire soonest; one cron computation per distinct schedule."""
-    now = now or timezone.now()
-    live = SyncConfig.objects.filter(enable=True).exclude(cron="")
-    live = live.filter(Q(end_time=None) | Q(end_time__gt=now))
-    by_schedule: dict[tuple[str, str, datetime | None], list[tuple[int, str, datetime | None]]]
-    by_schedule = defaultdict(list)
-    for pk, name, expr, zone, starts, ends in live.values_list(
-        "pk", "name", "cron", "timezone", "start_time", "end_time"
-    ).iterator(chunk_size=10_000):
-        later_start = starts if starts is not None and starts > now else None
-        by_schedule[expr, zone, later_start].append((pk, name, ends))
-    found: list[NextRun] = []
-    for (expr, zone, later_start), members in by_schedule.items():
-        after = later_start - timedelta(microseconds=1) if later_start else now
-        try:
-            slot = cron.schedule(expr, zone).next_after(after)
-        except cron.InvalidCron:
-            # Written past the model; a refresh reports it, a status page goes on.
-            continue
-        found += [
-            NextRun(pk, name, expr, zone, slot)
-            for pk, name, ends in members
-            if ends is None or slot < ends
-        ]
-    return heapq.nsmallest(limit, found, key=lambda entry: (entry.next_run, entry.config_id))
+    @property
+    def free(self) -> int:
+        return max(0, self.slots - self.busy) if self.alive else 0
 
 
 def processes(role: Heartbeat.Role, silent_after: timedelta) -> list[ProcessHealth]:
     now = timezone.now()
+    running = SyncRun.objects.filter(state=SyncRun.State.RUNNING).order_by()
+    counts = running.values_list("worker").annotate(runs=Count("pk"))
+    busy = dict(counts) if role == Heartbeat.Role.WORKER else {}
     found: list[ProcessHealth] = []
     for beat in Heartbeat.objects.filter(role=role).order_by("name"):
         alive = now - beat.seen_at < silent_after
         # One that was killed leaves its row behind, leading and all.
         leading = beat.leading and alive
-        found.append(ProcessHealth(beat.name, beat.seen_at, alive, leading, beat.slots))
+        runs = busy.get(beat.name, 0)
+        found.append(ProcessHealth(beat.name, beat.seen_at, alive, leading, beat.slots, runs))
     return found
 
 
@@ -99,18 +67,19 @@ def broker_reachable() -> bool:
     return True
 
 
-def warnings(
-    beats: list[ProcessHealth], workers: list[ProcessHealth], *, broker: bool
-) -> list[str]:
-    """Return in plain words what keeps syncs from running."""
-    said: list[str] = []
-    if not any(beat.alive for beat in beats):
-        said.append(_("No beat is running: schedules do not fire."))
-    if not any(worker.alive for worker in workers):
-        said.append(_("No worker is running: queued runs wait."))
-    if not broker:
-        said.append(_("The broker does not answer: runs are queued and start when it is back."))
-    return said
+def broker_reachable_lately() -> bool:
+    """Say what the broker answered within the last 5 s in this process; ask it when it is older.
+
+    Of many who look while it hangs one waits for it, and the others take the answer before.
+    """
+    reachable = cache.get("broker:now")
+    if reachable is None and cache.add("broker:asked", True, timeout=BROKER_ASKED_EVERY_S):
+        reachable = broker_reachable()
+        cache.set("broker:now", reachable, timeout=BROKER_ASKED_EVERY_S)
+        cache.set("broker:before", reachable, timeout=None)
+    if reachable is None:
+        reachable = cache.get("broker:before", True)
+    return bool(reachable)
 
 
 USUAL_OF = 20

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.db.models import ProtectedError
 from rest_framework.exceptions import APIException
 from rest_framework.exceptions import ValidationError as FieldErrors
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from filesync.errors import Conflict, FilesyncError, NotFound, RunActive
+from filesync.errors import Conflict, FilesyncError, KeyReused, NotFound, RunActive
 from scheduler.cron import InvalidCron
 from scheduler.sync_scheduler import ScheduleConflict
 
+logger = logging.getLogger(__name__)
+
 IN_USE_SHOWN = 20
+DATABASE_BACK_S = 10
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -29,6 +34,9 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         if isinstance(error, RunActive) and error.task_id:
             body["task_id"] = error.task_id
         return Response(body, status=_status(error))
+    if isinstance(error, OperationalError | InterfaceError):
+        logger.error("the database does not answer: %s", error)
+        return _database_away()
     response = exception_handler(error, context)
     if response is not None and not isinstance(error, FieldErrors):
         detail = response.data.get("detail") if isinstance(response.data, dict) else None
@@ -41,7 +49,15 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
 def _status(error: Exception) -> int:
     if isinstance(error, NotFound):
         return 404
+    if isinstance(error, KeyReused):
+        return 422
     return 409 if isinstance(error, Conflict | ScheduleConflict) else 400
+
+
+def _database_away() -> Response:
+    detail = "the database does not answer; nothing was done, try again"
+    body = {"detail": detail, "code": "database_away"}
+    return Response(body, status=503, headers={"Retry-After": str(DATABASE_BACK_S)})
 
 
 def _in_use(error: ProtectedError) -> Response:

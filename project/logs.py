@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
 
 from scheduler.log_ids import ids_of
+
+# A hook's address is a secret, and Django names every address that it refuses.
+HOOK = re.compile(r"(/hooks/)[^\s/?\"']+")
 
 
 class LineFormatter(logging.Formatter):
@@ -35,3 +39,17 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             document["exception"] = self.formatException(record.exc_info)
         return json.dumps(document, ensure_ascii=False, default=str)
+
+
+class HideHooks(logging.Filter):
+    """Cuts the secret out of a hook's address, in the text of a line and in what fills it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.msg, str):
+            record.msg = HOOK.sub(r"\1...", record.msg)
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                HOOK.sub(r"\1...", value) if isinstance(value, str) else value
+                for value in record.args
+            )
+        return True

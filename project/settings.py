@@ -66,6 +66,8 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
+    "project.limits.BodyLimitMiddleware",
+    "project.limits.SignInLimitMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -170,20 +172,36 @@ elif CELERY_BROKER_URL.startswith("filesystem"):
         "control_folder": str(DATA_DIR / "broker-control"),
     }
 
+# Counts of what is allowed only so often; each web process counts for itself.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+}
+
 # --- the REST API
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "filesync.api.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["filesync.api.permissions.ModelPermissions"],
+    "DEFAULT_PARSER_CLASSES": [
+        "filesync.api.parsing.StrictJSONParser",
+        # The HTML forms of the browsable pages.
+        "rest_framework.parsers.FormParser",
+        "rest_framework.parsers.MultiPartParser",
+    ],
     "DEFAULT_FILTER_BACKENDS": [
+        "filesync.api.parsing.KnownParameters",
         "django_filters.rest_framework.DjangoFilterBackend",
         "rest_framework.filters.SearchFilter",
-        "rest_framework.filters.OrderingFilter",
+        "filesync.api.parsing.KnownOrdering",
     ],
-    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
-    "PAGE_SIZE": 50,
+    "DEFAULT_PAGINATION_CLASS": "filesync.api.pagination.NumberedPages",
+    "NUM_PROXIES": 1 if PUBLIC_HTTPS else 0,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "project.exceptions.handle",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -197,6 +215,13 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    # Bodies are described apart from answers: read-only fields are no part of a write.
+    "COMPONENT_SPLIT_REQUEST": True,
+    "PARSER_WHITELIST": ["filesync.api.parsing.StrictJSONParser"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "filesync.api.schema.complete",
+    ],
 }
 
 # --- filesync
@@ -210,6 +235,12 @@ FILESYNC_KEEP_RUNS_PER_CONFIG = env.number(
 )
 FILESYNC_TOKEN_LIFETIME = timedelta(
     days=env.number("SYNCBEAT_TOKEN_DAYS", 365, minimum=1, maximum=36_500)
+)
+FILESYNC_SIGN_INS_PER_MINUTE = env.number(
+    "SYNCBEAT_SIGN_INS_PER_MINUTE", 10, minimum=1, maximum=1_000_000
+)
+FILESYNC_EXECUTES_PER_MINUTE = env.number(
+    "SYNCBEAT_EXECUTES_PER_MINUTE", 600, minimum=1, maximum=1_000_000
 )
 
 # --- the supervisor's web server
@@ -235,8 +266,13 @@ LOGGING = {
         "line": {"()": "project.logs.LineFormatter"},
         "json": {"()": "project.logs.JsonFormatter"},
     },
+    "filters": {"hide_hooks": {"()": "project.logs.HideHooks"}},
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT},
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": LOG_FORMAT,
+            "filters": ["hide_hooks"],
+        },
         "nowhere": {"class": "logging.NullHandler"},
     },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},

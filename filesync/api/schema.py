@@ -1,11 +1,60 @@
-"""What drf-spectacular cannot find out by itself; imported by the URLs, after DRF is complete."""
+"""The API's own description: what drf-spectacular cannot find out by itself, for every route.
+
+Imported by the URLs, after DRF is complete. Texts of single routes stand beside their views.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 
 from filesync.api.authentication import TokenAuthentication
+
+Document = dict[str, Any]
+
+METHODS_WITH_BODY = ("post", "put", "patch")
+COMPONENTS: Document = {
+    "Error": {
+        "type": "object",
+        "description": "What was wrong, for people and for programs.",
+        "properties": {
+            "detail": {"type": "string", "description": "in words"},
+            "code": {"type": "string", "description": "for programs; it does not change"},
+            "task_id": {
+                "type": "string",
+                "format": "uuid",
+                "description": "the task that is in the way, where one is",
+            },
+        },
+        "required": ["detail", "code"],
+        "example": {"detail": "there is no sync config 7", "code": "not_found"},
+    },
+    "FieldErrors": {
+        "type": "object",
+        "description": "Per field, what is wrong with it; `non_field_errors` for the whole.",
+        "additionalProperties": {},
+        "minProperties": 1,
+        "example": {"cron": ["minute: 61 is not in 0-59"]},
+    },
+}
+ERROR = {"$ref": "#/components/schemas/Error"}
+INVALID = {"anyOf": [ERROR, {"$ref": "#/components/schemas/FieldErrors"}]}
+RETRY_AFTER = {
+    "Retry-After": {"schema": {"type": "integer"}, "description": "seconds until it may be tried"}
+}
+REASONS = {
+    "400": "A field, a parameter or the body cannot be used.",
+    "401": "No sign-in, or one that is unknown, expired or revoked.",
+    "403": "The account may not do this, or the session's CSRF token is missing.",
+    "404": "There is no such thing.",
+    "413": "The body is larger than is taken.",
+    "415": "The body's media type is not understood.",
+    "429": "Too often; `Retry-After` says when to come back.",
+    "503": "The database does not answer; nothing was done.",
+}
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -16,3 +65,52 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer"}
+
+
+def complete(result: Document, **_: object) -> Document:
+    """Add to every operation the errors it can answer with; close the bodies of writes.
+
+    A postprocessing hook: whatever a view documents itself stays.
+    """
+    components = result.setdefault("components", {}).setdefault("schemas", {})
+    components |= COMPONENTS
+    for name, component in components.items():
+        if name.endswith("Request") and component.get("type") == "object":
+            component.setdefault("additionalProperties", False)
+    for path, method, operation in _operations(result):
+        for status in _errors_of(path, method, operation):
+            operation["responses"].setdefault(status, _error(status))
+    return result
+
+
+def _operations(result: Document) -> Iterator[tuple[str, str, Document]]:
+    for path, item in result["paths"].items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+def _errors_of(path: str, method: str, operation: Document) -> list[str]:
+    parameters = operation.get("parameters", [])
+    statuses = ["429", "503"]
+    if operation.get("security"):
+        statuses += ["401", "403"]
+    if "{" in path or any(parameter["name"] in ("page", "cursor") for parameter in parameters):
+        statuses.append("404")
+    if method in METHODS_WITH_BODY and "requestBody" in operation:
+        statuses += ["413", "415"]
+    if "requestBody" in operation or any(
+        parameter["in"] in ("query", "header") for parameter in parameters
+    ):
+        statuses.append("400")
+    return sorted(statuses)
+
+
+def _error(status: str) -> Document:
+    shape = INVALID if status == "400" else ERROR
+    answer: Document = {
+        "description": REASONS[status],
+        "content": {"application/json": {"schema": shape}},
+    }
+    if status == "429":
+        answer["headers"] = RETRY_AFTER
+    return answer

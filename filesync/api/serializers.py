@@ -7,16 +7,31 @@ from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
+from filesync.api import examples
 from filesync.models import RuleSet, RuleSetUse, RunItem, Storage, SyncConfig, SyncRun
 from filesync.models.rule_set import MOST_RULE_SETS
 from filesync.notifications.targets import TargetRefused, check_ping_url
 from filesync.services.rules import use_rule_sets
+from filesync.services.switching import MOST_SWITCHED
+from filesync.services.waiting import LONGEST_WAIT_S
 from filesync.services.warnings import warnings_of
 from scheduler.api.strict import StrictModelSerializer, StrictSerializer
 
 
+def asked(value: object) -> OpenApiExample:
+    return OpenApiExample("A request", value, request_only=True)
+
+
+def answered(value: object) -> OpenApiExample:
+    # Without the codes only the answers with 200 and 201 would show it.
+    codes = ["200", "201", "202"]
+    return OpenApiExample("An answer", value, response_only=True, status_codes=codes)
+
+
+@extend_schema_serializer(examples=[asked(examples.STORAGE_WISH), answered(examples.STORAGE)])
 class StorageSerializer(StrictModelSerializer):
     """Secrets go in and never come out: `secrets_set` names those that are set."""
 
@@ -172,6 +187,7 @@ class RuleSetIds(serializers.ManyRelatedField):
         return found
 
 
+@extend_schema_serializer(examples=[asked(examples.CONFIG_WISH), answered(examples.CONFIG)])
 class SyncConfigSerializer(StrictModelSerializer):
     cron = serializers.CharField(
         max_length=100,
@@ -284,6 +300,7 @@ class SyncConfigSerializer(StrictModelSerializer):
         return slot.isoformat() if slot else None
 
 
+@extend_schema_serializer(examples=[answered(examples.RUN)])
 class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
     status = serializers.CharField(source="task_status", help_text="celery's word for the state")
     duration_s = serializers.FloatField(allow_null=True)
@@ -334,6 +351,7 @@ class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
         read_only_fields = fields
 
 
+@extend_schema_serializer(examples=[answered(examples.ITEM)])
 class RunItemSerializer(serializers.ModelSerializer[RunItem]):
     class Meta:
         model = RunItem
@@ -390,6 +408,7 @@ class VerdictSerializer(serializers.Serializer[Any]):
     rule = serializers.CharField(allow_blank=True, help_text="the line that decides; empty: none")
 
 
+@extend_schema_serializer(examples=[asked(examples.EXECUTE)])
 class ExecuteSerializer(StrictSerializer):
     dry_run = serializers.BooleanField(
         default=False, help_text="plan only: say what would change, change nothing"
@@ -399,6 +418,20 @@ class ExecuteSerializer(StrictSerializer):
     )
 
 
+class WaitSerializer(serializers.Serializer[Any]):
+    """The query of `task-result`."""
+
+    wait = serializers.IntegerField(min_value=0, max_value=LONGEST_WAIT_S, default=0)
+
+
+# A field's name with a hyphen cannot stand in a class body.
+class IdempotencyKeySerializer(serializers.Serializer[Any]):
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        key = serializers.RegexField(r"^[!-~]+$", max_length=255, trim_whitespace=False)
+        return {"Idempotency-Key": key}
+
+
+@extend_schema_serializer(examples=[answered(examples.QUEUED)])
 class QueuedSerializer(serializers.Serializer[Any]):
     task_id = serializers.UUIDField()
     config_id = serializers.IntegerField()
@@ -413,12 +446,14 @@ class BatchEntrySerializer(serializers.Serializer[Any]):
     detail = serializers.CharField(allow_blank=True)
 
 
+@extend_schema_serializer(examples=[answered(examples.BATCH)])
 class BatchSerializer(serializers.Serializer[Any]):
     queued = serializers.IntegerField()
     total = serializers.IntegerField()
     results = BatchEntrySerializer(many=True)
 
 
+@extend_schema_serializer(examples=[answered(examples.RESULT)])
 class TaskResultSerializer(serializers.Serializer[Any]):
     task_id = serializers.CharField()
     status = serializers.CharField()
@@ -431,43 +466,38 @@ class TaskResultSerializer(serializers.Serializer[Any]):
     run = SyncRunSerializer(allow_null=True)
 
 
-class ProcessSerializer(serializers.Serializer[Any]):
-    """One beat or worker, by its last sign of life."""
-
-    name = serializers.CharField()
-    seen_at = serializers.DateTimeField()
-    alive = serializers.BooleanField()
-    leading = serializers.BooleanField()
-    slots = serializers.IntegerField(help_text="runs at once; 0 for a beat")
-
-
-class BeatSerializer(serializers.Serializer[Any]):
-    running = serializers.BooleanField()
-    processes = ProcessSerializer(many=True)
+@extend_schema_serializer(examples=[asked(examples.SWITCH)])
+class SwitchSerializer(StrictSerializer):
+    ids = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=2**63 - 1),
+        min_length=1,
+        max_length=MOST_SWITCHED,
+        help_text="ids of sync configs",
+    )
+    enabled = serializers.BooleanField()
 
 
-class BrokerSerializer(serializers.Serializer[Any]):
-    reachable = serializers.BooleanField()
+@extend_schema_serializer(examples=[answered(examples.SWITCHED)])
+class SwitchedSerializer(serializers.Serializer[Any]):
+    changed = serializers.ListField(child=serializers.IntegerField())
+    unchanged = serializers.ListField(
+        child=serializers.IntegerField(), help_text="those that were so already"
+    )
+    missing = serializers.ListField(child=serializers.IntegerField(), help_text="no such config")
 
 
-class NextRunSerializer(serializers.Serializer[Any]):
-    config_id = serializers.IntegerField()
-    name = serializers.CharField()
-    cron = serializers.CharField()
-    timezone = serializers.CharField()
-    next_run = serializers.DateTimeField()
+@extend_schema_serializer(examples=[answered(examples.HOOK)])
+class HookSerializer(serializers.Serializer[Any]):
+    exists = serializers.BooleanField()
+    created_at = serializers.DateTimeField(allow_null=True)
+    last_used_at = serializers.DateTimeField(allow_null=True, help_text="within a minute")
 
 
-class TaskStatusSerializer(serializers.Serializer[Any]):
-    beat = BeatSerializer()
-    workers = ProcessSerializer(many=True)
-    broker = BrokerSerializer()
-    scheduled_count = serializers.IntegerField(help_text="enabled configs with a cron")
-    scheduled = NextRunSerializer(many=True, help_text="the next ten")
-    running = SyncRunSerializer(many=True)
-    queued = SyncRunSerializer(many=True)
-    queue_depth = serializers.IntegerField()
-    warnings = serializers.ListField(child=serializers.CharField())
+@extend_schema_serializer(examples=[answered(examples.NEW_HOOK)])
+class NewHookSerializer(serializers.Serializer[Any]):
+    url = serializers.CharField(help_text="POST to it; keep it as a password")
+    token = serializers.CharField(help_text="the secret part of the address; it is shown once")
+    created_at = serializers.DateTimeField()
 
 
 class ErrorSerializer(serializers.Serializer[Any]):

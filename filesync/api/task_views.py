@@ -7,7 +7,7 @@ import uuid
 
 from celery.states import READY_STATES
 from django_celery_results.models import TaskResult
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -15,23 +15,44 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.viewsets import GenericViewSet
 
-from filesync import selectors
+from filesync import status
+from filesync.api.parsing import check_parameters
 from filesync.api.permissions import FORCE, MayRun, MayViewRuns
 from filesync.api.serializers import (
     BatchSerializer,
     ErrorSerializer,
     ExecuteSerializer,
+    IdempotencyKeySerializer,
     QueuedSerializer,
     TaskResultSerializer,
-    TaskStatusSerializer,
+    WaitSerializer,
 )
+from filesync.api.status_serializers import TaskStatusSerializer
+from filesync.api.throttles import ExecuteThrottle
 from filesync.errors import NotFound
-from filesync.models import SyncConfig, SyncRun
-from filesync.services import queueing
-from scheduler.models import Heartbeat
+from filesync.models import SyncRun
+from filesync.services import idempotency, queueing
+from filesync.services.waiting import LONGEST_WAIT_S, wait_until_ended
 
-NUMBER = OpenApiParameter("config_id", int, OpenApiParameter.PATH)
-TASK = OpenApiParameter("task_id", str, OpenApiParameter.PATH)
+NUMBER = OpenApiParameter(
+    "config_id", int, OpenApiParameter.PATH, description="id of the sync config"
+)
+TASK = OpenApiParameter(
+    "task_id", str, OpenApiParameter.PATH, description="as execute-sync answered it"
+)
+WAIT = OpenApiParameter(
+    "wait",
+    {"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_S},
+    description="Seconds to wait for the run to end before answering. The answer comes at once "
+    "where many wait already: look at `ready`, and ask again.",
+)
+KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    OpenApiParameter.HEADER,
+    description="A text of your choice, new for each wish, such as a UUID. The same key within a "
+    "day queues nothing more: the first answer comes again, with `Idempotent-Replayed: true`.",
+)
 
 
 class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
@@ -42,40 +63,50 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
     filter_backends = []
     pagination_class = None
 
-    @extend_schema(summary="Status of scheduler, workers and runs", responses=TaskStatusSerializer)
+    @extend_schema(
+        summary="Status of scheduler, workers and runs",
+        responses=TaskStatusSerializer,
+        tags=["task"],
+    )
     @action(detail=False, methods=["get"], url_path="task-status", serializer_class=Serializer)
     def task_status(self, request: Request) -> Response:
-        """Health of beat and workers, what fires next, what runs and what waits."""
-        beats = selectors.processes(Heartbeat.Role.BEAT, selectors.BEAT_SILENT)
-        workers = selectors.processes(Heartbeat.Role.WORKER, selectors.WORKER_SILENT)
-        broker = selectors.broker_reachable()
-        runs = selectors.active_runs()
-        running = [run for run in runs if run.state == SyncRun.State.RUNNING]
-        queued = [run for run in runs if run.state == SyncRun.State.QUEUED]
-        status = {
-            "beat": {"running": any(beat.alive for beat in beats), "processes": beats},
-            "workers": workers,
-            "broker": {"reachable": broker},
-            "scheduled_count": SyncConfig.objects.filter(enable=True).exclude(cron="").count(),
-            "scheduled": selectors.next_runs(10),
-            "running": running,
-            "queued": queued,
-            "queue_depth": SyncRun.objects.filter(state=SyncRun.State.QUEUED).count(),
-            "warnings": selectors.warnings(beats, workers, broker=broker),
+        """Health of beat and workers, what fires next, what runs and what waits.
+
+        Read from the database's rows, in milliseconds; `warnings` says in words what is wrong.
+        """
+        now = status.read_status()
+        answer = {
+            "beat": now.beat,
+            "workers": now.workers,
+            "slots": {"busy": now.busy_slots, "free": now.free_slots},
+            "broker": {"reachable": now.broker_reachable},
+            "database": {"reachable": True, "vendor": now.database},
+            "scheduled_count": now.scheduled_count,
+            "scheduled": now.scheduled,
+            "running": now.running,
+            "queued": now.queued,
+            "queue_depth": now.queue_depth,
+            "warnings": now.warnings,
         }
-        return Response(TaskStatusSerializer(status).data)
+        return Response(TaskStatusSerializer(answer).data)
 
     @extend_schema(
         summary="Run one config now",
-        parameters=[NUMBER],
+        parameters=[NUMBER, KEY],
         request=ExecuteSerializer,
-        responses={202: QueuedSerializer, 404: ErrorSerializer, 409: ErrorSerializer},
+        responses={
+            202: QueuedSerializer,
+            409: OpenApiResponse(ErrorSerializer, "It has an active run, or is disabled."),
+            422: OpenApiResponse(ErrorSerializer, "The key came with another request before."),
+        },
+        tags=["task"],
     )
     @action(
         detail=False,
         methods=["post"],
         url_path=r"execute-sync/(?P<config_id>[0-9]{1,18})",
         permission_classes=[MayRun],
+        throttle_classes=[ExecuteThrottle],
     )
     def execute_sync(self, request: Request, config_id: str) -> Response:
         """Queue a run of the config; 409 with the active task's id where it has one already."""
@@ -83,23 +114,35 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
         wish.is_valid(raise_exception=True)
         if wish.validated_data["force"] and not request.user.has_perm(FORCE):
             raise PermissionDenied("you may not force a run")
-        run = queueing.queue_run(
-            int(config_id),
-            user=request.user,
-            dry_run=wish.validated_data["dry_run"],
-            force=wish.validated_data["force"],
+
+        def queue() -> idempotency.Answer:
+            run = queueing.queue_run(int(config_id), user=request.user, **wish.validated_data)
+            answer = {"task_id": run.task_id, "config_id": run.config_id, "status": run.task_status}
+            return dict(QueuedSerializer(answer).data)
+
+        if (key := _idempotency_key(request)) is None:
+            return Response(queue(), status=202)
+        outcome = idempotency.once(
+            int(str(request.user.pk)),
+            key,
+            {"execute": int(config_id), **wish.validated_data},
+            queue,
         )
-        answer = {"task_id": run.task_id, "config_id": run.config_id, "status": run.task_status}
-        return Response(QueuedSerializer(answer).data, status=202)
+        headers = {"Idempotent-Replayed": "true"} if outcome.replayed else None
+        return Response(outcome.answer, status=202, headers=headers)
 
     @extend_schema(
-        summary="Run all enabled configs now", request=None, responses={202: BatchSerializer}
+        summary="Run all enabled configs now",
+        request=None,
+        responses={202: BatchSerializer},
+        tags=["task"],
     )
     @action(
         detail=False,
         methods=["post"],
         url_path="execute-all-enabled",
         permission_classes=[MayRun],
+        throttle_classes=[ExecuteThrottle],
         serializer_class=Serializer,
     )
     def execute_all_enabled(self, request: Request) -> Response:
@@ -121,8 +164,9 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
 
     @extend_schema(
         summary="Result of a task",
-        parameters=[TASK],
-        responses={200: TaskResultSerializer, 404: ErrorSerializer},
+        parameters=[TASK, WAIT],
+        responses={200: TaskResultSerializer},
+        tags=["task"],
     )
     @action(
         detail=False,
@@ -132,18 +176,25 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
     )
     def task_result(self, request: Request, task_id: str) -> Response:
         """What became of a task, its progress while it runs; a failed run is no HTTP error."""
+        check_parameters(request, {"wait", "format"})
+        asked = WaitSerializer(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
         run = _find_run(task_id)
+        wait_s = asked.validated_data["wait"]
+        if run is not None and not run.is_terminal and wait_s:
+            wait_until_ended(str(run.task_id), wait_s)
+            run = _find_run(task_id)
         stored = TaskResult.objects.filter(task_id=task_id).first()
         if run is None and stored is None:
             raise NotFound(f"there is no task {task_id}")
-        status = run.task_status if run is not None else str(stored.status)  # type: ignore[union-attr]
+        word = run.task_status if run is not None else str(stored.status)  # type: ignore[union-attr]
         result = stored.as_dict().get("result") if stored is not None else None
-        failed = status == "FAILURE"
+        failed = word == "FAILURE"
         answer = {
             "task_id": task_id,
-            "status": status,
-            "ready": run.is_terminal if run is not None else status in READY_STATES,
-            "successful": status == "SUCCESS",
+            "status": word,
+            "ready": run.is_terminal if run is not None else word in READY_STATES,
+            "successful": word == "SUCCESS",
             "failed": failed,
             "result": _json(result) if not failed else None,
             "error": _error(run) if run is not None else (result if failed else None),
@@ -151,6 +202,14 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
             "run": run,
         }
         return Response(TaskResultSerializer(answer).data)
+
+
+def _idempotency_key(request: Request) -> str | None:
+    if "Idempotency-Key" not in request.headers:
+        return None
+    given = IdempotencyKeySerializer(data={"Idempotency-Key": request.headers["Idempotency-Key"]})
+    given.is_valid(raise_exception=True)
+    return str(given.validated_data["Idempotency-Key"])
 
 
 def _find_run(task_id: str) -> SyncRun | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from django.urls import path, re_path
 from rest_framework.routers import DefaultRouter
 
 from filesync.api import schema  # noqa: F401 - registers the token's description
 from filesync.api.backend_views import BackendViewSet
+from filesync.api.hook_views import ConfigHookView, HookView, UnknownView
 from filesync.api.notification_views import ChannelViewSet, DeliveryViewSet
 from filesync.api.task_views import TaskViewSet
 from filesync.api.views import RuleSetViewSet, StorageViewSet, SyncConfigViewSet, SyncRunViewSet
@@ -22,4 +24,9 @@ router.register("sync/runs", SyncRunViewSet)
 router.register("notifications/channels", ChannelViewSet)
 router.register("notifications/messages", DeliveryViewSet)
 
-urlpatterns = router.urls
+urlpatterns = [
+    *router.urls,
+    path("sync/configs/<int:pk>/hook", ConfigHookView.as_view(), name="syncconfig-hook"),
+    path("hooks/<str:token>", HookView.as_view(), name="hook"),
+    re_path(r".*", UnknownView.as_view(), name="unknown"),
+]

@@ -6,9 +6,8 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
-from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.renderers import JSONRenderer
@@ -16,8 +15,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
 
+from filesync.api.filters import ConfigFilter, RunFilter
+from filesync.api.pagination import NewestFirst
 from filesync.api.permissions import (
     IsSuperuserOrReadOnly,
+    MayChangeConfigs,
     MayRun,
     MayViewRules,
     ModelPermissions,
@@ -34,21 +36,38 @@ from filesync.api.serializers import (
     RunItemSerializer,
     StorageDraftSerializer,
     StorageSerializer,
+    SwitchedSerializer,
+    SwitchSerializer,
     SyncConfigSerializer,
     SyncRunSerializer,
     TestResultSerializer,
     TryRulesSerializer,
     VerdictSerializer,
 )
+from filesync.api.throttles import ExecuteThrottle
 from filesync.engine import FilterRefused, filter_lines
 from filesync.models import RuleSet, Storage, SyncConfig, SyncRun
 from filesync.services import rules, storages
 from filesync.services.finishing import cancel_run
 from filesync.services.queueing import retry_run
 from filesync.services.run_logs import text_lines
+from filesync.services.switching import switch_configs
 from filesync.services.undo import queue_restore
 
+IN_USE = OpenApiResponse(ErrorSerializer, "A sync config uses it; the answer names which.")
+TAKEN = OpenApiResponse(ErrorSerializer, "A periodic task of somebody else has its name.")
+ENDED = OpenApiResponse(ErrorSerializer, "The run has ended already.")
+BUSY = OpenApiResponse(ErrorSerializer, "Its config has an active run, or is disabled.")
 
+
+@extend_schema_view(
+    list=extend_schema(summary="List storages"),
+    create=extend_schema(summary="Add a storage"),
+    retrieve=extend_schema(summary="Show a storage"),
+    update=extend_schema(summary="Replace a storage; secrets that are not named stay"),
+    partial_update=extend_schema(summary="Change a storage; secrets that are not named stay"),
+    destroy=extend_schema(summary="Delete a storage", responses={204: None, 409: IN_USE}),
+)
 class StorageViewSet(ModelViewSet):  # type: ignore[type-arg]
     """Places where files live. Only a superuser may change them."""
 
@@ -117,6 +136,14 @@ class StorageViewSet(ModelViewSet):  # type: ignore[type-arg]
         return Response(BrowseSerializer(page).data)
 
 
+@extend_schema_view(
+    list=extend_schema(summary="List rule sets"),
+    create=extend_schema(summary="Add a rule set"),
+    retrieve=extend_schema(summary="Show a rule set"),
+    update=extend_schema(summary="Replace a rule set"),
+    partial_update=extend_schema(summary="Change a rule set"),
+    destroy=extend_schema(summary="Delete a rule set", responses={204: None, 409: IN_USE}),
+)
 class RuleSetViewSet(ModelViewSet):  # type: ignore[type-arg]
     """Filter rules with a name, for any number of sync configs."""
 
@@ -153,16 +180,20 @@ class RuleSetViewSet(ModelViewSet):  # type: ignore[type-arg]
         return Response(VerdictSerializer(verdicts, many=True).data)
 
 
-class ConfigFilter(filters.FilterSet):
-    # Numbers, not choices: a page must not render every storage there is.
-    source_storage = filters.NumberFilter(field_name="source_storage_id")
-    destination_storage = filters.NumberFilter(field_name="destination_storage_id")
-
-    class Meta:
-        model = SyncConfig
-        fields = ["enable", "method"]
-
-
+@extend_schema_view(
+    list=extend_schema(summary="List sync configs"),
+    create=extend_schema(
+        summary="Add a sync config", responses={201: SyncConfigSerializer, 409: TAKEN}
+    ),
+    retrieve=extend_schema(summary="Show a sync config"),
+    update=extend_schema(
+        summary="Replace a sync config", responses={200: SyncConfigSerializer, 409: TAKEN}
+    ),
+    partial_update=extend_schema(
+        summary="Change a sync config", responses={200: SyncConfigSerializer, 409: TAKEN}
+    ),
+    destroy=extend_schema(summary="Delete a sync config; its runs stay"),
+)
 class SyncConfigViewSet(ModelViewSet):  # type: ignore[type-arg]
     """What is kept in step with what, and when."""
 
@@ -172,24 +203,40 @@ class SyncConfigViewSet(ModelViewSet):  # type: ignore[type-arg]
     search_fields = ["name", "remark"]
     ordering_fields = ["name", "created_at", "updated_at"]
 
+    @extend_schema(
+        summary="Enable or disable many",
+        request=SwitchSerializer,
+        responses={200: SwitchedSerializer, 409: TAKEN},
+    )
+    @action(
+        detail=False,
+        methods=["post"],
+        permission_classes=[MayChangeConfigs],
+        filter_backends=[],
+        pagination_class=None,
+        serializer_class=SwitchSerializer,
+    )
+    def bulk(self, request: Request) -> Response:
+        """Enable or disable up to 1,000 configs, all or none; says what became of each."""
+        wish = SwitchSerializer(data=request.data)
+        wish.is_valid(raise_exception=True)
+        done = switch_configs(wish.validated_data["ids"], enable=wish.validated_data["enabled"])
+        return Response(SwitchedSerializer(done).data)
 
-class RunFilter(filters.FilterSet):
-    config = filters.NumberFilter(field_name="config_id")
-    since = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
 
-    class Meta:
-        model = SyncRun
-        fields = ["state", "trigger", "dry_run"]
-
-
+@extend_schema_view(
+    list=extend_schema(summary="List runs, the newest first"),
+    retrieve=extend_schema(summary="Show a run"),
+)
 class SyncRunViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
     """What happened, and what happens now."""
 
     queryset = SyncRun.objects.all()
     serializer_class = SyncRunSerializer
     filterset_class = RunFilter
+    pagination_class = NewestFirst
     search_fields = ["config_name", "message"]
-    ordering_fields = ["id", "started_at", "finished_at"]
+    ordering_fields = ["id"]
 
     @extend_schema(summary="Items of a run", responses=RunItemSerializer(many=True))
     @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
@@ -225,9 +272,7 @@ class SyncRunViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
         )
 
     @extend_schema(
-        summary="Cancel a run",
-        request=None,
-        responses={202: SyncRunSerializer, 409: ErrorSerializer},
+        summary="Cancel a run", request=None, responses={202: SyncRunSerializer, 409: ENDED}
     )
     @action(detail=True, methods=["post"], permission_classes=[MayRun])
     def cancel(self, request: Request, **_: Any) -> Response:
@@ -236,11 +281,14 @@ class SyncRunViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
         return Response(SyncRunSerializer(run).data, status=202)
 
     @extend_schema(
-        summary="Run again",
-        request=RetrySerializer,
-        responses={202: SyncRunSerializer, 404: ErrorSerializer, 409: ErrorSerializer},
+        summary="Run again", request=RetrySerializer, responses={202: SyncRunSerializer, 409: BUSY}
     )
-    @action(detail=True, methods=["post"], permission_classes=[MayRun])
+    @action(
+        detail=True,
+        methods=["post"],
+        permission_classes=[MayRun],
+        throttle_classes=[ExecuteThrottle],
+    )
     def retry(self, request: Request, **_: Any) -> Response:
         """Queue a new run of the same config, or only of the files that failed; it names this."""
         wish = RetrySerializer(data=request.data)

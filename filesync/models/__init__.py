@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from filesync.models.api_token import ApiToken
+from filesync.models.hook import Hook
+from filesync.models.idempotency import IdempotencyKey
 from filesync.models.notification import Delivery, NotificationChannel, Story, Watch
 from filesync.models.rule_set import RuleSet, RuleSetUse
 from filesync.models.run import RunItem, SyncRun
@@ -14,6 +16,8 @@ from filesync.models.sync_config import SyncConfig
 __all__ = [
     "ApiToken",
     "Delivery",
+    "Hook",
+    "IdempotencyKey",
     "NotificationChannel",
     "RuleSet",
     "RuleSetUse",

@@ -47,6 +47,7 @@ class SyncRun(models.Model):
         BATCH = "BATCH", _("All enabled")
         RETRY = "RETRY", _("Again, after a run that ended")
         RESTORE = "RESTORE", _("Undoing a run that ended")
+        HOOK = "HOOK", _("Its hook was called")
 
     class Reason(models.TextChoices):
         NONE = "", ""
@@ -221,6 +222,10 @@ class SyncRun(models.Model):
             models.Index(
                 fields=["finished_at", "state", "bytes_transferred"], name="filesync_run_by_end"
             ),
+            # The API's filter by trigger, newest first; the last slot that beat fired.
+            models.Index(fields=["trigger", "-id"], name="filesync_run_by_trigger"),
+            # Where in the ids a time lies: `since` and `until` of the API.
+            models.Index(fields=["created_at", "id"], name="filesync_run_by_time"),
         ]
 
     def __str__(self) -> str:

@@ -249,6 +249,20 @@ class SyncConfig(Schedulable):
             ("run_syncconfig", "Can run and cancel syncs"),
             ("force_syncconfig", "Can force a run past its guards"),
         ]
+        indexes = [
+            # The distinct schedules, and who has one of them: the next runs of all configs.
+            models.Index(
+                fields=["cron", "timezone", "start_time", "end_time", "id"],
+                condition=models.Q(enable=True) & ~models.Q(cron=""),
+                name="filesync_config_schedules",
+            ),
+            # The few whose schedule begins later.
+            models.Index(
+                fields=["start_time"],
+                condition=models.Q(start_time__isnull=False),
+                name="filesync_config_starts",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 
 from filesync.models import Delivery, RunItem, RunLog, Story, SyncRun
+from filesync.services.idempotency import forget_old_keys
 from scheduler.models import Heartbeat
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def delete_expired() -> int:
     TaskResult.objects.filter(date_done__lt=cutoff).delete()
     _delete_told(cutoff)
     Heartbeat.objects.filter(seen_at__lt=timezone.now() - HEARTBEAT_KEEP).delete()
+    forget_old_keys()
     if deleted:
         logger.info("%d old runs deleted", deleted)
     return deleted

@@ -4,12 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
 from scheduler.api.strict import StrictSerializer
 from scheduler.cron import MAX_LENGTH
 
+NIGHTLY = {"cron": "0 2 * * *", "timezone": "Asia/Shanghai", "count": 2}
+VALID = {
+    "valid": True,
+    "cron": "0 2 * * *",
+    "timezone": "Asia/Shanghai",
+    "description": "At 02:00 every day",
+    "next_runs": ["2026-03-02T02:00:00+08:00", "2026-03-03T02:00:00+08:00"],
+    "next_run_in_seconds": 28_800.5,
+}
+INVALID = {"valid": False, "field": "minute", "error": "61 is not from 0 to 59"}
+REFRESHED = {
+    "created": 1,
+    "updated": 0,
+    "unchanged": 11,
+    "removed": 0,
+    "errors": [],
+    "active_tasks": 12,
+}
 
+
+@extend_schema_serializer(examples=[OpenApiExample("A request", NIGHTLY, request_only=True)])
 class ValidateCronSerializer(StrictSerializer):
     cron = serializers.CharField(
         max_length=10 * MAX_LENGTH,
@@ -22,6 +43,12 @@ class ValidateCronSerializer(StrictSerializer):
     count = serializers.IntegerField(min_value=1, max_value=100, default=5)
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("A cron that can fire", VALID, response_only=True),
+        OpenApiExample("One that cannot", INVALID, response_only=True),
+    ]
+)
 class CronAnswerSerializer(serializers.Serializer[Any]):
     """The answer is 200 for an invalid cron too: the question was answered."""
 
@@ -42,6 +69,7 @@ class RowErrorSerializer(serializers.Serializer[Any]):
     error = serializers.CharField()
 
 
+@extend_schema_serializer(examples=[OpenApiExample("An answer", REFRESHED, response_only=True)])
 class RefreshReportSerializer(serializers.Serializer[Any]):
     created = serializers.IntegerField()
     updated = serializers.IntegerField()
@@ -51,5 +79,8 @@ class RefreshReportSerializer(serializers.Serializer[Any]):
     active_tasks = serializers.IntegerField()
 
 
+@extend_schema_serializer(
+    examples=[OpenApiExample("An answer", {"removed": 12}, response_only=True)]
+)
 class RemovedSerializer(serializers.Serializer[Any]):
     removed = serializers.IntegerField()

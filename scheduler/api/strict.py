@@ -9,15 +9,26 @@ from typing import Any
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.core.exceptions import ValidationError as ModelInvalid
 from django.db.models import Model
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.settings import api_settings
 
+# What a JSON value must be for a field; DRF would take 1 for a text and "yes" for a boolean.
+JSON_TYPES: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], type, Any], ...] = (
+    (serializers.ChoiceField, str, _("This is not a text.")),
+    (serializers.CharField, str, _("This is not a text.")),
+    (serializers.BooleanField, bool, _("This is neither true nor false.")),
+    (serializers.IntegerField, int, _("This is not a whole number.")),
+    (serializers.PrimaryKeyRelatedField, int, _("This is not a whole number.")),
+)
+
 
 class StrictMixin:
-    """Refuse unknown fields in a write; mix it in before a Serializer class.
+    """Refuse unknown fields and values of another type in a write; mix it in before a Serializer.
 
-    `csrfmiddlewaretoken`, which the browsable API's HTML forms send along, is let through.
+    HTML forms know texts only, so their values are read as DRF reads them; their
+    `csrfmiddlewaretoken` is let through.
     """
 
     def to_internal_value(self, data: Any) -> Any:
@@ -32,7 +43,28 @@ class StrictMixin:
                         for name in unknown
                     }
                 )
+            if not isinstance(data, QueryDict) and (wrong := self._wrong_types(data)):
+                raise serializers.ValidationError(wrong)
         return super().to_internal_value(data)  # type: ignore[misc]
+
+    def _wrong_types(self, data: Mapping[str, Any]) -> dict[str, list[serializers.ErrorDetail]]:
+        wrong: dict[str, list[serializers.ErrorDetail]] = {}
+        for name, field in self.fields.items():  # type: ignore[attr-defined]
+            value = data.get(name)
+            if value is None or field.read_only:
+                continue
+            for kind, wanted, message in JSON_TYPES:
+                if isinstance(field, kind) and not _is_a(value, wanted):
+                    wrong[name] = [serializers.ErrorDetail(str(message), code="invalid")]
+        return wrong
+
+
+def _is_a(value: object, wanted: type) -> bool:
+    """Tell whether a JSON value is of a type; JSON knows no difference between 5 and 5.0."""
+    if wanted is int:
+        whole = isinstance(value, float) and value.is_integer()
+        return whole or (isinstance(value, int) and not isinstance(value, bool))
+    return isinstance(value, wanted)
 
 
 class StrictSerializer(StrictMixin, serializers.Serializer[Any]):

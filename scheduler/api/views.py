@@ -47,7 +47,7 @@ class SchedulerViewSet(GenericViewSet):  # type: ignore[type-arg]
         report = get_sync_scheduler().refresh()
         return Response(RefreshReportSerializer(report).data)
 
-    @extend_schema(summary="Clear schedules", request=None, responses=RemovedSerializer)
+    @extend_schema(summary="Clear schedules", request=None, responses={200: RemovedSerializer})
     @action(detail=False, methods=["delete"], url_path="clear-tasks", serializer_class=Serializer)
     def clear_tasks(self, request: Request) -> Response:
         """Remove the periodic tasks of all sync configs, and no others.

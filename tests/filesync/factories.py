@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib import import_module
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TypedDict, Unpack
 
 import pytest
 from celery import current_app
-from django.contrib.auth.models import Permission, User
-from django.db import connections
+from django.apps import apps
+from django.contrib.auth.models import Group, User
+from django.db import connection, connections
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 from django_celery_results.models import TaskResult
@@ -28,29 +31,8 @@ from tests.servers.redis import RedisServer
 
 SLOT = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 
-VIEWER = (
-    "view_storage",
-    "view_syncconfig",
-    "view_syncrun",
-    "view_runitem",
-    "view_notificationchannel",
-    "view_delivery",
-    "view_ruleset",
-    "view_rulesetuse",
-)
-EDITED = ("syncconfig", "ruleset", "rulesetuse")
-OPERATOR = (*VIEWER, "run_syncconfig")
-EDITOR = (
-    *OPERATOR,
-    *(f"{act}_{model}" for act in ("add", "change", "delete") for model in EDITED),
-)
-ROLES: Mapping[str, tuple[str, ...]] = {
-    "nobody": (),
-    "viewer": VIEWER,
-    "operator": OPERATOR,
-    "editor": EDITOR,
-    "superuser": (),
-}
+# Two that are no group: without any right, and with every one.
+NO_GROUP = ("nobody", "superuser")
 
 _numbers = count(1)
 
@@ -228,13 +210,23 @@ def lapse(run: SyncRun) -> None:
 
 
 def make_user(role: str) -> User:
-    """Save a user with the permissions of a role of `ROLES`, who has no password."""
+    """Save a user in the group of a role, who has no password."""
     user = User(username=f"{role} {next(_numbers)}", is_superuser=role == "superuser")
     user.is_staff = True
     user.set_unusable_password()
     user.save()
-    user.user_permissions.set(Permission.objects.filter(codename__in=ROLES[role]))
+    if role not in NO_GROUP:
+        user.groups.add(role_group(role))
     return user
+
+
+def role_group(role: str) -> Group:
+    """Return the group of a role; a test that empties the database loses what migrations made."""
+    if (group := Group.objects.filter(name=role).first()) is None:
+        migration = import_module("filesync.migrations.0002_roles")
+        migration.make_roles(apps, SimpleNamespace(connection=connection))
+        group = Group.objects.get(name=role)
+    return group
 
 
 def client_of(role: str) -> APIClient:

@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.core.cache import cache
 from django.utils import timezone
 from pytest_django.fixtures import DjangoAssertNumQueries
 
-from filesync import selectors
+from filesync import selectors, status, upcoming
 from filesync.models import SyncConfig, SyncRun
 from filesync.selectors import BEAT_SILENT, WORKER_SILENT, ProcessHealth
-from scheduler.models import Heartbeat
+from scheduler.models import BeatLease, Heartbeat
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import make_config, make_run, point_broker_at
 from tests.filesync.factories import use_broker as use_broker
@@ -21,6 +22,7 @@ from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.django_db
 
+CRON = SyncRun.Trigger.CRON
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
@@ -32,7 +34,7 @@ def test_the_soonest_fires_come_first_and_no_more_than_asked(local_root: Path) -
     for hour in (20, 14, 18, 16):
         make_config(local_root, name=f"at {hour}", cron=f"0 {hour} * * *", timezone="UTC")
 
-    found = selectors.next_runs(3, now=NOON)
+    found = upcoming.next_runs(3, now=NOON)
 
     assert [(entry.name, entry.next_run) for entry in found] == [
         ("at 14", hours(14)),
@@ -44,7 +46,7 @@ def test_the_soonest_fires_come_first_and_no_more_than_asked(local_root: Path) -
 def test_each_fire_says_whose_it_is_and_by_which_clock(local_root: Path) -> None:
     config = make_config(local_root, name="photos", cron="0 2 * * *", timezone="Asia/Shanghai")
 
-    (entry,) = selectors.next_runs(10, now=NOON)
+    (entry,) = upcoming.next_runs(10, now=NOON)
 
     assert (entry.config_id, entry.name) == (config.pk, "photos")
     assert (entry.cron, entry.timezone, entry.next_run) == (
@@ -62,7 +64,7 @@ def test_what_does_not_fire_is_left_out(local_root: Path) -> None:
     spoilt = make_config(local_root, cron="0 14 * * *")
     SyncConfig.objects.filter(pk=spoilt.pk).update(cron="99 * * * *")
 
-    assert selectors.next_runs(10, now=NOON) == []
+    assert upcoming.next_runs(10, now=NOON) == []
 
 
 @pytest.mark.parametrize(
@@ -85,13 +87,13 @@ def test_the_fires_are_those_that_the_config_tells_itself(
         local_root, cron="0 14 * * *", timezone="UTC", start_time=start, end_time=end
     )
 
-    found = [entry.next_run for entry in selectors.next_runs(10, now=NOON)]
+    found = [entry.next_run for entry in upcoming.next_runs(10, now=NOON)]
 
     slot = config.next_slot(now=NOON)
     assert found == ([] if slot is None else [slot])
 
 
-def test_ten_thousand_configs_take_one_query(
+def test_ten_thousand_configs_take_three_queries(
     local_root: Path, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     storage = make_config(local_root).source_storage
@@ -105,11 +107,50 @@ def test_ten_thousand_configs_take_one_query(
         for number in range(10_000)
     )
 
-    with django_assert_num_queries(1):
-        found = selectors.next_runs(10, now=NOON)
+    # The schedules, the configs of the first ones, and those that begin later.
+    with django_assert_num_queries(3):
+        found = upcoming.next_runs(10, now=NOON)
 
     assert len(found) == 10
     assert found == sorted(found, key=lambda entry: entry.next_run)
+
+
+def test_a_slot_that_has_come_is_not_remembered_as_the_next(local_root: Path) -> None:
+    config = make_config(local_root, cron="0 * * * *")
+
+    found = [upcoming.next_runs(1, now=hours(hour))[0].next_run for hour in (9, 9, 10, 8)]
+
+    assert found == [config.next_slot(now=hours(hour)) for hour in (9, 9, 10, 8)]
+
+
+def test_a_config_that_begins_later_takes_its_place_among_the_next(local_root: Path) -> None:
+    for hour in (14, 16, 18):
+        make_config(local_root, name=f"at {hour}", cron=f"0 {hour} * * *", timezone="UTC")
+    for hour in (13, 17, 19):
+        make_config(
+            local_root,
+            name=f"from {hour}",
+            cron="*/30 * * * *",
+            timezone="UTC",
+            start_time=hours(hour),
+        )
+
+    found = upcoming.next_runs(3, now=NOON)
+
+    assert [entry.name for entry in found] == ["from 13", "at 14", "at 16"]
+
+
+@pytest.mark.parametrize(("at_most", "missed"), [(1_000, 9), (5, 5)])
+def test_the_slots_that_nobody_fired_are_counted(
+    local_root: Path, at_most: int, missed: int
+) -> None:
+    for _ in range(2):
+        make_config(local_root, cron="*/30 * * * *", timezone="UTC")
+    make_config(local_root, cron="0 12 * * *", timezone="UTC")
+    make_config(local_root, cron="* * * * *", enable=False)
+    make_config(local_root, cron="* * * * *", end_time=hours(11))
+
+    assert upcoming.missed_slots(hours(10), now=NOON, at_most=at_most) == missed
 
 
 @pytest.mark.parametrize(
@@ -171,23 +212,161 @@ def test_a_broker_that_hangs_is_not() -> None:
     assert reachable is False
 
 
+def test_a_worker_that_runs_something_has_fewer_free_slots(local_root: Path) -> None:
+    now = timezone.now()
+    for name, seen_at in (("here", now), ("gone", now - 2 * WORKER_SILENT)):
+        Heartbeat.objects.create(role="worker", name=name, started_at=now, seen_at=seen_at, slots=4)
+    for _ in range(3):
+        run = make_run(make_config(local_root), state=SyncRun.State.RUNNING)
+        SyncRun.objects.filter(pk=run.pk).update(worker="here")
+
+    found = selectors.processes(Heartbeat.Role.WORKER, WORKER_SILENT)
+
+    assert [(worker.name, worker.busy, worker.free) for worker in found] == [
+        ("gone", 0, 0),
+        ("here", 3, 1),
+    ]
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.usefixtures("broker")
+def test_the_broker_is_not_asked_by_everybody_who_looks() -> None:
+    assert selectors.broker_reachable_lately() is True
+    point_broker_at(f"redis://127.0.0.1:{free_port()}/0")
+
+    assert selectors.broker_reachable_lately() is True
+    cache.delete("broker:now")
+    assert selectors.broker_reachable_lately() is True  # somebody else is asking
+    cache.delete("broker:asked")
+    assert selectors.broker_reachable_lately() is False
+
+
+def test_beat_is_told_with_its_leader_its_standbys_and_its_lag(local_root: Path) -> None:
+    now = timezone.now()
+    for name in ("beat@a", "beat@b", "beat@c"):
+        Heartbeat.objects.create(
+            role="beat", name=name, started_at=now, seen_at=now, leading=name == "beat@b"
+        )
+    config = make_config(local_root)
+    fired = make_run(config, state=SyncRun.State.SUCCEEDED, trigger=CRON, slot=NOON)
+    late = NOON + timedelta(seconds=90)
+    SyncRun.objects.filter(pk=fired.pk).update(created_at=late)
+    make_run(config, state=SyncRun.State.MISSED, trigger=CRON, slot=hours(11))
+    make_run(config, trigger=SyncRun.Trigger.MANUAL)
+
+    found = status.read_status()
+
+    beat = found.beat
+    assert (beat.running, beat.leader, beat.standbys) == (True, "beat@b", 2)
+    assert (beat.last_slot, beat.lag_s, beat.missed_slots) == (NOON, 90.0, 0)
+    assert "Beat is slow: the last slot fired 90 s late." in found.warnings
+
+
+@pytest.mark.parametrize("row_left", [True, False])
+def test_a_beat_that_is_down_is_told_with_the_slots_it_missed(
+    local_root: Path, *, row_left: bool
+) -> None:
+    now = timezone.now()
+    gone = now - timedelta(minutes=30, seconds=5)
+    if row_left:
+        Heartbeat.objects.create(role="beat", name="beat@a", started_at=gone, seen_at=gone)
+    BeatLease.objects.create(holder="", expires_at=gone)
+    make_config(local_root, cron="* * * * *", timezone="UTC")
+
+    found = status.read_status()
+
+    assert not found.beat.running
+    assert found.beat.last_seen_at == gone
+    assert found.beat.missed_slots in (30, 31)
+    (said,) = (line for line in found.warnings if "Beat" in line)
+    assert said.startswith("Beat is down for 30 min: 3")
+
+
+def process(name: str, *, alive: bool, leading: bool = True, slots: int = 4) -> ProcessHealth:
+    seen_at = NOON if alive else NOON - timedelta(seconds=45)
+    return ProcessHealth(name, seen_at, alive, leading and alive, slots)
+
+
+def beats(*found: ProcessHealth, lag_s: float = 0.0, missed: int = 0) -> status.BeatHealth:
+    seen = max((beat.seen_at for beat in found), default=None)
+    return status.BeatHealth(found, seen, NOON, lag_s, missed)
+
+
+BEAT = beats(process("beat@a", alive=True))
+WORKER = process("worker@a", alive=True)
+
+
 @pytest.mark.parametrize(
-    ("beat", "worker", "broker", "words"),
+    ("beat", "workers", "broker", "said"),
     [
-        (True, True, True, []),
-        (False, True, True, ["beat"]),
-        (True, False, True, ["worker"]),
-        (True, True, False, ["broker"]),
-        (False, False, False, ["beat", "worker", "broker"]),
+        (BEAT, [WORKER], True, []),
+        (
+            beats(process("beat@a", alive=False), missed=3),
+            [WORKER],
+            True,
+            ["Beat is down for 45 s: 3 slots missed."],
+        ),
+        (
+            beats(process("beat@a", alive=False), missed=1_000),
+            [WORKER],
+            True,
+            ["Beat is down for 45 s: 1000+ slots missed."],
+        ),
+        (beats(), [WORKER], True, ["Beat has never run: schedules do not fire."]),
+        (
+            beats(process("beat@a", alive=True, leading=False)),
+            [WORKER],
+            True,
+            ["No beat leads yet: schedules fire when one does, within seconds."],
+        ),
+        (
+            beats(process("beat@a", alive=True), lag_s=200.0),
+            [WORKER],
+            True,
+            ["Beat is slow: the last slot fired 3 min late."],
+        ),
+        (BEAT, [], True, ["No worker is running: queued runs wait."]),
+        (
+            BEAT,
+            [process("worker@a", alive=False)],
+            True,
+            ["No worker for 45 s: queued runs wait."],
+        ),
+        (
+            BEAT,
+            [process("worker@a", alive=False), WORKER],
+            True,
+            ["The worker worker@a has been silent for 45 s."],
+        ),
+        (
+            BEAT,
+            [WORKER],
+            False,
+            ["The broker does not answer: runs are queued and start when it is back."],
+        ),
     ],
 )
 def test_what_keeps_syncs_from_running_is_said(
-    words: list[str], *, beat: bool, worker: bool, broker: bool
+    beat: status.BeatHealth, workers: list[ProcessHealth], said: list[str], *, broker: bool
 ) -> None:
-    def process(*, alive: bool) -> ProcessHealth:
-        return ProcessHealth("p", timezone.now(), alive, leading=True, slots=1)
+    assert status.warnings(beat, workers, [], broker=broker, now=NOON) == said
 
-    said = selectors.warnings([process(alive=beat)], [process(alive=worker)], broker=broker)
 
-    assert len(said) == len(words)
-    assert all(word in line for word, line in zip(words, said, strict=True))
+def test_a_run_that_waits_though_workers_are_free_is_told(local_root: Path) -> None:
+    waits = make_run(make_config(local_root, name="photos"))
+    SyncRun.objects.filter(pk=waits.pk).update(created_at=NOON - timedelta(minutes=12))
+    waits.refresh_from_db()
+
+    (said,) = status.warnings(BEAT, [WORKER], [waits], broker=True, now=NOON)
+
+    assert said.startswith(f"photos #{waits.pk} has waited for 12 min")
+    full = ProcessHealth("worker@a", NOON, alive=True, leading=False, slots=4, busy=4)
+    assert status.warnings(BEAT, [full], [waits], broker=True, now=NOON) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h"), (200_000, "2 d"), (-3, "0 s")],
+)
+def test_spans_are_told_in_their_largest_unit(seconds: int, words: str) -> None:
+    assert status.in_words(timedelta(seconds=seconds)) == words

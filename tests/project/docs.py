@@ -104,7 +104,7 @@ def check_compose_command(args: Command) -> None:
 
 def check_make(args: Command) -> None:
     makefile = read("Makefile")
-    targets = re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE)
     variables = re.findall(r"^export (.*)$", makefile, re.MULTILINE)[0].split()
     for word in args:
         name, equals, _ = word.partition("=")

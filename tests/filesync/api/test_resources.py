@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
+from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pytest_django.fixtures import DjangoAssertNumQueries
@@ -172,6 +175,12 @@ def test_deleting_a_config_cancels_what_it_has_queued_and_keeps_its_history(
             {"start_time": "2026-01-02T00:00:00Z", "end_time": "2026-01-01T00:00:00Z"},
             "end_time",
         ),
+        ({"name": 5}, "name"),
+        ({"enable": "yes"}, "enable"),
+        ({"enable": 1}, "enable"),
+        ({"transfers": "4"}, "transfers"),
+        ({"transfers": True}, "transfers"),
+        ({"source_storage": "1"}, "source_storage"),
         ({"enabled": True}, "enabled"),
         ({"crom": "0 2 * * *"}, "crom"),
     ],
@@ -521,21 +530,112 @@ def test_a_filter_that_cannot_match_is_400_and_names_the_field(url: str, field: 
     assert (answer.status_code, list(answer.json())) == (400, [field])
 
 
-def test_lists_come_in_pages_of_fifty(local_root: Path) -> None:
-    config = make_config(local_root)
-    for _ in range(51):
-        make_run(config, state=SyncRun.State.SUCCEEDED)
+def test_counted_lists_come_in_numbered_pages(local_root: Path) -> None:
+    for number in range(51):
+        make_storage(local_root, name=f"disk {number:02}")
     client = client_of("viewer")
 
-    first = client.get(RUNS).json()
+    first = client.get(STORAGES).json()
     second = client.get(first["next"]).json()
-    beyond = client.get(f"{RUNS}?page=3")
+    beyond = client.get(f"{STORAGES}?page=3")
+    large = client.get(f"{STORAGES}?page_size=500").json()
 
     assert (first["count"], len(first["results"]), first["previous"]) == (51, 50, None)
     assert (len(second["results"]), second["next"]) == (1, None)
-    ids = [entry["id"] for entry in first["results"] + second["results"]]
-    assert len(set(ids)) == 51
+    names = [entry["name"] for entry in first["results"] + second["results"]]
+    assert len(set(names)) == 51
     assert (beyond.status_code, beyond.json()["code"]) == (404, "not_found")
+    assert len(large["results"]) == 51
+
+
+def test_runs_are_walked_by_cursor_and_what_comes_meanwhile_moves_nothing(
+    local_root: Path,
+) -> None:
+    config = make_config(local_root)
+    runs = [make_run(config, state=SyncRun.State.SUCCEEDED).pk for _ in range(7)]
+    client = client_of("viewer")
+
+    page = client.get(f"{RUNS}?page_size=3").json()
+    seen = [entry["id"] for entry in page["results"]]
+    make_run(config, state=SyncRun.State.SUCCEEDED)
+    while page["next"]:
+        page = client.get(page["next"]).json()
+        seen += [entry["id"] for entry in page["results"]]
+    back = client.get(page["previous"]).json()
+
+    assert seen == sorted(runs, reverse=True)
+    assert [entry["id"] for entry in back["results"]] == seen[3:6]
+    assert "count" not in page
+
+
+def test_runs_are_found_between_two_times(local_root: Path) -> None:
+    config = make_config(local_root)
+    now = timezone.now()
+    ages = (300, 50, 3, 0)
+    runs = {hours: make_run(config, state=SyncRun.State.SUCCEEDED).pk for hours in ages}
+    for hours, pk in runs.items():
+        queued = now - timedelta(hours=hours)
+        SyncRun.objects.filter(pk=pk).update(created_at=queued)
+    client = client_of("viewer")
+
+    def found(**bounds: int) -> list[int]:
+        moments = {name: (now - timedelta(hours=hours)) for name, hours in bounds.items()}
+        answer = client.get(RUNS, {name: moment.isoformat() for name, moment in moments.items()})
+        return [entry["id"] for entry in answer.json()["results"]]
+
+    assert found(since=3) == [runs[0], runs[3]]
+    assert found(until=3) == [runs[50], runs[300]]
+    assert found(since=100, until=2) == [runs[3], runs[50]]
+    assert found(since=2, until=1) == []
+    assert found(until=400) == []
+    assert found(since=-1) == []
+
+
+@pytest.mark.only_on("postgres")
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        ({}, "filesync_syncrun_pkey"),
+        ({"config": "{config}"}, "filesync_run_history"),
+        ({"state": "FAILED"}, "filesync_run_by_state"),
+        ({"trigger": "MANUAL"}, "filesync_run_by_trigger"),
+        ({"since": "2026-01-05T00:00:00Z", "until": "2026-01-06T00:00:00Z"}, "run_by_time"),
+        ({"state": "FAILED", "until": "2026-01-06T00:00:00Z"}, "filesync_run_by_state"),
+    ],
+)
+def test_a_page_of_a_long_history_is_read_by_index_and_not_sorted(
+    local_root: Path, query: dict[str, str], index: str
+) -> None:
+    config, other = make_config(local_root), make_config(local_root)
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    history = [
+        SyncRun(
+            config=config if number % 20 == 0 else other,
+            state="FAILED" if number % 100 == 0 else "SUCCEEDED",
+            trigger="MANUAL" if number % 500 == 0 else "CRON",
+            slot=begin + timedelta(minutes=number),
+        )
+        for number in range(20_000)
+    ]
+    SyncRun.objects.bulk_create(history, batch_size=2_000)
+    SyncRun.objects.update(created_at=F("slot"))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE filesync_syncrun")
+
+    with CaptureQueriesContext(connection) as asked:
+        places = {"config": config.pk}
+        filled = {name: value.format(**places) for name, value in query.items()}
+        answer = client_of("viewer").get(RUNS, filled)
+    page = next(entry["sql"] for entry in asked if "LIMIT 51" in entry["sql"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {page}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+
+    assert answer.status_code == 200
+    assert index in plan, plan
+    assert "Seq Scan" not in plan, plan
+    # What lies between two times may be sorted: that is a part of the history, found by its index.
+    assert "Sort" not in plan or {"since", "until"} <= query.keys(), plan
 
 
 @pytest.mark.parametrize("url", [CONFIGS, STORAGES, RUNS])
@@ -545,15 +645,114 @@ def test_a_list_takes_the_same_number_of_queries_however_long_it_is(
     client = client_of("superuser")
     client.get(url)  # notes the use of the token, once
     make_run(make_config(local_root, cron="0 2 * * *"), state=SyncRun.State.SUCCEEDED)
-    # The token with its user, the count, the page, and of configs the uses of rule sets.
-    queries = 4 if url == CONFIGS else 3
+    # The token with its user, the page, its count where it is counted, the uses of rule sets.
+    queries = {RUNS: 2, CONFIGS: 4}.get(url, 3)
     with django_assert_num_queries(queries):
-        assert client.get(url).json()["count"] == 1
+        assert len(client.get(url).json()["results"]) == 1
     for _ in range(19):
         make_run(make_config(local_root, cron="0 2 * * *"), state=SyncRun.State.SUCCEEDED)
 
     with django_assert_num_queries(queries):
-        assert client.get(url).json()["count"] == 20
+        assert len(client.get(url).json()["results"]) == 20
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("stat=FAILED", "stat"),
+        ("state=", "state"),
+        ("config=1.5", "config"),
+        ("config=0", "config"),
+        ("config=99999999999999999999", "config"),
+        ("ordering=message", "ordering"),
+        ("page_size=many", "page_size"),
+        ("page_size=0", "page_size"),
+        ("page=2", "page"),
+        ("search=" + "a" * 201, "search"),
+        ("since=" + "1" * 1001, "since"),
+        ("dry_run=perhaps", "dry_run"),
+        ("state=FAILED&state=LOST", "state"),
+        ("search=a%00b", "search"),
+    ],
+)
+def test_a_parameter_that_a_list_cannot_use_is_400_and_named(query: str, name: str) -> None:
+    answer = client_of("viewer").get(f"{RUNS}?{query}")
+
+    assert (answer.status_code, list(answer.json())) == (400, [name])
+
+
+def test_a_cursor_that_was_made_up_is_404() -> None:
+    answer = client_of("viewer").get(f"{RUNS}?cursor=made-up")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_the_filter_form_of_a_page_may_leave_fields_empty(local_root: Path) -> None:
+    make_run(make_config(local_root), state=SyncRun.State.FAILED)
+
+    answer = browser_of("viewer").get(f"{RUNS}?state=FAILED&config=&since=&trigger=")
+
+    assert answer.status_code == 200
+    assert b"Field filters" in answer.content
+
+
+# Bulk --------------------------------------------------------------------------------------------
+
+
+def test_many_configs_are_disabled_and_enabled_with_their_schedules(local_root: Path) -> None:
+    on = [make_config(local_root, cron="0 2 * * *") for _ in range(2)]
+    off = make_config(local_root, cron="0 2 * * *", enable=False)
+    client = client_of("editor")
+    ids = [on[1].pk, on[0].pk, off.pk, 999_999]
+
+    answer = client.post(f"{CONFIGS}/bulk", {"ids": ids, "enabled": False})
+
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "changed": [on[0].pk, on[1].pk],
+        "unchanged": [off.pk],
+        "missing": [999_999],
+    }
+    assert not PeriodicTask.objects.filter(name__startswith="filesync", enabled=True).exists()
+
+    assert client.post(f"{CONFIGS}/bulk", {"ids": ids, "enabled": True}).status_code == 200
+    rows = [periodic_row(config) for config in (*on, off)]
+    assert all(row is not None and row.enabled for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"ids": [], "enabled": True}, "ids"),
+        ({"ids": [0], "enabled": True}, "ids"),
+        ({"ids": ["x"], "enabled": True}, "ids"),
+        ({"ids": list(range(1, 1_002)), "enabled": True}, "ids"),
+        ({"enabled": True}, "ids"),
+        ({"ids": [1]}, "enabled"),
+        ({"ids": [1], "enabled": True, "enable": True}, "enable"),
+    ],
+)
+def test_a_bulk_that_is_not_understood_changes_nothing(body: dict[str, object], field: str) -> None:
+    answer = client_of("editor").post(f"{CONFIGS}/bulk", body)
+
+    assert (answer.status_code, list(answer.json())) == (400, [field])
+
+
+def test_a_bulk_that_fails_for_one_config_changes_none(local_root: Path) -> None:
+    first = make_config(local_root, cron="0 2 * * *", enable=False)
+    second = make_config(local_root, cron="0 2 * * *", enable=False)
+    PeriodicTask.objects.filter(name=f"filesync.syncconfig:{second.pk}").update(task="someone")
+
+    answer = client_of("editor").post(
+        f"{CONFIGS}/bulk", {"ids": [first.pk, second.pk], "enabled": True}
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "schedule_conflict")
+    first.refresh_from_db()
+    assert not first.enable
+
+
+# Pages -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,100 @@
+"""What lists can be filtered by."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.db.models import QuerySet
+from django.utils.translation import gettext_lazy as _
+from django_filters import rest_framework as filters
+from django_filters.widgets import BooleanWidget
+
+from filesync.models import SyncConfig, SyncRun
+
+# Ids rise with time, but for this long: a transaction, or the clocks of two hosts.
+CLOCK_SLACK = timedelta(hours=1)
+
+
+class IdFilter(filters.NumberFilter):
+    """A whole number that a BigAutoField can hold; 1.5 and 1e300 are refused, not rounded."""
+
+    field_class = forms.IntegerField
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, min_value=1, max_value=2**63 - 1, **kwargs)
+
+    def get_max_validator(self) -> None:
+        return None
+
+
+class _BooleanWidget(BooleanWidget):
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        known = super().value_from_datadict(data, files, name)
+        return data.get(name) or None if known is None else known
+
+
+class _BooleanField(forms.NullBooleanField):
+    def clean(self, value: Any) -> Any:
+        if isinstance(value, str):
+            raise forms.ValidationError(_("This is neither true nor false."), "invalid")
+        return super().clean(value)
+
+
+class TrueFalseFilter(filters.BooleanFilter):
+    """`true` or `false`; the stock one takes anything else for "do not filter"."""
+
+    field_class = _BooleanField
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, widget=_BooleanWidget, **kwargs)
+
+
+class ConfigFilter(filters.FilterSet):
+    # Numbers, not choices: a page must not render every storage there is.
+    source_storage = IdFilter(field_name="source_storage_id", help_text="id of a storage")
+    destination_storage = IdFilter(field_name="destination_storage_id", help_text="id of a storage")
+
+    enable = TrueFalseFilter()
+
+    class Meta:
+        model = SyncConfig
+        fields = ["method"]
+
+
+class RunFilter(filters.FilterSet):
+    """Filters of the history; each stays quick however long the history is."""
+
+    config = IdFilter(field_name="config_id", help_text="id of a sync config")
+    since = filters.IsoDateTimeFilter(
+        method="queued_since", label="Queued since", help_text="queued at this time or later"
+    )
+    until = filters.IsoDateTimeFilter(
+        method="queued_until", label="Queued until", help_text="queued before this time"
+    )
+
+    dry_run = TrueFalseFilter()
+
+    class Meta:
+        model = SyncRun
+        fields = ["state", "trigger"]
+
+    def queued_since(
+        self, runs: QuerySet[SyncRun], name: str, moment: datetime
+    ) -> QuerySet[SyncRun]:
+        """Keep what was queued from `moment` on, and begin the walk by id there."""
+        near = SyncRun.objects.filter(created_at__gte=moment - CLOCK_SLACK)
+        first = near.order_by("created_at", "id").values("id")[:1]
+        return runs.filter(created_at__gte=moment, id__gte=first)
+
+    def queued_until(
+        self, runs: QuerySet[SyncRun], name: str, moment: datetime
+    ) -> QuerySet[SyncRun]:
+        """Keep what was queued before `moment`, and begin the walk by id there.
+
+        By the time alone PostgreSQL walks the ids from the newest and throws away what is later.
+        """
+        near = SyncRun.objects.filter(created_at__lt=moment + CLOCK_SLACK)
+        last = near.order_by("-created_at", "-id").values("id")[:1]
+        return runs.filter(created_at__lt=moment, id__lte=last)

@@ -1,0 +1,161 @@
+"""How bodies and query strings are read: nothing too large, too deep, unknown or empty passes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Model, QuerySet
+from django.utils.translation import gettext as _
+from rest_framework.exceptions import ErrorDetail, ParseError, ValidationError
+from rest_framework.filters import BaseFilterBackend, OrderingFilter
+from rest_framework.parsers import JSONParser
+from rest_framework.request import Request
+
+if TYPE_CHECKING:
+    # DRF's views import this module by the settings, before they are complete themselves.
+    from rest_framework.views import APIView
+
+LONGEST_VALUE = 1_000
+# Each word of a search is a condition of its own, and SQLite refuses a thousand of them.
+LONGEST_SEARCH = 200
+
+
+class StrictJSONParser(JSONParser):
+    """Reads JSON; refuses what only Python's reader takes, or what makes it give up.
+
+    A number such as 1e400 becomes infinite, which no field expects; a body of brackets only
+    exhausts the stack.
+    """
+
+    def parse(
+        self,
+        stream: Any,
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        encoding = str((parser_context or {}).get("encoding", "utf-8"))
+        try:
+            text = stream.read().decode(encoding)
+            return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        except RecursionError:
+            raise ParseError(_("JSON parse error - it is nested too deeply")) from None
+        except LookupError:
+            raise ParseError(_("The charset %s is not known.") % encoding) from None
+        except ValueError as error:
+            raise ParseError(_("JSON parse error - %s") % error) from None
+
+
+def check_parameters(request: Request, known: set[str], *, may_be_empty: bool = False) -> None:
+    """Refuse parameters of the query that are unknown, said twice, empty, or too long.
+
+    Raises:
+        ValidationError: it names each of them.
+    """
+    errors: dict[str, list[ErrorDetail]] = {}
+    for name, values in request.query_params.lists():
+        wrong = _wrong(name, [str(value) for value in values], known, may_be_empty=may_be_empty)
+        if wrong is not None:
+            errors[name] = [wrong]
+    if errors:
+        raise ValidationError(errors)
+
+
+def _wrong(
+    name: str, values: list[str], known: set[str], *, may_be_empty: bool
+) -> ErrorDetail | None:
+    longest = LONGEST_SEARCH if name == "search" else LONGEST_VALUE
+    if name not in known:
+        return ErrorDetail(_("There is no such parameter."), "unknown")
+    if len(values) > 1:
+        return ErrorDetail(_("This is given more than once."), "repeated")
+    value = values[0]
+    if not value:
+        return None if may_be_empty else ErrorDetail(_("This may not be empty."), "blank")
+    if len(value) > longest:
+        return ErrorDetail(_("This has more than %d characters.") % longest, "max_length")
+    if "\x00" in value:
+        return ErrorDetail(_("Null characters are not allowed."), "null_characters")
+    if name in ("page", "page_size") and not _is_count(value):
+        return ErrorDetail(_("This is not a whole number from 1."), "invalid")
+    return None
+
+
+class KnownParameters(BaseFilterBackend):
+    """Refuses query parameters that a list does not have, or that say nothing.
+
+    A misspelt filter that is ignored answers with everything. The filter form of a browsable page
+    sends its empty fields along: there they mean nothing.
+    """
+
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Any], view: APIView
+    ) -> QuerySet[Any]:
+        is_page = getattr(request.accepted_renderer, "format", "") == "api"
+        check_parameters(request, self.known(view), may_be_empty=is_page)
+        return queryset
+
+    @staticmethod
+    def known(view: APIView) -> set[str]:
+        names = {"format"}
+        if filterset := getattr(view, "filterset_class", None):
+            names |= set(filterset.base_filters)
+        names |= set(getattr(view, "filterset_fields", None) or ())
+        if getattr(view, "search_fields", None):
+            names.add("search")
+        if getattr(view, "ordering_fields", None):
+            names.add("ordering")
+        paginator = getattr(view, "paginator", None)
+        for attribute in ("page_query_param", "page_size_query_param", "cursor_query_param"):
+            if name := getattr(paginator, attribute, None):
+                names.add(name)
+        return names
+
+
+class KnownOrdering(OrderingFilter):
+    """Orders by the fields that a list offers, and refuses others instead of ignoring them."""
+
+    def remove_invalid_fields(
+        self, queryset: QuerySet[Model], fields: Any, view: APIView, request: Request
+    ) -> list[str]:
+        wanted = [str(field) for field in fields]
+        offered = self.choices(view)
+        for field in wanted:
+            if field not in offered:
+                message = _("It is one of %s.") % ", ".join(offered)
+                raise ValidationError({"ordering": [ErrorDetail(message, "invalid_choice")]})
+        return wanted
+
+    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
+        if not (offered := self.choices(view)):
+            return []
+        return [
+            {
+                "name": "ordering",
+                "in": "query",
+                "description": "The field to order by; with a minus from the last to the first.",
+                "schema": {"type": "string", "enum": offered},
+            }
+        ]
+
+    @staticmethod
+    def choices(view: APIView) -> list[str]:
+        fields = getattr(view, "ordering_fields", None) or []
+        return [sign + field for field in fields for sign in ("", "-")]
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return value
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _is_count(value: str) -> bool:
+    return value.isascii() and value.isdigit() and len(value) < 10 and int(value) > 0

@@ -1,0 +1,182 @@
+"""The state of the whole system at one glance, and in words what keeps syncs from running.
+
+Read from rows in a handful of queries, whatever the number of configs and runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connection
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from filesync import selectors, upcoming
+from filesync.models import SyncRun
+from filesync.selectors import ProcessHealth
+from filesync.upcoming import NextRun
+from scheduler.models import BeatLease, Heartbeat
+
+NEXT_SHOWN = 10
+MISSED_COUNTED = 1_000
+LATE = timedelta(seconds=60)
+WAITS_LONG = timedelta(minutes=5)
+# Of the latest slots the first that fired: the others were missed, and recorded later.
+SLOTS_SEEN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class BeatHealth:
+    """Beat as a whole: who leads, who stands by, and how late the last slot was."""
+
+    processes: Sequence[ProcessHealth]
+    last_seen_at: datetime | None
+    last_slot: datetime | None
+    lag_s: float | None
+    missed_slots: int = 0
+
+    @property
+    def running(self) -> bool:
+        return any(beat.alive for beat in self.processes)
+
+    @property
+    def leader(self) -> str | None:
+        return next((beat.name for beat in self.processes if beat.leading), None)
+
+    @property
+    def standbys(self) -> int:
+        return sum(1 for beat in self.processes if beat.alive and not beat.leading)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What `task-status` answers."""
+
+    beat: BeatHealth
+    workers: Sequence[ProcessHealth]
+    broker_reachable: bool
+    database: str
+    scheduled_count: int
+    scheduled: Sequence[NextRun]
+    running: Sequence[SyncRun]
+    queued: Sequence[SyncRun]
+    queue_depth: int
+    busy_slots: int
+    free_slots: int
+    warnings: Sequence[str]
+
+
+def read_status() -> Status:
+    """Read everything; the broker is asked at most once in 5 s."""
+    now = timezone.now()
+    beat = _read_beat(now)
+    workers = selectors.processes(Heartbeat.Role.WORKER, selectors.WORKER_SILENT)
+    broker = selectors.broker_reachable_lately()
+    active = selectors.active_runs()
+    queued = [run for run in active if run.state == SyncRun.State.QUEUED]
+    free = sum(worker.free for worker in workers)
+    return Status(
+        beat=beat,
+        workers=workers,
+        broker_reachable=broker,
+        database=connection.vendor,
+        scheduled_count=upcoming.scheduled_count(now=now),
+        scheduled=upcoming.next_runs(NEXT_SHOWN, now=now),
+        running=[run for run in active if run.state == SyncRun.State.RUNNING],
+        queued=queued,
+        queue_depth=SyncRun.objects.filter(state=SyncRun.State.QUEUED).count(),
+        busy_slots=sum(worker.busy for worker in workers),
+        free_slots=free,
+        warnings=warnings(beat, workers, queued, broker=broker, now=now),
+    )
+
+
+def warnings(
+    beat: BeatHealth,
+    workers: Sequence[ProcessHealth],
+    queued: Sequence[SyncRun],
+    *,
+    broker: bool,
+    now: datetime,
+) -> list[str]:
+    """Return in plain words what keeps syncs from running, the gravest first."""
+    said = [*_beat_warnings(beat, now), *_worker_warnings(workers, now)]
+    if not broker:
+        said.append(_("The broker does not answer: runs are queued and start when it is back."))
+    waiting = [run for run in queued if (run.not_before or run.created_at) < now - WAITS_LONG]
+    if waiting and broker and any(worker.free for worker in workers):
+        said.append(
+            _("%(run)s has waited for %(time)s: its storages are busy, or the workers do not ask.")
+            % {"run": waiting[0], "time": in_words(now - waiting[0].created_at)}
+        )
+    return said
+
+
+def in_words(span: timedelta) -> str:
+    """Return a span in its largest unit: 40 s, 12 min, 3 h, 2 d."""
+    seconds = max(0, int(span.total_seconds()))
+    for unit, length_s in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length_s:
+            return f"{seconds // length_s} {unit}"
+    return f"{seconds} s"
+
+
+def _beat_warnings(beat: BeatHealth, now: datetime) -> list[str]:
+    if not beat.running:
+        if beat.last_seen_at is None:
+            return [_("Beat has never run: schedules do not fire.")]
+        ago = in_words(now - beat.last_seen_at)
+        missed = beat.missed_slots
+        shown = f"{missed}+" if missed >= MISSED_COUNTED else str(missed)
+        return [
+            ngettext(
+                "Beat is down for %(ago)s: %(shown)s slot missed.",
+                "Beat is down for %(ago)s: %(shown)s slots missed.",
+                missed,
+            )
+            % {"ago": ago, "shown": shown}
+        ]
+    if beat.leader is None:
+        return [_("No beat leads yet: schedules fire when one does, within seconds.")]
+    if beat.lag_s is not None and beat.lag_s > LATE.total_seconds():
+        late = in_words(timedelta(seconds=beat.lag_s))
+        return [_("Beat is slow: the last slot fired %(late)s late.") % {"late": late}]
+    return []
+
+
+def _worker_warnings(workers: Sequence[ProcessHealth], now: datetime) -> list[str]:
+    if any(worker.alive for worker in workers):
+        silent = [worker for worker in workers if not worker.alive]
+        return [
+            _("The worker %(name)s has been silent for %(time)s.")
+            % {"name": worker.name, "time": in_words(now - worker.seen_at)}
+            for worker in silent
+        ]
+    if not workers:
+        return [_("No worker is running: queued runs wait.")]
+    last = max(worker.seen_at for worker in workers)
+    return [_("No worker for %(time)s: queued runs wait.") % {"time": in_words(now - last)}]
+
+
+def _read_beat(now: datetime) -> BeatHealth:
+    beats = selectors.processes(Heartbeat.Role.BEAT, selectors.BEAT_SILENT)
+    seen = max((beat.seen_at for beat in beats), default=None)
+    if seen is None:
+        # A beat that stopped in good order leaves no row; its lease says when.
+        lease = BeatLease.objects.filter(pk=BeatLease.SINGLETON_ID).first()
+        seen = min(lease.expires_at, now) if lease is not None else None
+    last = _last_fired()
+    lag_s = (last.created_at - last.slot).total_seconds() if last and last.slot else None
+    missed = 0
+    if seen is not None and not any(beat.alive for beat in beats):
+        missed = upcoming.missed_slots(seen, now=now, at_most=MISSED_COUNTED)
+    return BeatHealth(beats, seen, last.slot if last else None, lag_s, missed)
+
+
+def _last_fired() -> SyncRun | None:
+    by_cron = SyncRun.objects.filter(trigger=SyncRun.Trigger.CRON).order_by("-pk")
+    latest = by_cron.only("state", "slot", "created_at")[:SLOTS_SEEN]
+    return next((run for run in latest if run.state != SyncRun.State.MISSED), None)

@@ -1,0 +1,77 @@
+"""Middleware that bounds what a caller may send: how large a body, and how many wrong passwords."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.contrib.auth.signals import user_login_failed
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from filesync.api.throttles import address
+from filesync.rates import RateLimit
+
+API_PATH = "/api/"
+
+
+class BodyLimitMiddleware:
+    """Refuse a body for the API that is larger than any that it takes, before it is read.
+
+    Django's own limit is not asked where DRF reads the stream itself. A body without a length
+    reads as empty.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if request.path.startswith(API_PATH) and length.isdigit() and int(length) > limit:
+            detail = f"the body has {length} bytes; at most {limit} are taken"
+            return JsonResponse({"detail": detail, "code": "too_large"}, status=413)
+        return self.get_response(request)
+
+
+class SignInLimitMiddleware:
+    """Refuse passwords for a while where too many were wrong: of one name from one address.
+
+    A right one is refused too then: an answer that differs would tell it.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.method == "POST" and request.path in _login_paths():
+            wait_s = _failures().wait_s(_key(request, request.POST.get("username", "")))
+            if wait_s is not None:
+                text = _("Too many wrong passwords. Try again in %d seconds.") % wait_s
+                answer = HttpResponse(text, status=429, content_type="text/plain; charset=utf-8")
+                answer["Retry-After"] = str(wait_s)
+                return answer
+        return self.get_response(request)
+
+
+def count_failure(
+    credentials: dict[str, object], request: HttpRequest | None = None, **_: object
+) -> None:
+    if request is not None:
+        _failures().count(_key(request, str(credentials.get("username", ""))))
+
+
+user_login_failed.connect(count_failure, dispatch_uid="project.sign_in_failed")
+
+
+def _failures() -> RateLimit:
+    return RateLimit("password", settings.FILESYNC_SIGN_INS_PER_MINUTE)
+
+
+def _key(request: HttpRequest, username: str) -> str:
+    return f"{address(request)} {username.casefold()}"
+
+
+def _login_paths() -> tuple[str, str]:
+    return reverse("admin:login"), reverse("rest_framework:login")

@@ -1,0 +1,239 @@
+"""What the API takes only so much or so often of: bodies, wrong sign-ins, starting runs."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError
+from django.test import Client
+from pytest_django.fixtures import SettingsWrapper
+from rest_framework.test import APIClient
+
+from filesync import rates
+from filesync.models import ApiToken, Hook, SyncConfig, SyncRun
+from filesync.rates import RateLimit
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import client_of, make_config
+
+pytestmark = pytest.mark.django_db
+
+CONFIGS = "/api/v1/sync/configs"
+TASK = "/api/v1/task/scheduler"
+LOGINS = ("/admin/login/", "/api-auth/login/")
+
+
+class Clock:
+    """Stands in for `time` in `filesync.rates`."""
+
+    now_s = 1_800_000_000.0
+
+    def time(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stop the limits' clock at the begin of a minute."""
+    clock = Clock()
+    monkeypatch.setattr(rates, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def kim() -> User:
+    return User.objects.create_superuser("kim", password="right")
+
+
+# The limit itself --------------------------------------------------------------------------------
+
+
+def test_a_limit_counts_each_key_for_itself_and_forgets_with_the_minute(clock: Clock) -> None:
+    limit = RateLimit("test", 2)
+
+    assert [limit.count("a"), limit.count("a"), limit.count("b")] == [None, None, None]
+    clock.now_s += 20
+    assert (limit.wait_s("a"), limit.wait_s("b")) == (40, None)
+    assert limit.count("a") == 40
+    clock.now_s += 40
+    assert (limit.wait_s("a"), limit.count("a")) == (None, None)
+
+
+# Sign-in -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", LOGINS)
+def test_a_name_whose_password_is_guessed_is_shut_for_the_minute(
+    path: str, kim: User, settings: SettingsWrapper, clock: Clock
+) -> None:
+    settings.FILESYNC_SIGN_INS_PER_MINUTE = 3
+    browser = Client()
+
+    def sign_in(password: str, username: str = "kim", address: str = "192.0.2.1") -> int:
+        body = {"username": username, "password": password}
+        return browser.post(path, body, REMOTE_ADDR=address).status_code
+
+    assert [sign_in("wrong") for _ in range(3)] == [200, 200, 200]
+    answer = browser.post(path, {"username": "KIM", "password": "right"}, REMOTE_ADDR="192.0.2.1")
+    assert answer.status_code == 429
+    assert answer["Retry-After"] == "60"
+    assert "60 seconds" in answer.content.decode()
+    assert sign_in("wrong", username="li") == 200
+    assert sign_in("right", address="192.0.2.2") == 302
+    clock.now_s += 60
+    assert sign_in("right") == 302
+
+
+def test_signing_in_rightly_is_never_counted(kim: User, settings: SettingsWrapper) -> None:
+    settings.FILESYNC_SIGN_INS_PER_MINUTE = 1
+
+    answers = [Client().post(LOGINS[0], {"username": "kim", "password": "right"}) for _ in range(5)]
+
+    assert {answer.status_code for answer in answers} == {302}
+
+
+def test_an_address_that_guesses_tokens_is_told_to_wait_but_a_right_one_is_let_in(
+    kim: User, settings: SettingsWrapper
+) -> None:
+    settings.FILESYNC_SIGN_INS_PER_MINUTE = 2
+    _, text = ApiToken.issue(kim, "laptop")
+
+    def ask(token: str, address: str) -> int:
+        client = APIClient(REMOTE_ADDR=address)
+        return client.get(CONFIGS, HTTP_AUTHORIZATION=f"Bearer {token}").status_code
+
+    assert [ask("sb_wrong", "192.0.2.1") for _ in range(3)] == [401, 401, 429]
+    assert ask("sb_wrong", "192.0.2.2") == 401
+    assert ask(text, "192.0.2.1") == 200
+
+
+@pytest.mark.parametrize(("proxies", "statuses"), [(0, [401, 429]), (1, [401, 401])])
+def test_a_forwarded_address_counts_only_where_a_proxy_is_trusted(
+    proxies: int, statuses: list[int], settings: SettingsWrapper
+) -> None:
+    settings.FILESYNC_SIGN_INS_PER_MINUTE = 1
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"NUM_PROXIES": proxies}
+    client = APIClient(HTTP_AUTHORIZATION="Bearer sb_wrong", REMOTE_ADDR="192.0.2.1")
+
+    answers = [
+        client.get(CONFIGS, HTTP_X_FORWARDED_FOR=f"203.0.113.9, 198.51.100.{n}") for n in (1, 2)
+    ]
+
+    assert [answer.status_code for answer in answers] == statuses
+
+
+# Execute and hooks -------------------------------------------------------------------------------
+
+
+def test_an_account_starts_only_so_many_runs_a_minute(
+    local_root: Path, settings: SettingsWrapper
+) -> None:
+    settings.FILESYNC_EXECUTES_PER_MINUTE = 2
+    client = client_of("operator")
+    configs = [make_config(local_root) for _ in range(3)]
+
+    answers = [client.post(f"{TASK}/execute-sync/{config.pk}") for config in configs]
+
+    assert [answer.status_code for answer in answers] == [202, 202, 429]
+    assert answers[2]["Retry-After"] == "60"
+    assert answers[2].json()["code"] == "throttled"
+    assert SyncRun.objects.count() == 2
+    assert client.post(f"{TASK}/execute-all-enabled").status_code == 429
+    assert client.get(f"{TASK}/task-status").status_code == 200
+    assert client_of("operator").post(f"{TASK}/execute-sync/{configs[2].pk}").status_code == 202
+
+
+def test_a_hook_is_called_only_so_often(local_root: Path) -> None:
+    _, text = Hook.issue(make_config(local_root))
+
+    statuses = [APIClient().post(f"/api/v1/hooks/{text}").status_code for _ in range(61)]
+
+    assert statuses == [202, *[409] * 59, 429]
+
+
+def test_an_address_that_guesses_hooks_is_told_to_wait(settings: SettingsWrapper) -> None:
+    settings.FILESYNC_EXECUTES_PER_MINUTE = 2
+
+    answers = [APIClient().post(f"/api/v1/hooks/hk_guess{number}") for number in range(3)]
+
+    assert [answer.status_code for answer in answers] == [404, 404, 429]
+
+
+# Bodies ------------------------------------------------------------------------------------------
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_read() -> None:
+    answer = client_of("superuser").post(
+        CONFIGS, b'{"name": "' + b"x" * 1_048_576, content_type="application/json"
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert "1048576" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 500_000,
+        b'{"a":' * 100_000,
+        b'{"name": ' + b"1" * 5_000 + b"}",
+        b'{"name": NaN}',
+        b"\xff\xfe",
+        b"[]",
+        b'"text"',
+        b"null",
+        b'{"name": "a\\u0000b"}',
+        b'{"name": "\\ud800"}',
+        b'{"name": {"a": 1}}',
+        b'{"name": "n", "source_storage": 1e400}',
+        b'{"name": "n", "source_storage": 99999999999999999999999}',
+        b'{"name": "n", "jitter_s": 99999999999999999999999}',
+        b'{"name": "n", "start_time": "9999-12-31T23:59:59-23:59"}',
+        b'{"name": "n", "start_time": "0001-01-01T00:00:00+23:59"}',
+    ],
+)
+def test_no_body_is_a_server_error(body: bytes) -> None:
+    answer = client_of("superuser").post(CONFIGS, body, content_type="application/json")
+
+    assert answer.status_code == 400
+    assert answer.json()
+    assert not SyncConfig.objects.exists()
+
+
+def test_a_database_that_is_away_is_503_and_says_when_to_come_back() -> None:
+    client = client_of("viewer")
+
+    with patch("filesync.api.views.SyncRun.objects") as runs:
+        runs.order_by.side_effect = OperationalError("connection refused")
+        answer = client.get("/api/v1/sync/runs")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_away")
+    assert int(answer["Retry-After"]) > 0
+
+
+# Logs --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def console() -> logging.Handler:
+    """Return the handler that the settings configure for all loggers."""
+    handlers = [handler for handler in logging.getLogger().handlers if handler.name == "console"]
+    return handlers[0]
+
+
+def test_a_hook_s_secret_is_in_no_log(
+    local_root: Path, console: logging.Handler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, text = Hook.issue(make_config(local_root, enable=False))
+    lines: list[str] = []
+
+    with patch.object(console, "emit", lambda record: lines.append(console.format(record))):
+        refused = APIClient().post(f"/api/v1/hooks/{text}")
+        unknown = APIClient().post(f"/api/v1/hooks/{text}x")
+
+    assert (refused.status_code, unknown.status_code) == (409, 404)
+    assert any("/api/v1/hooks/" in line for line in lines)
+    assert text not in "".join(lines)

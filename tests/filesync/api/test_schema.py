@@ -1,0 +1,109 @@
+"""The API's description of itself: complete, true to its examples, and served without outside."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import jsonschema
+import pytest
+from django.contrib.staticfiles import finders
+from drf_spectacular.generators import SchemaGenerator
+
+from filesync.api import urls as urls  # registers the token's description
+from tests.filesync.factories import browser_of
+
+Document = dict[str, Any]
+
+DOCUMENT: Document = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+OPERATIONS: dict[str, Document] = {
+    f"{method.upper()} {path}": operation
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+}
+
+
+def json_of(part: Document) -> Document:
+    content: Document = part.get("content", {}).get("application/json", {})
+    return content
+
+
+def shown(part: Document) -> list[Any]:
+    """Return the examples of a body, those of its component included."""
+    return [example["value"] for example in json_of(part).get("examples", {}).values()]
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_every_operation_is_described_in_words(label: str) -> None:
+    operation = OPERATIONS[label]
+
+    assert operation["summary"]
+    assert operation["description"] or operation["summary"]
+    for parameter in operation.get("parameters", []):
+        assert parameter["schema"]
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_every_operation_names_the_errors_it_answers_with(label: str) -> None:
+    operation = OPERATIONS[label]
+    statuses = set(operation["responses"])
+
+    assert {"429", "503"} <= statuses
+    assert operation["responses"]["429"]["headers"]["Retry-After"]
+    if "/hooks/" not in label:
+        assert {"401", "403"} <= statuses
+    if "{" in label:
+        assert "404" in statuses
+    if "requestBody" in operation:
+        assert {"400", "413", "415"} <= statuses
+    for status, answer in operation["responses"].items():
+        assert answer["description"] or status.startswith("2")
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_every_operation_has_an_example_that_fits_its_schema(label: str) -> None:
+    operation = OPERATIONS[label]
+    good = {status: answer for status, answer in operation["responses"].items() if status < "300"}
+    parts = [operation["requestBody"]] if "requestBody" in operation else []
+    parts += [answer for status, answer in good.items() if "content" in answer]
+
+    for part in parts:
+        assert shown(part), f"{label} shows no example"
+        for example in shown(part):
+            schema = {**json_of(part)["schema"], "components": DOCUMENT["components"]}
+            jsonschema.validate(example, as_json_schema(schema))
+
+
+def as_json_schema(schema: Any) -> Any:
+    """Return OpenAPI's words as JSON Schema's; answers may be shown without all their fields."""
+    if isinstance(schema, list):
+        return [as_json_schema(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {name: as_json_schema(value) for name, value in schema.items() if name != "required"}
+    if kept.pop("nullable", False):
+        return {"anyOf": [kept, {"type": "null"}]}
+    return kept
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in DOCUMENT["components"]["schemas"] if name.endswith("Request")]
+)
+def test_every_body_is_closed_to_unknown_fields(name: str) -> None:
+    component = DOCUMENT["components"]["schemas"][name]
+
+    if component.get("type") == "object":
+        assert component["additionalProperties"] is False
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("page", ["docs", "redoc"])
+def test_the_documentation_pages_ask_no_other_host(page: str) -> None:
+    text = browser_of("viewer").get(f"/api/{page}").content.decode()
+
+    links = re.findall(r"""(?:src|href)=["']([^"']+)""", text)
+    assert links
+    assert [link for link in links if "//" in link] == []
+    for link in links:
+        if link.startswith("/static/"):
+            assert finders.find(link.removeprefix("/static/")), link
