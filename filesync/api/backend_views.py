@@ -6,13 +6,19 @@ from typing import Any
 
 from django.conf import settings
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    extend_schema,
+    extend_schema_serializer,
+)
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from filesync import engine
+from filesync.api import examples
 from filesync.api.permissions import MayViewStorages
 from filesync.api.serializers import ErrorSerializer
 from filesync.errors import NotFound
@@ -42,6 +48,10 @@ class RefusedSerializer(serializers.Serializer[Any]):
     why = serializers.CharField()
 
 
+@extend_schema_serializer(
+    many=False,
+    examples=[OpenApiExample("An answer", examples.CATALOGUE, response_only=True)],
+)
 class CatalogueSerializer(serializers.Serializer[Any]):
     rclone = serializers.CharField(help_text="the version that was asked")
     backends = BackendSummarySerializer(many=True)
@@ -70,6 +80,9 @@ class OptionSerializer(serializers.Serializer[Any]):
     examples = ExampleSerializer(many=True)
 
 
+@extend_schema_serializer(
+    examples=[OpenApiExample("An answer", examples.BACKEND, response_only=True)]
+)
 class BackendSerializer(BackendSummarySerializer):
     needs = serializers.ListField(
         child=serializers.CharField(), help_text="one of these must be set"

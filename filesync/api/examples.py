@@ -156,3 +156,42 @@ NEW_HOOK = {
     "token": "hk_3v9cP0nOeXAMPLEeXAMPLEeXAMPLEeXAMPLE0000",
     "created_at": "2026-03-01T10:00:00Z",
 }
+
+CHANNEL_WISH = {"name": "Ops", "url": "ntfys://ntfy.example.org/syncbeat", "enabled": True}
+CHANNEL = {
+    "id": 1,
+    "name": "Ops",
+    "remark": "",
+    "scheme": "ntfys",
+    "enabled": True,
+    "configs": [],
+    "last_sent_at": None,
+    "last_error": "",
+}
+DELIVERY = {"id": 5, "channel": 1, "run": 17, "title": "Photos failed", "attempts": 1, "error": ""}
+CATALOGUE = {
+    "rclone": "1.75.2",
+    "backends": [{"name": "webdav", "description": "WebDAV"}],
+    "refused": [{"name": "alias", "why": "it only points to another storage"}],
+    "presets": [],
+}
+BACKEND = {
+    "name": "webdav",
+    "description": "WebDAV",
+    "needs": ["url"],
+    "options": [],
+    "refused": [],
+    "presets": [],
+}
+TESTED = {"ok": True, "duration_s": 0.21, "entries": 12, "failure": None}
+BROWSED = {
+    "path": "photos",
+    "page": 1,
+    "pages": 1,
+    "total": 1,
+    "cut": False,
+    "entries": [
+        {"name": "2026", "is_dir": True, "size_bytes": -1, "modified_at": "2026-03-01T10:00:00Z"}
+    ],
+    "failure": None,
+}

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import (
+    OpenApiExample,
+    extend_schema,
+    extend_schema_serializer,
+    extend_schema_view,
+)
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
 
+from filesync.api import examples
 from filesync.api.permissions import IsSuperuserOrReadOnly, ModelPermissions
 from filesync.models import Delivery, NotificationChannel, SyncConfig
 from filesync.notifications.events import Event
@@ -19,6 +25,12 @@ from filesync.services.channels import try_channel
 from scheduler.api.strict import StrictModelSerializer
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("A request", examples.CHANNEL_WISH, request_only=True),
+        OpenApiExample("An answer", examples.CHANNEL, response_only=True),
+    ]
+)
 class ChannelSerializer(StrictModelSerializer):
     """The URL goes in and never comes out: it holds passwords and tokens."""
 
@@ -72,11 +84,17 @@ class ChannelSerializer(StrictModelSerializer):
         return attrs if configs is None else {**attrs, "configs": configs}
 
 
+@extend_schema_serializer(
+    examples=[OpenApiExample("An answer", {"sent": True, "detail": ""}, response_only=True)]
+)
 class TestAnswerSerializer(serializers.Serializer[Any]):
     sent = serializers.BooleanField()
     detail = serializers.CharField(allow_blank=True, help_text="why not; empty when it was sent")
 
 
+@extend_schema_serializer(
+    examples=[OpenApiExample("An answer", examples.DELIVERY, response_only=True)]
+)
 class DeliverySerializer(serializers.ModelSerializer[Delivery]):
     class Meta:
         model = Delivery
@@ -98,6 +116,14 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
         read_only_fields = fields
 
 
+@extend_schema_view(
+    list=extend_schema(summary="List channels"),
+    create=extend_schema(summary="Add a channel"),
+    retrieve=extend_schema(summary="Show a channel"),
+    update=extend_schema(summary="Replace a channel"),
+    partial_update=extend_schema(summary="Change a channel"),
+    destroy=extend_schema(summary="Delete a channel"),
+)
 class ChannelViewSet(ModelViewSet):  # type: ignore[type-arg]
     """Who is told. Only a superuser may change them."""
 
@@ -116,6 +142,10 @@ class ChannelViewSet(ModelViewSet):  # type: ignore[type-arg]
         return Response({"sent": problem is None, "detail": problem or ""})
 
 
+@extend_schema_view(
+    list=extend_schema(summary="List messages, the newest first"),
+    retrieve=extend_schema(summary="Show a message"),
+)
 class DeliveryViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
     """Messages that were sent, wait, or were given up; newest first."""
 

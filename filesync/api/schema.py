@@ -80,6 +80,9 @@ def complete(result: Document, **_: object) -> Document:
     for path, method, operation in _operations(result):
         for status in _errors_of(path, method, operation):
             operation["responses"].setdefault(status, _error(status))
+        for status, answer in operation["responses"].items():
+            if status in REASONS and not answer["description"]:
+                operation["responses"][status] = _error(status)
     return result
 
 

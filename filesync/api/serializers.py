@@ -110,6 +110,7 @@ class FailureSerializer(serializers.Serializer[Any]):
     advice = serializers.CharField()
 
 
+@extend_schema_serializer(examples=[answered(examples.TESTED)])
 class TestResultSerializer(serializers.Serializer[Any]):
     ok = serializers.BooleanField()
     duration_s = serializers.FloatField()
@@ -138,6 +139,7 @@ class EntrySerializer(serializers.Serializer[Any]):
     )
 
 
+@extend_schema_serializer(examples=[answered(examples.BROWSED)])
 class BrowseSerializer(serializers.Serializer[Any]):
     path = serializers.CharField(allow_blank=True)
     page = serializers.IntegerField(source="number")

@@ -129,7 +129,7 @@ class StorageViewSet(ModelViewSet):  # type: ignore[type-arg]
 
         A storage that does not answer is 200 with its `failure`.
         """
-        query = BrowseQuerySerializer(data=request.query_params.dict())
+        query = BrowseQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         asked = query.validated_data
         page = storages.browse(self.get_object(), asked["path"], asked["page"])
