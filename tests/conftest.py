@@ -37,11 +37,13 @@ def django_db_modify_db_settings(pytestconfig: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def empty_cache() -> None:
-    """Let no test count what another one has tried."""
+def untouched_process() -> None:
+    """Let no test count what another one has tried, or speak the language of its last request."""
     from django.core.cache import cache
+    from django.utils import translation
 
     cache.clear()
+    translation.deactivate()
 
 
 @pytest.fixture(scope="session")

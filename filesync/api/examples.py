@@ -195,3 +195,13 @@ BROWSED = {
     ],
     "failure": None,
 }
+RULE_SET_WISH = {"name": "No caches", "filters": "- /cache/**\n- *.tmp"}
+RULE_SET = RULE_SET_WISH | {
+    "id": 1,
+    "remark": "",
+    "created_at": "2026-03-01T10:00:00Z",
+    "updated_at": "2026-03-01T10:00:00Z",
+}
+RETRY = {"only_failed": True}
+TRY = {"filters": "- *.tmp", "rule_sets": [1], "paths": ["a.tmp", "2026/b.jpg"]}
+VERDICT = {"path": "a.tmp", "goes": False, "rule": "- *.tmp"}

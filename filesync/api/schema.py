@@ -50,6 +50,7 @@ REASONS = {
     "401": "No sign-in, or one that is unknown, expired or revoked.",
     "403": "The account may not do this, or the session's CSRF token is missing.",
     "404": "There is no such thing.",
+    "409": "Its state forbids it; the answer says why.",
     "413": "The body is larger than is taken.",
     "415": "The body's media type is not understood.",
     "429": "Too often; `Retry-After` says when to come back.",
@@ -83,6 +84,7 @@ def complete(result: Document, **_: object) -> Document:
         for status, answer in operation["responses"].items():
             if status in REASONS and not answer["description"]:
                 operation["responses"][status] = _error(status)
+        _speak_plainly(operation["responses"])
     return result
 
 
@@ -106,6 +108,13 @@ def _errors_of(path: str, method: str, operation: Document) -> list[str]:
     ):
         statuses.append("400")
     return sorted(statuses)
+
+
+def _speak_plainly(answers: Document) -> None:
+    """Where the good answer is plain text, the others are too for who asks for that."""
+    if any("text/plain" in answer.get("content", {}) for answer in answers.values()):
+        for answer in answers.values():
+            answer["content"].setdefault("text/plain", {"schema": {"type": "string"}})
 
 
 def _error(status: str) -> Document:

@@ -164,6 +164,7 @@ def checked_ping_url(url: str) -> str:
     return url
 
 
+@extend_schema_serializer(examples=[asked(examples.RULE_SET_WISH), answered(examples.RULE_SET)])
 class RuleSetSerializer(StrictModelSerializer):
     class Meta:
         model = RuleSet
@@ -361,12 +362,14 @@ class RunItemSerializer(serializers.ModelSerializer[RunItem]):
         read_only_fields = fields
 
 
+@extend_schema_serializer(examples=[asked(examples.RETRY)])
 class RetrySerializer(StrictSerializer):
     only_failed = serializers.BooleanField(
         default=False, help_text="send only the files that failed; nothing is deleted"
     )
 
 
+@extend_schema_serializer(examples=[asked(examples.EXECUTE)])
 class RestoreSerializer(StrictSerializer):
     dry_run = serializers.BooleanField(
         default=False, help_text="plan only: say what would be put back, change nothing"
@@ -379,6 +382,7 @@ class LogTailSerializer(serializers.Serializer[Any]):
     )
 
 
+@extend_schema_serializer(examples=[asked(examples.TRY)])
 class TryRulesSerializer(StrictSerializer):
     filters = serializers.CharField(
         max_length=100_000, allow_blank=True, default="", help_text="rules, one a line"
@@ -404,6 +408,7 @@ class TryRulesSerializer(StrictSerializer):
         return paths
 
 
+@extend_schema_serializer(examples=[answered(examples.VERDICT)])
 class VerdictSerializer(serializers.Serializer[Any]):
     path = serializers.CharField()
     goes = serializers.BooleanField(help_text="whether a run would count the file")

@@ -214,6 +214,7 @@ def test_the_migration_makes_the_roles_and_takes_them_back() -> None:
     assert reading - groups["viewer"] == {
         "view_hook",
         "view_idempotencykey",
+        "view_runlog",
         "view_runtotal",
         "view_story",
         "view_watch",
