@@ -131,9 +131,12 @@ class RcloneProcess:
         """Wait for output at most `timeout_s`; sets `ended` once there will be no more."""
         self._kill_when_overdue()
         if not self._poll.poll(timeout_s * 1000):
-            # A grandchild could hold the pipe open after rclone itself is gone.
-            self.ended = self._child.poll() is not None
-            return []
+            gone = self._child.poll() is not None
+            if not (gone and self._poll.poll(0)):
+                # A grandchild could hold the pipe open after rclone itself is gone.
+                self.ended = gone
+                return []
+            # Its last words came between the wait and its end.
         time.sleep(_GATHER_S)
         try:
             chunk = os.read(self._fd, _READ_BYTES)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -33,6 +34,19 @@ def test_lines_come_whole_and_the_last_needs_no_newline(tmp_path: Path) -> None:
     with shell("printf 'a\\nb' >&2; sleep 0.1; printf 'c\\n\\nd' >&2; exit 7", tmp_path) as process:
         assert all_lines(process) == [b"a", b"bc", b"d"]
         assert process.wait() == 7
+
+
+def test_the_last_words_of_a_process_that_ends_after_a_wait_are_read(tmp_path: Path) -> None:
+    with shell("echo last words >&2", tmp_path) as process:
+        process.wait()
+        really = process._poll.poll
+        # The first wait is over just before the words come.
+        waited = iter([True])
+        process._poll = SimpleNamespace(  # type: ignore[assignment]
+            poll=lambda timeout_ms: [] if next(waited, False) else really(timeout_ms)
+        )
+
+        assert all_lines(process) == [b"last words"]
 
 
 def test_a_line_without_end_is_cut_and_the_next_one_read(tmp_path: Path) -> None:
