@@ -1,4 +1,4 @@
-"""Storages, sync configs and channels as one document, and back: to move or to keep them.
+"""Storages, rule sets, configs and channels as one document, and back: to move or to keep them.
 
 Objects are known by their names. Secrets are left out, or encrypted with a passphrase.
 """
@@ -19,9 +19,10 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import models, transaction
 
 from filesync.errors import FilesyncError
-from filesync.models import NotificationChannel, Storage, SyncConfig
+from filesync.models import NotificationChannel, RuleSet, Storage, SyncConfig
 from filesync.notifications.targets import scheme_of
 from filesync.secrets import decrypt, encrypt
+from filesync.services.rules import use_rule_sets
 
 VERSION = 1
 SALT_BYTES = 16
@@ -29,11 +30,12 @@ SALT_BYTES = 16
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**16, 8, 1
 
 Document = dict[str, Any]
-Named = Storage | SyncConfig | NotificationChannel
+Named = Storage | RuleSet | SyncConfig | NotificationChannel
 
-# In the order in which they can be made, with the column of each that is encrypted at rest.
-KINDS: Mapping[str, tuple[type[Named], str]] = {
+# In the order in which they can be made, with the column of each that is encrypted at rest, if any.
+KINDS: Mapping[str, tuple[type[Named], str | None]] = {
     "storages": (Storage, "encrypted_secrets"),
+    "rule_sets": (RuleSet, None),
     "configs": (SyncConfig, "encrypted_ping_url"),
     "channels": (NotificationChannel, "encrypted_url"),
 }
@@ -99,7 +101,7 @@ def import_document(
 # --- out
 
 
-def _entry(row: Named, column: str, cipher: Fernet | None) -> Document:
+def _entry(row: Named, column: str | None, cipher: Fernet | None) -> Document:
     entry: Document = {}
     for one in fields_of(type(row)):
         value = getattr(row, one.name)
@@ -109,12 +111,19 @@ def _entry(row: Named, column: str, cipher: Fernet | None) -> Document:
             value = value.isoformat()
         entry[one.name] = value
     for many in type(row)._meta.many_to_many:
-        entry[many.name] = [str(other) for other in getattr(row, many.name).order_by("name")]
-    stored = str(getattr(row, column))
+        entry[many.name] = [other.name for other in _related(row, many.name)]
+    stored = str(getattr(row, column)) if column else ""
     if stored and cipher is not None:
         plain = json.dumps(decrypt(stored), sort_keys=True)
         entry["encrypted"] = cipher.encrypt(plain.encode()).decode()
     return entry
+
+
+def _related(row: Any, name: str) -> list[Any]:
+    """Return what a row has of another kind: rule sets in their order, others by name."""
+    if name == "rule_sets":
+        return [use.rule_set for use in row.rule_set_uses.select_related("rule_set")]
+    return list(getattr(row, name).order_by("name"))
 
 
 def fields_of(model: type[models.Model]) -> list[models.Field[Any, Any]]:
@@ -150,7 +159,7 @@ def _checked(document: object) -> Document:
 def _import_entry(
     kind: str,
     model: type[Named],
-    column: str,
+    column: str | None,
     entry: Document,
     cipher: Fernet | None,
     report: ImportReport,
@@ -163,11 +172,13 @@ def _import_entry(
     try:
         changed, relations = _apply(row, entry, is_new=is_new)
         if "encrypted" in entry:
+            if column is None:
+                raise ValidationError({"encrypted": "nothing of it is secret"})
             secrets = _opened(str(entry["encrypted"]), cipher)
             if decrypt(str(getattr(row, column))) != secrets:
                 _set_secrets(row, column, secrets)
                 changed.append("secrets")
-        elif is_new and column != "encrypted_ping_url":
+        elif is_new and column not in (None, "encrypted_ping_url"):
             report.without_secrets.append(label)
         row.full_clean()
     except ValidationError as error:
@@ -181,7 +192,11 @@ def _import_entry(
     if is_new or changed:
         row.save()
     for name, others in relations.items():
-        if is_new or set(getattr(row, name).all()) != set(others):
+        before = _related(row, name)
+        if name == "rule_sets" and before != others:
+            use_rule_sets(row, others)
+            changed.append(name)
+        elif set(before) != set(others):
             getattr(row, name).set(others)
             changed.append(name)
     if is_new:
@@ -195,7 +210,7 @@ def _import_entry(
 
 def _apply(
     row: models.Model, entry: Document, *, is_new: bool
-) -> tuple[list[str], dict[str, list[models.Model]]]:
+) -> tuple[list[str], dict[str, list[Any]]]:
     """Set the columns that the entry names; return which changed, and the relations to set.
 
     Raises:
@@ -204,7 +219,7 @@ def _apply(
     known = {one.name: one for one in fields_of(type(row))}
     many = {one.name: one for one in type(row)._meta.many_to_many}
     changed: list[str] = []
-    relations: dict[str, list[models.Model]] = {}
+    relations: dict[str, list[Any]] = {}
     for name, value in entry.items():
         if name == "encrypted":
             continue

@@ -12,7 +12,8 @@ import yaml
 from django.core.management import CommandError, call_command
 from django.forms.models import model_to_dict
 
-from filesync.models import NotificationChannel, Storage, SyncConfig
+from filesync.models import NotificationChannel, RuleSet, Storage, SyncConfig
+from filesync.services.rules import use_rule_sets
 from filesync.services.transfer import DocumentRefused, export_document, import_document
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import make_config, make_storage, periodic_row
@@ -43,6 +44,12 @@ def filled(local_root: Path) -> None:
     config.destination_storage = dav
     config.ping_url = f"https://example.org/{CANARY}-ping"
     config.save()
+    # Used in another order than that of their names.
+    rule_sets = [
+        RuleSet.objects.create(name=name, filters=rules)
+        for name, rules in (("videos", "+ *.mp4"), ("junk 垃圾", "- *.tmp\n- .DS_Store"))
+    ]
+    use_rule_sets(config, rule_sets)
     channel = NotificationChannel(name="ops", events=["FAILURE"])
     channel.url = f"jsons://example.org/{CANARY}-url"
     channel.save()
@@ -59,8 +66,11 @@ def state() -> list[dict[str, Any]]:
             "source_storage": config.source_storage.name,
             "destination_storage": config.destination_storage.name,
             "ping": config.ping_url,
+            "rule_sets": [str(use.rule_set) for use in config.rule_set_uses.all()],
         }
         found.append(model_to_dict(config, exclude=["id"]) | relations)
+    for rule_set in RuleSet.objects.order_by("name"):
+        found.append(model_to_dict(rule_set, exclude=["id"]))
     for channel in NotificationChannel.objects.order_by("name"):
         names = {"configs": [str(one) for one in channel.configs.all()], "url": channel.url}
         found.append(model_to_dict(channel, exclude=["id"]) | names)
@@ -70,6 +80,7 @@ def state() -> list[dict[str, Any]]:
 def forget() -> None:
     NotificationChannel.objects.all().delete()
     SyncConfig.objects.all().delete()
+    RuleSet.objects.all().delete()
     Storage.objects.all().delete()
 
 
@@ -98,7 +109,7 @@ def test_a_second_import_changes_nothing() -> None:
     document = export_document("phrase")
     before = state()
     report = import_document(document, "phrase")
-    assert (report.created, report.changed, report.unchanged) == ([], [], 4)
+    assert (report.created, report.changed, report.unchanged) == ([], [], 6)
     assert state() == before
 
 
@@ -107,7 +118,7 @@ def test_without_a_passphrase_secrets_stay_out_and_those_that_are_there_stay() -
     document = export_document()
     assert CANARY not in yaml.safe_dump(document)
     before = state()
-    assert import_document(document).unchanged == 4
+    assert import_document(document).unchanged == 6
     assert state() == before
 
     forget()
