@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 
 from filesync.engine.advice import KILLED_ADVICE
 from filesync.engine.errors import Failure, FailureClass
@@ -62,6 +63,14 @@ def killed(exit_code: int) -> Failure | None:
         advice=KILLED_ADVICE,
         retryable=True,
     )
+
+
+def name_folders(failure: Failure, problems: Problems, source: str, destination: str) -> Failure:
+    """Add the two folders to the failure of a whole side, as rclone's words name no path."""
+    if failure.guard != "source_missing" and not _root_is_missing(problems):
+        return failure
+    folders = f'Source: "{source or "/"}", destination: "{destination or "/"}".'
+    return replace(failure, message=f"{failure.message.removesuffix('.')}. {folders}")
 
 
 def _root_is_missing(problems: Problems) -> bool:

@@ -34,7 +34,7 @@ from filesync.engine.ini import refreshed
 from filesync.engine.landlock import ruleset
 from filesync.engine.log import RunLog
 from filesync.engine.messages import Message, Problem
-from filesync.engine.outcome import conclude
+from filesync.engine.outcome import conclude, name_folders
 from filesync.engine.plan import PlanTally, ReportCounts
 from filesync.engine.prepare import (
     Prepared,
@@ -291,6 +291,9 @@ class _Run:
 
     def _finished(self, outcome: Outcome, failure: Failure | None) -> Finished:
         self._driver.log.close()
+        if failure is not None:
+            folders = self._request.source.path, self._request.destination.path
+            failure = name_folders(failure, self._reader.problems, *folders)
         result = SyncResult(
             outcome=outcome,
             totals=self._reader.totals,

@@ -147,6 +147,7 @@ def test_a_run_that_fails_exits_with_1_and_says_why_and_what_to_do(place: Place)
     done = place.run_sync("missing")
     assert done.returncode == 1
     assert "FAILED NOT_FOUND" in done.stderr
+    assert 'Source: "not there", destination: "to missing".' in done.stderr
     assert "Check the path" in done.stderr
     assert "Traceback" not in done.stderr
 

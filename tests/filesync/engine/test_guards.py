@@ -72,6 +72,8 @@ def test_a_missing_source_deletes_nothing_even_with_force(
     ran = precious.run(precious.asking(method, force=force))
 
     assert_guarded(ran, "source_missing")
+    assert ran.result.failure is not None
+    assert 'Source: "source", destination: "destination".' in ran.result.failure.message
     assert tree(precious.destination) == before
 
 
@@ -82,6 +84,7 @@ def test_a_missing_source_of_an_incremental_run_is_not_found(precious: Lab) -> N
     assert ran.result.outcome is Outcome.FAILED
     assert ran.result.failure is not None
     assert ran.result.failure.failure_class is FailureClass.NOT_FOUND
+    assert 'Source: "source", destination: "destination".' in ran.result.failure.message
     assert ran.result.exit_code == 3
 
 
