@@ -218,6 +218,8 @@ def cancel_queued(run_id: int, reason: SyncRun.Reason) -> SyncRun | None:
             run.config_name,
             extra=run.log_extra("run_finished"),
         )
+        # It may have been the first of a line, which kept places for it.
+        ring_waiting(run)
     return run
 
 

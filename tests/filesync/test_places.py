@@ -11,10 +11,19 @@ import pytest
 
 from filesync.models import Storage, SyncRun
 from filesync.services import places
+from filesync.services.finishing import cancel_run
 from filesync.services.leases import answer_doorbell
 from filesync.services.places import Waiting, next_to_start
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import claim, make_config, make_run, make_storage
+from tests.filesync.factories import (
+    claim,
+    make_config,
+    make_run,
+    make_storage,
+    waiting_messages,
+)
+from tests.filesync.factories import use_broker as use_broker
+from tests.servers.redis import RedisServer
 
 A, B, C = 1, 2, 3
 
@@ -237,3 +246,19 @@ def test_a_run_is_not_claimed_past_an_older_one_that_waits_for_the_same_place(
 
     SyncRun.objects.filter(pk=holder.pk).update(state=SyncRun.State.SUCCEEDED)
     assert answered(younger) == older.pk
+
+
+@pytest.mark.django_db
+def test_a_cancelled_run_lets_the_next_of_its_line_be_rung(
+    local_root: Path, broker: RedisServer
+) -> None:
+    crowded = make_storage(local_root, max_concurrent_runs=1)
+    free = make_storage(local_root, max_concurrent_runs=1)
+    [holder] = queue_of(local_root, crowded, 1)
+    claim(holder)
+    older = make_run(make_config(local_root, source_storage=crowded, destination_storage=free))
+    [younger] = queue_of(local_root, free, 1)
+
+    cancel_run(older.pk)
+
+    assert [task_id for task_id, _ in waiting_messages(broker)] == [str(younger.task_id)]
