@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from filesync import selectors, upcoming
-from filesync.models import SyncRun
+from filesync.models import Storage, SyncRun
 from filesync.selectors import ProcessHealth
 from filesync.upcoming import NextRun
 from scheduler.models import BeatLease, Heartbeat
@@ -26,6 +26,7 @@ LATE = timedelta(seconds=60)
 WAITS_LONG = timedelta(minutes=5)
 # Of the latest slots the first that fired: the others were missed, and recorded later.
 SLOTS_SEEN = 100
+PAUSED_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def read_status() -> Status:
         queue_depth=SyncRun.objects.filter(state=SyncRun.State.QUEUED).count(),
         busy_slots=sum(worker.busy for worker in workers),
         free_slots=free,
-        warnings=warnings(beat, workers, queued, broker=broker, now=now),
+        warnings=warnings(beat, workers, queued, broker=broker, paused=_paused_storages(), now=now),
     )
 
 
@@ -100,12 +101,18 @@ def warnings(
     queued: Sequence[SyncRun],
     *,
     broker: bool,
+    paused: Sequence[str],
     now: datetime,
 ) -> list[str]:
     """Return in plain words what keeps syncs from running, the gravest first."""
     said = [*_beat_warnings(beat, now), *_worker_warnings(workers, now)]
     if not broker:
         said.append(_("The broker does not answer: runs are queued and start when it is back."))
+    if paused:
+        said.append(
+            _("%(storages)s: paused, as sign-in or quota failed; runs wait. Mend it, then test it.")
+            % {"storages": ", ".join(paused)}
+        )
     waiting = [run for run in queued if (run.not_before or run.created_at) < now - WAITS_LONG]
     if waiting and broker and any(worker.free for worker in workers):
         said.append(
@@ -113,6 +120,11 @@ def warnings(
             % {"run": waiting[0], "time": in_words(now - waiting[0].created_at)}
         )
     return said
+
+
+def _paused_storages() -> list[str]:
+    paused = Storage.objects.filter(paused_at__isnull=False).order_by("name")
+    return list(paused.values_list("name", flat=True)[:PAUSED_SHOWN])
 
 
 def in_words(span: timedelta) -> str:

@@ -11,11 +11,11 @@ from django.utils import timezone
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from filesync import selectors, status, upcoming
-from filesync.models import SyncConfig, SyncRun
+from filesync.models import Storage, SyncConfig, SyncRun
 from filesync.selectors import BEAT_SILENT, WORKER_SILENT, ProcessHealth
 from scheduler.models import BeatLease, Heartbeat
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import make_config, make_run, point_broker_at
+from tests.filesync.factories import make_config, make_run, make_storage, point_broker_at
 from tests.filesync.factories import use_broker as use_broker
 from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
@@ -349,7 +349,16 @@ WORKER = process("worker@a", alive=True)
 def test_what_keeps_syncs_from_running_is_said(
     beat: status.BeatHealth, workers: list[ProcessHealth], said: list[str], *, broker: bool
 ) -> None:
-    assert status.warnings(beat, workers, [], broker=broker, now=NOON) == said
+    assert status.warnings(beat, workers, [], broker=broker, paused=[], now=NOON) == said
+
+
+def test_a_paused_storage_is_named_with_what_to_do(local_root: Path) -> None:
+    make_storage(local_root, name="Netdisk 网盘")
+    Storage.objects.update(paused_at=NOON)
+    make_storage(local_root, name="disk")
+
+    assert "Netdisk 网盘: paused" in " ".join(status.read_status().warnings)
+    assert "disk:" not in " ".join(status.read_status().warnings)
 
 
 def test_a_run_that_waits_though_workers_are_free_is_told(local_root: Path) -> None:
@@ -357,11 +366,11 @@ def test_a_run_that_waits_though_workers_are_free_is_told(local_root: Path) -> N
     SyncRun.objects.filter(pk=waits.pk).update(created_at=NOON - timedelta(minutes=12))
     waits.refresh_from_db()
 
-    (said,) = status.warnings(BEAT, [WORKER], [waits], broker=True, now=NOON)
+    (said,) = status.warnings(BEAT, [WORKER], [waits], broker=True, paused=[], now=NOON)
 
     assert said.startswith(f"photos #{waits.pk} has waited for 12 min")
     full = ProcessHealth("worker@a", NOON, alive=True, leading=False, slots=4, busy=4)
-    assert status.warnings(BEAT, [full], [waits], broker=True, now=NOON) == []
+    assert status.warnings(BEAT, [full], [waits], broker=True, paused=[], now=NOON) == []
 
 
 @pytest.mark.parametrize(
