@@ -73,9 +73,9 @@ def add_configs(
 ) -> list[int]:
     """Save configs in one transaction; `wound_back_s` lets their schedules count from earlier."""
     with transaction.atomic():
-        storage, _ = Storage.objects.get_or_create(
-            name="lab", defaults={"backend": "local", "root": "/nowhere"}
-        )
+        # Places for all: what is rung again is what could start.
+        fields = {"backend": "local", "root": "/nowhere", "max_concurrent_runs": CONFIGS}
+        storage, _ = Storage.objects.get_or_create(name="lab", defaults=fields)
         start_time = datetime.fromtimestamp(first_slot, tz=UTC) if first_slot else None
         first = SyncConfig.objects.count()
         ids = [
