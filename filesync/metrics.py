@@ -16,7 +16,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from filesync import selectors
-from filesync.models import Delivery, RunTotal, Story, SyncConfig, SyncRun
+from filesync.models import Delivery, RunTotal, Storage, Story, SyncConfig, SyncRun
 from filesync.models.run_total import DURATION_BOUNDS_S, LAG_BOUNDS_S
 from scheduler.models import Heartbeat
 
@@ -122,6 +122,8 @@ def _rest() -> Iterator[Metric]:
     configs.add_metric(["true"], enabled)
     configs.add_metric(["false"], SyncConfig.objects.count() - enabled)
     yield configs
+    paused = Storage.objects.filter(paused_at__isnull=False).count()
+    yield GaugeMetricFamily("syncbeat_storages_paused", "Storages whose runs wait", paused)
     waiting = Delivery.objects.filter(state__in=Delivery.OPEN)
     yield GaugeMetricFamily(
         "syncbeat_notifications_waiting", "Messages not sent yet", waiting.count()

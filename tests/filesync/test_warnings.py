@@ -108,6 +108,7 @@ def test_the_admin_tells_it_when_it_is_saved(local_root: Path) -> None:
     form = client.get(page).context["adminform"].form
     data = {name: value for name, value in form.initial.items() if value is not None}
     data |= {"method": "FULL", "max_delete_percent": "100"}
+    data |= {"rule_set_uses-TOTAL_FORMS": "0", "rule_set_uses-INITIAL_FORMS": "0"}
     answer = client.post(page, data, follow=True)
     assert answer.redirect_chain, answer.context["adminform"].form.errors
     assert "make a dry run first" in answer.content.decode()

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django.fixtures import DjangoAssertNumQueries, SettingsWrapper
 
 from filesync import health
-from filesync.models import SyncRun
+from filesync.models import Storage, SyncRun
 from filesync.notifications.watch import watch
 from filesync.services import retention
 from scheduler.models import Heartbeat
@@ -112,6 +112,7 @@ def test_gauges_say_what_is_now(local_root: Path) -> None:
     make_config(local_root, source_storage=storage, enable=False)
     SyncRun.objects.update(created_at=now - timedelta(seconds=90))
     SyncRun.objects.filter(pk=run.pk).update(late="TOO_LONG")
+    Storage.objects.filter(pk=storage.pk).update(paused_at=now)
     Heartbeat.objects.create(
         role="worker", name="here", started_at=now, seen_at=now - timedelta(seconds=5), slots=4
     )
@@ -131,17 +132,18 @@ def test_gauges_say_what_is_now(local_root: Path) -> None:
     assert value(families, "syncbeat_worker_slots") == 4
     assert value(families, "syncbeat_heartbeat_age_seconds", role="beat") >= 3600
     assert value(families, "syncbeat_configs", enabled="false") == 1
+    assert value(families, "syncbeat_storages_paused") == 1
 
 
 def test_a_scrape_takes_the_same_number_of_queries_however_much_there_is(
     local_root: Path, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(14):
         scrape()
     storage = make_storage(local_root)
     for _ in range(5):
         make_run(make_config(local_root, source_storage=storage))
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(14):
         scrape()
 
 
@@ -211,7 +213,7 @@ def test_with_a_migration_missing_it_is_not_ready(
     broker: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "_migrated", False)
-    MigrationRecorder(connection).record_unapplied("filesync", "0001_initial")
+    MigrationRecorder(connection).record_unapplied("filesync", "0002_roles")
     answer = Client().get("/health/ready")
     assert answer.status_code == 503
     assert "manage.py migrate" in answer.json()["migrations"]
