@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django_filters import rest_framework as filters
 from django_filters.widgets import BooleanWidget
 
-from filesync.models import SyncConfig, SyncRun
+from filesync.models import NotificationChannel, SyncConfig, SyncRun
 
 # Ids rise with time, but for this long: a transaction, or the clocks of two hosts.
 CLOCK_SLACK = timedelta(hours=1)
@@ -61,6 +61,14 @@ class ConfigFilter(filters.FilterSet):
     class Meta:
         model = SyncConfig
         fields = ["method"]
+
+
+class ChannelFilter(filters.FilterSet):
+    enabled = TrueFalseFilter()
+
+    class Meta:
+        model = NotificationChannel
+        fields = ["scheme"]
 
 
 class RunFilter(filters.FilterSet):

@@ -17,6 +17,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
 
 from filesync.api import examples
+from filesync.api.filters import ChannelFilter
 from filesync.api.permissions import IsSuperuserOrReadOnly, ModelPermissions
 from filesync.models import Delivery, NotificationChannel, SyncConfig
 from filesync.notifications.events import Event
@@ -130,7 +131,7 @@ class ChannelViewSet(ModelViewSet):  # type: ignore[type-arg]
     queryset = NotificationChannel.objects.prefetch_related("configs")
     serializer_class = ChannelSerializer
     permission_classes = [ModelPermissions, IsSuperuserOrReadOnly]
-    filterset_fields = ["enabled", "scheme"]
+    filterset_class = ChannelFilter
     search_fields = ["name", "remark"]
     ordering_fields = ["name", "created_at"]
 

@@ -187,3 +187,8 @@ def test_a_ping_url_that_cannot_be_used_is_refused_at_the_field(local_root: Path
     answer = client_of("editor").patch(f"/api/v1/sync/configs/{config.pk}", {"ping_url": url})
     assert answer.status_code == 400
     assert list(answer.json()) == ["ping_url"]
+
+
+def test_a_list_that_is_filtered_by_neither_true_nor_false_is_refused() -> None:
+    answer = client_of("superuser").get(f"{CHANNELS}?enabled=perhaps")
+    assert (answer.status_code, list(answer.json())) == (400, ["enabled"])
