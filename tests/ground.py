@@ -31,6 +31,7 @@ PYTHONS_OWN = "multiprocessing.resource_tracker"
 data_dir_key = pytest.StashKey[Path]()
 left_behind_key = pytest.StashKey[list[str]]()
 postgres_key = pytest.StashKey[PostgresServer]()
+FUZZ_CASES = 15
 fuzzed_key = pytest.StashKey[int]()
 
 
@@ -44,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fuzz-cases",
         type=int,
-        default=15,
+        default=FUZZ_CASES,
         help="made-up requests per operation of the API, in tests/filesync/api/test_fuzz.py",
     )
 

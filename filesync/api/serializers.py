@@ -127,7 +127,7 @@ class BrowseQuerySerializer(StrictSerializer):
         help_text="below the storage's root; empty is the root itself",
     )
     page = serializers.IntegerField(default=1, min_value=1, max_value=100_000)
-    format = serializers.CharField(required=False, help_text="json or api")
+    format = serializers.CharField(required=False, allow_blank=True, help_text="json or api")
 
 
 class EntrySerializer(serializers.Serializer[Any]):
