@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from filesync.engine.log import COMMAND
+from filesync.engine.log import COMMAND, render_line
 from filesync.models import RunLog, SyncRun
 from filesync.services.run_logs import PART_BYTES, files_of, raw_lines, running_lines
 
@@ -49,25 +49,18 @@ def _read(lines: Iterable[bytes]) -> LogView:
     commands: list[str] = []
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     for line in lines:
-        level, text = _spoken(line.decode("utf-8", errors="replace"))
-        if level == COMMAND:
-            commands.append(text)
-        elif text:
-            tail.append(text)
+        entry = _entry(line)
+        if entry.get("level") == COMMAND:
+            commands.append(str(entry.get("msg", "")).rstrip())
+        elif "stats" not in entry:
+            tail.append(render_line(line))
     return LogView(found=True, commands=tuple(commands[:COMMANDS]), lines=tuple(tail))
 
 
-def _spoken(line: str) -> tuple[str, str]:
-    """Return the level and the words of a line; statistics have no words here."""
+def _entry(line: bytes) -> dict[str, object]:
+    """Return what a line says; nothing where it is no message of rclone or the engine."""
     try:
         entry = json.loads(line)
     except ValueError:
-        return "", line.rstrip()
-    if not isinstance(entry, dict) or "stats" in entry:
-        return "", ""
-    level, message = str(entry.get("level", "")), str(entry.get("msg", "")).rstrip()
-    if level == COMMAND:
-        return level, message
-    at = str(entry.get("time", ""))[11:19]
-    about = f"{entry['object']}: " if entry.get("object") else ""
-    return level, f"{at} {level:<7} {about}{message}"
+        return {}
+    return entry if isinstance(entry, dict) else {}

@@ -311,7 +311,7 @@ def test_the_log_shows_commands_and_last_lines_also_of_one_still_being_written(
     page = superuser.get(url).content.decode()
 
     assert "rclone copy &#x27;src:/a b&#x27; dst:/c" in page
-    assert "02:00:09 error   &lt;x&gt;: no" in page
+    assert "2026-03-01T02:00:09Z ERROR    &lt;x&gt;: no" in page
     assert "plain words" in page
     assert "noise" not in page
 
