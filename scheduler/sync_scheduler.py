@@ -369,7 +369,12 @@ class SyncTaskScheduler:
 
     @staticmethod
     def _delete(tasks: QuerySet[PeriodicTask], *, wake_beat: bool = True) -> int:
-        """Delete rows without a signal each, and wake beat once."""
+        """Delete rows without a signal each, and wake beat once; inside a transaction.
+
+        They are locked in the order of their ids before, as beat's claim does it: a deletion by
+        itself locks in the order of its plan, and two such orders end in a deadlock.
+        """
+        list(tasks.order_by("pk").select_for_update().values_list("pk", flat=True))
         # None where the condition is empty, as an orphan that came back makes it.
         removed = tasks._raw_delete(tasks.db) or 0
         if removed and wake_beat:
