@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import shlex
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from urllib.parse import quote
 from filesync.engine.request import Remote
 
 MAX_LOG_BYTES = 64 << 20
+# Whoever reads a log while it grows is at most this and the next line behind.
+FLUSH_EVERY_S = 2.0
 TAIL_LINES = 200
 CUT_MARK = b"... the log was cut here"
 _TAIL_LINE_CHARS = 2000
@@ -89,6 +92,7 @@ class RunLog:
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._file: gzip.GzipFile | None = None
         self._left_bytes = MAX_LOG_BYTES
+        self._flush_at_s = 0.0
         if path is not None:
             # Level 1: the log of 20,000 files must not cost more than copying them.
             self._file = gzip.GzipFile(path, "wb", compresslevel=1)
@@ -101,6 +105,9 @@ class RunLog:
         self._file.write(text)
         if self._left_bytes <= 0:
             self._file.write(CUT_MARK + b": it grew over %d MiB\n" % (MAX_LOG_BYTES >> 20))
+        if (now_s := time.monotonic()) >= self._flush_at_s:
+            self._file.flush()
+            self._flush_at_s = now_s + FLUSH_EVERY_S
 
     def remember(self, line: bytes) -> None:
         """Keep a line in the bounded end of the log."""

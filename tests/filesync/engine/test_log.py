@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,21 @@ def test_the_file_is_capped_with_a_note(tmp_path: Path, monkeypatch: pytest.Monk
     text = gzip.decompress(path.read_bytes())
     assert len(text) < 1100
     assert text.count(b"the log was cut here") == 1
+
+
+def test_the_file_can_be_read_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filesync.engine.log.FLUSH_EVERY_S", 0)
+    path = tmp_path / "log.gz"
+    log = RunLog(path)
+
+    log.write(b"one\n")
+    log.write(b"two\n")
+
+    with path.open("rb") as file:
+        assert zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(file.read()) == b"one\ntwo\n"
+    log.close()
 
 
 def test_the_tail_is_bounded_in_lines_and_in_length() -> None:
