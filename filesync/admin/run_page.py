@@ -43,8 +43,27 @@ def run_context(run: SyncRun, request: HttpRequest) -> dict[str, Any]:
         "actions": [(str(name), str(label)) for name, label in words.ACTIONS.items()],
         "chosen_action": request.GET.get("action", ""),
         "query": request.GET.get("q", ""),
-        "log": read_log(run),
+        "log": log_document(run),
+        "log_url": reverse("admin:filesync_syncrun_log", args=[run.pk]),
         "retries": list(run.retries.order_by("pk")[:20]),
+    }
+
+
+def log_document(run: SyncRun) -> dict[str, Any]:
+    """Return the end of the run's log as text, or a note on why there is none to show."""
+    log = read_log(run)
+    if log.too_long:
+        note = _("The log is too long to be shown on a page.")
+    elif not log.found:
+        note = _("There is no log yet: the run has not begun, or goes on elsewhere.")
+    else:
+        note = "" if log.lines else _("The log has no lines.")
+    return {
+        "found": log.found,
+        "commands": "\n".join(log.commands),
+        "lines": "\n".join(log.lines),
+        "note": note,
+        "ended": run.is_terminal,
     }
 
 

@@ -20,7 +20,7 @@ from unfold.forms import BaseDialogForm
 from filesync.admin import words
 from filesync.admin.filters import CappedPaginator, DaysFilter, StorageFilter
 from filesync.admin.live import run_document
-from filesync.admin.run_page import items_csv, run_context
+from filesync.admin.run_page import items_csv, log_document, run_context
 from filesync.api.permissions import RUN
 from filesync.errors import FilesyncError
 from filesync.models import RunItem, SyncConfig, SyncRun
@@ -79,6 +79,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         view = self.admin_site.admin_view
         own = [
             path("<int:run_id>/live/", view(self.live), name="filesync_syncrun_live"),
+            path("<int:run_id>/log/", view(self.log), name="filesync_syncrun_log"),
             path("<int:run_id>/items.csv", view(self.items), name="filesync_syncrun_items_csv"),
         ]
         stock: list[URLPattern] = super().get_urls()
@@ -146,6 +147,11 @@ class SyncRunAdmin(ReadOnlyAdmin):
         """Answer the poll of a run's page."""
         run = self._run(request, run_id)
         document = run_document(run) | {"ended": run.is_terminal}
+        return JsonResponse(document, headers={"Cache-Control": "no-store"})
+
+    def log(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """Answer the slower poll of a run's log."""
+        document = log_document(self._run(request, run_id))
         return JsonResponse(document, headers={"Cache-Control": "no-store"})
 
     def items(self, request: HttpRequest, run_id: int) -> StreamingHttpResponse:

@@ -23,10 +23,11 @@
      data-text="key"               the text
      data-attr="href:key,title:k"  attributes; null takes one away, so that a bar shows no number
      data-show="key"               whether it is seen
-     data-list="key"               one copy of its <template> for each entry */
+     data-list="key"               one copy of its <template> for each entry
+     A place inside another [data-live] belongs to that one's own poll. */
   function fill(root, doc) {
     for (const place of own(root, "[data-text]")) {
-      if (place.dataset.text in doc) place.textContent = doc[place.dataset.text] ?? "";
+      if (place.dataset.text in doc) write(place, doc[place.dataset.text] ?? "");
     }
     for (const place of own(root, "[data-show]")) {
       if (place.dataset.show in doc) place.hidden = !doc[place.dataset.show];
@@ -42,6 +43,13 @@
     for (const place of own(root, "[data-list]")) {
       if (place.dataset.list in doc) repeat(place, doc[place.dataset.list]);
     }
+  }
+
+  /* Where a log ends, whoever looks at its end goes on doing so. */
+  function write(place, text) {
+    const below = place.scrollHeight - place.clientHeight - place.scrollTop;
+    place.textContent = text;
+    if ("tail" in place.dataset && below < 8) place.scrollTop = place.scrollHeight;
   }
 
   /* The places of this element and not those inside a list of it, which have their own document. */
@@ -86,7 +94,8 @@
 
   /* One poll at a time, none in a hidden tab, and none once the run has ended. */
   function follow(root) {
-    const lost = root.querySelector("[data-lost]");
+    const lost = root.querySelector(":scope > [data-lost]");
+    const everyMs = Number(root.dataset.everyMs) || EVERY_MS;
     let timer = 0;
     async function poll() {
       timer = 0;
@@ -101,13 +110,13 @@
       } catch {
         if (lost) lost.hidden = false;
       }
-      timer = window.setTimeout(poll, EVERY_MS);
+      timer = window.setTimeout(poll, everyMs);
     }
     document.addEventListener("visibilitychange", () => {
       window.clearTimeout(timer);
       if (!document.hidden) poll();
     });
-    timer = window.setTimeout(poll, EVERY_MS);
+    timer = window.setTimeout(poll, everyMs);
   }
 
   /* A button with data-dialog opens the dialog at that address, which posts with its CSRF token. */
