@@ -1,28 +1,15 @@
-"""The form of a sync config: its tabs, and the schedule that answers while one types."""
+"""The form of a sync config: its tabs and its fields."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from django import forms
-from django.urls import reverse
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from filesync.admin.widgets import CronWidget, FolderWidget, RulesWidget
 from filesync.models import SyncConfig
 from filesync.notifications.targets import TargetRefused, check_ping_url
 from scheduler.cron import MAX_LENGTH
-
-PRESETS = (
-    ("*/15 * * * *", _("every 15 minutes")),
-    ("0 * * * *", _("every hour")),
-    ("0 2 * * *", _("every night at 02:00")),
-    ("0 9-18 * * 1-5", _("every working hour")),
-    ("0 3 * * 0", _("every Sunday at 03:00")),
-    ("0 4 1 * *", _("on the first of the month")),
-)
 
 TABS = [
     (None, {"fields": [("name", "enable"), "remark"]}),
@@ -85,35 +72,6 @@ TABS = [
 ]
 
 
-class CronWidget(UnfoldAdminTextInputWidget):
-    """A cron with presets beside it, and below it what it means and when it fires next."""
-
-    class Media:
-        js = ["filesync/cron.js"]
-
-    def render(
-        self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None
-    ) -> SafeString:
-        field: SafeString = super().render(name, value, attrs, renderer)
-        presets = format_html_join(
-            "",
-            '<button type="button" class="sb-button" data-cron-preset="{}">{}</button>',
-            ((cron, label) for cron, label in PRESETS),
-        )
-        return format_html(
-            '<div class="sb-cron" data-cron-check="{}" data-cron-input="{}">{}'
-            '<div class="sb-facts">{}</div>'
-            '<p class="sb-cron-words sb-strong" role="status" data-cron-words></p>'
-            '<p class="sb-cron-error sb-bad-text" role="alert" data-cron-error hidden></p>'
-            '<ol class="sb-cron-fires sb-small" data-cron-fires aria-label="{}"></ol></div>',
-            reverse("scheduler-validate-cron"),
-            name,
-            field,
-            presets,
-            _("next fires"),
-        )
-
-
 class SyncConfigForm(forms.ModelForm):  # type: ignore[type-arg]
     """The config's own fields; the schedule explains itself.
 
@@ -134,7 +92,12 @@ class SyncConfigForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = SyncConfig
         fields = "__all__"
-        widgets = {"cron": CronWidget(attrs={"maxlength": str(MAX_LENGTH), "autocomplete": "off"})}
+        widgets = {
+            "cron": CronWidget(attrs={"maxlength": str(MAX_LENGTH), "autocomplete": "off"}),
+            "source_path": FolderWidget("source_storage"),
+            "destination_path": FolderWidget("destination_storage"),
+            "filters": RulesWidget("source_path"),
+        }
 
     def clean_new_ping_url(self) -> str:
         url = str(self.cleaned_data["new_ping_url"]).strip()

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
 
+from filesync.admin.widgets import RulesWidget
 from filesync.models import RuleSet, RuleSetUse
 from filesync.models.rule_set import MOST_RULE_SETS
 
 
+class RuleSetForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = RuleSet
+        fields = "__all__"
+        widgets = {"filters": RulesWidget}
+
+
 @admin.register(RuleSet)
 class RuleSetAdmin(ModelAdmin):
+    form = RuleSetForm
     list_display = ["name", "used_by", "remark", "updated_at"]
     search_fields = ["name", "remark", "filters"]
     list_per_page = 25

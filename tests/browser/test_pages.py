@@ -101,12 +101,16 @@ def test_a_person_makes_a_sync_watches_it_cancels_it_and_runs_it_again(
     source, destination = f"in {language}", f"out {language}"
     add_storage(visit, source, system.files / source)
     add_storage(visit, destination, system.files / destination)
-    (system.files / source / "large.bin").write_bytes(os.urandom(SLOW_BYTES))
+    folder = system.files / source / "子文件夹"
+    folder.mkdir()
+    (folder / "large.bin").write_bytes(os.urandom(SLOW_BYTES))
 
     visit.go(f"{CONFIGS}add/")
     page.fill("[name=name]", f"sync {language}")
     pick(page, "source_storage", source)
     pick(page, "destination_storage", destination)
+    choose_folder(visit, "source_path", "子文件夹")
+    try_rules(visit, "- *.tmp")
     tab(visit, "Schedule")
     page.fill("[name=cron]", "61 * * * *")
     expect(page.locator("[data-cron-error]")).to_contain_text("61")
@@ -126,6 +130,8 @@ def test_a_person_makes_a_sync_watches_it_cancels_it_and_runs_it_again(
     seen = bar.get_attribute("value") or ""
     expect(bar).not_to_have_attribute("value", seen)
     expect(page.locator(".sb-files .sb-path")).to_have_text(["large.bin"])
+    # It had no lines when the page was loaded: they come while it runs.
+    expect(page.locator(".sb-pre[data-text=commands]")).to_contain_text("rclone copy")
 
     press(visit, "Cancel")
     expect(badge(page)).to_have_text(said(visit, "Cancelled"))
@@ -142,7 +148,39 @@ def test_a_person_makes_a_sync_watches_it_cancels_it_and_runs_it_again(
     expect(page.locator("#items ~ * .sb-path, .sb-table td.sb-path")).to_have_text(["large.bin"])
     expect(page.locator(".sb-pre").first).to_contain_text("rclone copy")
     copied = system.files / destination / "large.bin"
-    assert copied.read_bytes() == (system.files / source / "large.bin").read_bytes()
+    assert copied.read_bytes() == (folder / "large.bin").read_bytes()
+
+
+def choose_folder(visit: Visit, field: str, name: str) -> None:
+    """Click through a storage's folders; what was entered stands in the field."""
+    box = visit.page.locator(f"[data-folders-input={field}]")
+    box.get_by_role("button", name=said(visit, "Choose a folder")).click()
+    box.get_by_role("button", name=name).click()
+    expect(box.locator("[data-folders-note]")).to_have_text(
+        said(visit, "There is no folder in here. This one is chosen.")
+    )
+    expect(box.locator(f"[name={field}]")).to_have_value(name)
+    box.get_by_role("button", name=said(visit, "One up")).click()
+    expect(box.locator(f"[name={field}]")).to_have_value("")
+    box.get_by_role("button", name=name).click()
+    expect(box.locator(f"[name={field}]")).to_have_value(name)
+
+
+def try_rules(visit: Visit, rule: str) -> None:
+    """Try a rule on the source's own names and on one that it holds back."""
+    tab(visit, "Rules")
+    box = visit.page.locator("[data-rules]")
+    box.locator("[name=filters]").fill(rule)
+    box.locator("summary").click()
+    box.get_by_role("button", name=said(visit, "Names from the source folder")).click()
+    names = box.locator("[data-rules-paths]")
+    expect(names).to_have_value("large.bin")
+    names.fill("large.bin\n<b>x</b>.tmp")
+    box.get_by_role("button", name=said(visit, "Which would go?")).click()
+    expect(box.locator("tbody tr")).to_have_count(2)
+    goes, stays = box.locator("tbody tr").all()
+    expect(goes).to_contain_text(said(visit, "goes"))
+    expect(stays.locator("td")).to_have_text(["<b>x</b>.tmp", said(visit, "stays"), rule])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

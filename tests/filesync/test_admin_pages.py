@@ -161,11 +161,12 @@ def test_polls_are_for_those_who_may_see_runs(local_root: Path) -> None:
         f"{RUNS}{run.pk}/live/",
         f"{CONFIGS}live/?ids=1",
         f"{RUNS}{run.pk}/items.csv",
+        f"{RUNS}{run.pk}/log/",
     ]
     nobody, viewer = sign_in("nobody"), sign_in("viewer")
 
-    assert [nobody.get(url).status_code for url in urls] == [403] * 4
-    assert [viewer.get(url).status_code for url in urls] == [200] * 4
+    assert [nobody.get(url).status_code for url in urls] == [403] * len(urls)
+    assert [viewer.get(url).status_code for url in urls] == [200] * len(urls)
     assert Client().get("/admin/live/").status_code == 302
     assert sign_in("nobody").get(INDEX).status_code == 200
 
@@ -314,6 +315,9 @@ def test_the_log_shows_commands_and_last_lines_also_of_one_still_being_written(
     assert "2026-03-01T02:00:09Z ERROR    &lt;x&gt;: no" in page
     assert "plain words" in page
     assert "noise" not in page
+    told = superuser.get(f"{RUNS}{run.pk}/log/").json()
+    assert told["lines"].endswith("\nplain words")
+    assert (told["found"], told["note"], told["ended"]) == (True, "", False)
 
 
 def test_a_run_that_is_not_there_is_not_found(superuser: Client) -> None:
@@ -444,6 +448,8 @@ def test_the_form_asks_the_servers_own_validator(local_root: Path, superuser: Cl
 
     assert 'data-cron-check="/api/v1/task/scheduler/validate-cron"' in page
     assert "filesync/cron.js" in page
+    assert "filesync/folders.js" in page
+    assert "filesync/rules.js" in page
     for tab in ("Source &amp; target", "Schedule", "Rules", "Limits &amp; safety"):
         assert tab in page
 
