@@ -26,6 +26,7 @@ from scheduler.cron_grammar import (
     MAX_LENGTH,
     InvalidCron,
     Rule,
+    _,
     from_fields,
     normalise,
     numeric_fields,
@@ -83,11 +84,14 @@ def load_timezone(name: str) -> ZoneInfo:
     if name in _timezones():
         return ZoneInfo(name)
     if not name:
-        raise InvalidCron("timezone", "empty; write an IANA name such as Europe/Berlin")
+        raise InvalidCron("timezone", _("empty; write an IANA name such as Europe/Berlin"))
     shown = name if len(name) <= 40 else name[:40] + "..."
     spelled = next((zone for zone in _timezones() if zone.lower() == name.lower()), None)
-    hint = f"did you mean {spelled}" if spelled else "write one such as Europe/Berlin"
-    raise InvalidCron("timezone", f"{shown!a} is not an IANA timezone; {hint}")
+    if spelled:
+        reason = _("%(name)a is not an IANA timezone; did you mean %(spelled)s")
+    else:
+        reason = _("%(name)a is not an IANA timezone; write one such as Europe/Berlin")
+    raise InvalidCron("timezone", reason % {"name": shown, "spelled": spelled})
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +235,12 @@ class CronSchedule:
                 if found_s is not None:
                     return _to_datetime(found_s)
                 start_s = stretch.end_s
-        raise InvalidCron("cron", f"{self.expr} does not fire in {self.timezone} by {last_year}")
+        reason = _("%(cron)s does not fire in %(timezone)s by %(year)d") % {
+            "cron": self.expr,
+            "timezone": self.timezone,
+            "year": last_year,
+        }
+        raise InvalidCron("cron", reason)
 
     def previous_at(self, at: datetime) -> datetime | None:
         """Return the latest slot at or before `at` (aware), in UTC; None within 60 years.

@@ -14,6 +14,8 @@ from functools import lru_cache
 from typing import Literal
 
 from croniter import CroniterError, croniter
+from django.conf import settings
+from django.utils.translation import gettext
 
 from scheduler.cron_words import MONTH_NAMES, WEEKDAY_NAMES
 
@@ -25,8 +27,18 @@ MAX_LENGTH = 100
 ORDER = "minute hour day month weekday"
 
 
+def _(text: str) -> str:
+    """Translate, except while the settings, which name crons and zones too, are being read."""
+    return gettext(text) if settings.configured else text
+
+
+def gettext_noop(text: str) -> str:
+    """Mark a text for translation; Django's own function of the name would read the settings."""
+    return text
+
+
 class InvalidCron(ValueError):
-    """Refuse an expression or a timezone, naming the field and the reason."""
+    """Refuse an expression or a timezone: the field, and the reason in the reader's language."""
 
     code = "invalid_cron"
     retryable = False
@@ -74,13 +86,22 @@ MACROS = {
 }
 
 EXTENSIONS = (
-    ("#", "# (nth weekday) is not cron"),
-    ("l", "L (last) is not cron"),
-    ("w", "W (nearest working day) is not cron"),
-    ("?", "? is not cron; write *"),
-    ("r", "R (random) is not cron: the same expression must always mean the same times"),
-    ("h", "H (hashed) is not cron: the same expression must always mean the same times"),
-    ("~", "~ (random) is not cron: the same expression must always mean the same times"),
+    ("#", gettext_noop("# (nth weekday) is not cron")),
+    ("l", gettext_noop("L (last) is not cron")),
+    ("w", gettext_noop("W (nearest working day) is not cron")),
+    ("?", gettext_noop("? is not cron; write *")),
+    (
+        "r",
+        gettext_noop("R (random) is not cron: the same expression must always mean the same times"),
+    ),
+    (
+        "h",
+        gettext_noop("H (hashed) is not cron: the same expression must always mean the same times"),
+    ),
+    (
+        "~",
+        gettext_noop("~ (random) is not cron: the same expression must always mean the same times"),
+    ),
 )
 
 
@@ -135,7 +156,9 @@ def from_fields(
     texts = (minute, hour, day_of_month, month_of_year, day_of_week)
     for spec, text in zip(FIELDS, texts, strict=True):
         if not text.strip(" \t") or re.search(r"[ \t]", text.strip(" \t")):
-            raise spec.refuse(f"{text!r} is not one field: it is empty or has a blank inside")
+            raise spec.refuse(
+                _("%(text)r is not one field: it is empty or has a blank inside") % {"text": text}
+            )
     return normalise(" ".join(texts))
 
 
@@ -149,10 +172,9 @@ def read_rule(expr: str) -> Rule:
         sets.append(values)
     normal = " ".join(texts)
     if len(normal) > MAX_LENGTH:
-        raise InvalidCron(
-            "cron", f"{len(normal)} characters when written out; at most {MAX_LENGTH} are allowed"
-        )
-    minute, hour, day, _, weekday = texts
+        reason = _("%(length)d characters when written out; at most %(most)d are allowed")
+        raise InvalidCron("cron", reason % {"length": len(normal), "most": MAX_LENGTH})
+    minute, hour, day, _month, weekday = texts
     rule = Rule(
         normal,
         minutes=sets[0],
@@ -169,13 +191,14 @@ def read_rule(expr: str) -> Rule:
 
 def _split(expr: str) -> list[str]:
     if len(expr) > MAX_LENGTH:
-        raise InvalidCron("cron", f"{len(expr)} characters; at most {MAX_LENGTH} are allowed")
+        raise InvalidCron("cron", _too_long(len(expr), MAX_LENGTH))
     if control := re.search(r"[\x00-\x08\x0a-\x1f\x7f]", expr):
-        raise InvalidCron("cron", f"{control[0]!r} is a control character; write one plain line")
+        reason = _("%(mark)r is a control character; write one plain line")
+        raise InvalidCron("cron", reason % {"mark": control[0]})
     # str.split() would also split on no-break and ideographic spaces.
     texts = re.findall(r"[^ \t]+", expr)
     if not texts:
-        raise InvalidCron("cron", f"empty; write {ORDER}")
+        raise InvalidCron("cron", _("empty; write %(order)s") % {"order": ORDER})
     if texts[0].startswith("@"):
         raise InvalidCron("cron", _macro_reason(texts[0].lower()))
     if len(texts) == 5:
@@ -183,27 +206,36 @@ def _split(expr: str) -> list[str]:
     if odd := re.search(r"[^\x00-\x7f]", expr):
         raise InvalidCron("cron", _not_ascii(odd[0]))
     if len(texts) == 6:
-        raise InvalidCron("cron", f"six fields: seconds are not supported; write {ORDER}")
-    if len(texts) == 7:
-        raise InvalidCron(
-            "cron", f"seven fields: seconds and years are not supported; write {ORDER}"
-        )
-    count = "1 field" if len(texts) == 1 else f"{len(texts)} fields"
-    raise InvalidCron("cron", f"{count}; exactly five are allowed: {ORDER}")
+        reason = _("six fields: seconds are not supported; write %(order)s")
+    elif len(texts) == 7:
+        reason = _("seven fields: seconds and years are not supported; write %(order)s")
+    elif len(texts) == 1:
+        reason = _("1 field; exactly five are allowed: %(order)s")
+    else:
+        reason = _("%(count)d fields; exactly five are allowed: %(order)s")
+    raise InvalidCron("cron", reason % {"count": len(texts), "order": ORDER})
 
 
 def _macro_reason(macro: str) -> str:
     if macro in MACROS:
-        return f"{macro}: write {MACROS[macro]}"
+        return _("%(macro)s: write %(cron)s") % {"macro": macro, "cron": MACROS[macro]}
     if macro == "@reboot":
-        return "@reboot: a start of the machine is not a time"
-    return f"{macro!a} is not known; write {ORDER}"
+        return _("@reboot: a start of the machine is not a time")
+    return _("%(macro)a is not known; write %(order)s") % {"macro": macro, "order": ORDER}
 
 
 def _not_ascii(character: str) -> str:
-    return (
-        f"{character!a} is not an ASCII character; only ASCII digits, names and * , - / are allowed"
+    reason = _(
+        "%(mark)a is not an ASCII character; only ASCII digits, names and * , - / are allowed"
     )
+    return reason % {"mark": character}
+
+
+def _too_long(length: int, most: int) -> str:
+    return _("%(length)d characters; at most %(most)d are allowed") % {
+        "length": length,
+        "most": most,
+    }
 
 
 def _read_field(spec: _Field, text: str) -> tuple[str, tuple[int, ...]]:
@@ -219,14 +251,14 @@ def _read_field(spec: _Field, text: str) -> tuple[str, tuple[int, ...]]:
     normal_text = ",".join(dict.fromkeys(parts))
     longest = COLUMN_LENGTHS.get(spec.name, MAX_LENGTH)
     if len(normal_text) > longest:
-        raise spec.refuse(f"{len(normal_text)} characters; at most {longest} are allowed")
+        raise spec.refuse(_too_long(len(normal_text), longest))
     return normal_text, tuple(sorted(values))
 
 
 def _read_item(spec: _Field, item: str) -> tuple[list[str], list[int]]:
     """Return one list item in normal form (it can become two) and its numbers."""
     if not item:
-        raise spec.refuse("an item of the list is empty")
+        raise spec.refuse(_("an item of the list is empty"))
     base, slash, step_text = item.partition("/")
     if base == "*":
         step = _step(spec, item, step_text) if slash else 1
@@ -236,9 +268,8 @@ def _read_item(spec: _Field, item: str) -> tuple[list[str], list[int]]:
     if not dash:
         if slash:
             step = _step(spec, item, step_text)
-            raise spec.refuse(
-                f"{item}: a step follows * or a range; write {first}-{spec.high}/{step}"
-            )
+            reason = _("%(item)s: a step follows * or a range; write %(right)s")
+            raise spec.refuse(reason % {"item": item, "right": f"{first}-{spec.high}/{step}"})
         return _one(spec, first_text, first)
     last = _number(spec, last_text, item)
     step = _step(spec, item, step_text) if slash else 1
@@ -270,20 +301,24 @@ def _range_to_sunday(first: int, step: int) -> tuple[list[str], list[int]]:
 
 
 def _backwards(spec: _Field, item: str, first: int, last: int) -> str:
-    if first > spec.high:
-        return f"{item} runs backwards; write 0-{last}"
     if spec.high == 6 and last == 0:
-        return f"{item} runs backwards: sunday is 0 here; write {first}-7"
-    return f"{item} runs backwards; write {first}-{spec.high},{spec.low}-{last}"
+        right = f"{first}-7"
+        reason = _("%(item)s runs backwards: sunday is 0 here; write %(right)s")
+    else:
+        right = f"0-{last}" if first > spec.high else f"{first}-{spec.high},{spec.low}-{last}"
+        reason = _("%(item)s runs backwards; write %(right)s")
+    return reason % {"item": item, "right": right}
 
 
 def _step(spec: _Field, item: str, text: str) -> int:
     if not re.fullmatch("[0-9]+", text):
-        raise spec.refuse(f"{item}: the step {text!r} is not a number")
+        reason = _("%(item)s: the step %(text)r is not a number")
+        raise spec.refuse(reason % {"item": item, "text": text})
     step = int(text)
     span = spec.high - spec.low
     if not 1 <= step <= span:
-        raise spec.refuse(f"{item}: the step {step} is out of range 1-{span}")
+        reason = _("%(item)s: the step %(step)d is out of range 1-%(most)d")
+        raise spec.refuse(reason % {"item": item, "step": step, "most": span})
     return step
 
 
@@ -294,23 +329,28 @@ def _number(spec: _Field, text: str, item: str) -> int:
         raise spec.refuse(_not_a_number(spec, item))
     number = int(text)
     if not spec.low <= number <= spec.top:
-        raise spec.refuse(f"{number} is out of range {spec.low}-{spec.top}")
+        reason = _("%(number)d is out of range %(least)d-%(most)d")
+        raise spec.refuse(reason % {"number": number, "least": spec.low, "most": spec.top})
     return number
 
 
 def _not_a_number(spec: _Field, item: str) -> str:
     allowed = f"{spec.low}-{spec.top}"
     if spec.names:
-        allowed += f" or {spec.names[0]}-{spec.names[-1]}"
+        names = f"{spec.names[0]}-{spec.names[-1]}"
+        allowed = _("%(numbers)s or %(names)s") % {"numbers": allowed, "names": names}
     words = [word for word in re.findall("[a-z]{3,}", item) if word not in spec.names]
     for other in FIELDS:
         if any(word in other.names for word in words):
-            return f"{item} belongs in {other.name}; allowed here: {allowed}"
+            reason = _("%(item)s belongs in %(field)s; allowed here: %(allowed)s")
+            return reason % {"item": item, "field": other.name, "allowed": allowed}
     if not words:
-        for mark, reason in EXTENSIONS:
+        for mark, why in EXTENSIONS:
             if mark in item:
-                return f"{item}: {reason}; allowed here: {allowed}"
-    return f"{item!r} is not a number, a range, a list or *; allowed here: {allowed}"
+                reason = _("%(item)s: %(why)s; allowed here: %(allowed)s")
+                return reason % {"item": item, "why": _(why), "allowed": allowed}
+    reason = _("%(item)r is not a number, a range, a list or *; allowed here: %(allowed)s")
+    return reason % {"item": item, "allowed": allowed}
 
 
 def _refuse_never(rule: Rule) -> None:
@@ -318,11 +358,11 @@ def _refuse_never(rule: Rule) -> None:
         return
     longest = max(monthrange(2000, month)[1] for month in rule.months)
     if rule.days[0] > longest:
-        raise InvalidCron(
-            "day_of_month",
-            f"never fires: day {rule.days[0]} does not exist in the months chosen, "
-            f"whose longest has {longest} days",
+        reason = _(
+            "never fires: day %(day)d does not exist in the months chosen, whose longest has "
+            "%(longest)d days"
         )
+        raise InvalidCron("day_of_month", reason % {"day": rule.days[0], "longest": longest})
 
 
 @lru_cache(maxsize=8192)
@@ -331,8 +371,9 @@ def _read_again(text: str, sets: tuple[tuple[int, ...], ...]) -> None:
     try:
         expanded, nth_weekdays = croniter.expand(text)
     except CroniterError as error:
-        raise InvalidCron("cron", f"{text}: read in two ways ({error})") from error
+        reason = _("%(cron)s: read in two ways (%(error)s)") % {"cron": text, "error": error}
+        raise InvalidCron("cron", reason) from error
     for spec, ours, theirs in zip(FIELDS, sets, expanded, strict=True):
         full = tuple(range(spec.low, spec.high + 1))
         if nth_weekdays or ours != (full if "*" in theirs else tuple(sorted(theirs))):
-            raise spec.refuse(f"{text}: read in two ways")
+            raise spec.refuse(_("%(cron)s: read in two ways") % {"cron": text})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -106,6 +107,9 @@ def test_an_invalid_cron_is_answered_with_the_field_and_the_reason(
     assert set(answer.json()) == {"valid", "field", "error"}
     assert (answer.json()["valid"], answer.json()["field"]) == (False, field)
     assert answer.json()["error"]
+    chinese = client_of("viewer").post(VALIDATE, body, HTTP_ACCEPT_LANGUAGE="zh-hans").json()
+    assert chinese["field"] == field
+    assert re.search("[\u4e00-\u9fff]", chinese["error"])
 
 
 @pytest.mark.parametrize(
