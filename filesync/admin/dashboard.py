@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.cache import cache
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -18,12 +19,14 @@ from filesync.admin import words
 from filesync.admin.live import dashboard_document
 from filesync.api.permissions import RUN, VIEW_RUNS
 from filesync.models import Storage, SyncConfig, SyncRun
+from filesync.services.demo import demo_folders, make_demo, make_tree
 from scheduler import cron
 
 # The charts' past days hardly change, and a million runs take a while to count.
 CHARTS_KEPT_S = 60
 # To find the next slots of 10,000 configs takes a quarter of a second; few are read afresh.
 UPCOMING = 8
+MAKE_DEMO = ("filesync.add_storage", "filesync.add_syncconfig")
 CHART_HEIGHT = 100
 COLUMN = 20
 
@@ -55,6 +58,7 @@ def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
     if not request.user.has_perm(VIEW_RUNS):
         return context
     context["steps"] = _steps()
+    context["may_demo"] = request.user.has_perms(MAKE_DEMO)
     context["live"] = dashboard_document()
     context["live_url"] = reverse("admin:dashboard_live")
     context["may_run"] = request.user.has_perm(RUN)
@@ -71,8 +75,30 @@ def live(request: HttpRequest) -> HttpResponse:
     return JsonResponse(dashboard_document(), headers={"Cache-Control": "no-store"})
 
 
+def demo(request: HttpRequest) -> HttpResponse:
+    """Make the demo's files, storages and sync, and go to the sync; POST only."""
+    if request.method != "POST" or not request.user.has_perms(MAKE_DEMO):
+        raise PermissionDenied
+    source, destination = demo_folders()
+    try:
+        make_tree(source)
+        destination.mkdir(parents=True, exist_ok=True)
+        config = make_demo(source, destination)
+    except (OSError, ValidationError) as error:
+        reason = "; ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+        messages.error(request, _("The demo was not made: %s") % reason)
+        return HttpResponse(headers={"HX-Redirect": reverse("admin:index")})
+    text = _("The demo copies %(source)s to %(destination)s every minute; delete it when seen.")
+    messages.success(request, text % {"source": source, "destination": destination})
+    url = reverse("admin:filesync_syncconfig_change", args=[config.pk])
+    return HttpResponse(headers={"HX-Redirect": url})
+
+
 def urls() -> list[URLPattern]:
-    return [path("live/", admin.site.admin_view(live), name="dashboard_live")]
+    return [
+        path("live/", admin.site.admin_view(live), name="dashboard_live"),
+        path("demo/", admin.site.admin_view(demo), name="dashboard_demo"),
+    ]
 
 
 def _steps() -> list[Step]:

@@ -154,6 +154,36 @@ def test_the_dashboards_poll_tells_what_runs_in_words(local_root: Path, superuse
     ]
 
 
+def test_a_button_makes_a_demo_for_those_who_may_add_storages(
+    local_root: Path, superuser: Client
+) -> None:
+    editor = sign_in("editor")
+    assert "/admin/demo/" in superuser.get(INDEX).content.decode()
+    assert "/admin/demo/" not in editor.get(INDEX).content.decode()
+    assert editor.post("/admin/demo/").status_code == 403
+    assert superuser.get("/admin/demo/").status_code == 403
+    assert not SyncConfig.objects.exists()
+
+    answer = superuser.post("/admin/demo/")
+
+    config = SyncConfig.objects.get(name="Demo")
+    assert answer["HX-Redirect"] == f"{CONFIGS}{config.pk}/change/"
+    assert (config.cron, config.enable) == ("* * * * *", True)
+    source = local_root / "demo" / "source"
+    assert len([path for path in source.rglob("*") if path.is_file()]) == 300
+    assert any("文件夹" in path.name for path in source.iterdir())
+
+
+def test_a_demo_that_cannot_be_made_says_why(local_root: Path, superuser: Client) -> None:
+    (local_root / "demo").write_text("a file")
+
+    answer = superuser.post("/admin/demo/")
+
+    assert answer["HX-Redirect"] == INDEX
+    assert "The demo was not made" in superuser.get(INDEX).content.decode()
+    assert not SyncConfig.objects.exists()
+
+
 def test_polls_are_for_those_who_may_see_runs(local_root: Path) -> None:
     run = make_run(make_config(local_root))
     urls = [

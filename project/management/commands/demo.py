@@ -15,13 +15,12 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
 
-from filesync.models import ApiToken, Storage, SyncConfig, SyncRun
+from filesync.models import ApiToken, SyncConfig, SyncRun
+from filesync.services.demo import demo_folders, make_demo, make_tree
 from project import accounts
 from project.management.commands.up import RunningSystem, print_where, running_system
 
-CONFIG_NAME = "Demo"
 WAIT_S = 180
-TREE_FOLDERS, FILES_PER_FOLDER = 12, 25
 
 
 class Command(BaseCommand):
@@ -50,7 +49,10 @@ class Command(BaseCommand):
         source, destination = _folders(str(options["src"]), str(options["dst"]))
         with running_system(quiet=True) as system:
             password = accounts.ensure_admin()
-            config = _demo_config(source, destination)
+            try:
+                config = make_demo(source, destination)
+            except ValidationError as error:
+                raise CommandError("; ".join(error.messages)) from None
             _, token = ApiToken.issue(
                 get_user_model()._default_manager.filter(is_superuser=True)[0], "demo"
             )
@@ -110,11 +112,9 @@ def _folders(source: str, destination: str) -> tuple[Path, Path]:
 
     Folders of one's own are added to the allowed local roots for this system.
     """
-    root: Path = settings.FILESYNC_LOCAL_ROOTS[0]
-    source_path = Path(source).expanduser().absolute() if source else root / "demo" / "source"
-    destination_path = (
-        Path(destination).expanduser().absolute() if destination else root / "demo" / "destination"
-    )
+    own_source, own_destination = demo_folders()
+    source_path = Path(source).expanduser().absolute() if source else own_source
+    destination_path = Path(destination).expanduser().absolute() if destination else own_destination
     if source and not source_path.is_dir():
         raise CommandError(f"SRC {source_path} is no folder")
     named = [
@@ -127,48 +127,6 @@ def _folders(source: str, destination: str) -> tuple[Path, Path]:
         os.environ["FILESYNC_LOCAL_ROOTS"] = ",".join(roots)
         settings.FILESYNC_LOCAL_ROOTS = [Path(root) for root in roots]
     if not source:
-        _make_tree(source_path)
+        make_tree(source_path)
     destination_path.mkdir(parents=True, exist_ok=True)
     return source_path, destination_path
-
-
-def _make_tree(root: Path) -> None:
-    """Write a few hundred small files, in two languages, unless they are there."""
-    for folder in range(TREE_FOLDERS):
-        name = f"folder {folder:02d}" if folder % 3 else f"文件夹 {folder:02d}"
-        directory = root / name
-        directory.mkdir(parents=True, exist_ok=True)
-        for number in range(FILES_PER_FOLDER):
-            file = directory / (
-                f"note {number:03d}.txt" if number % 5 else f"笔记 {number:03d}.txt"
-            )
-            if not file.exists():
-                file.write_text(f"{name} {number}\n" * (1 + 40 * number), encoding="utf-8")
-
-
-def _demo_config(source: Path, destination: Path) -> SyncConfig:
-    storages = [
-        _storage(f"Demo {role}", path)
-        for role, path in (("source", source), ("destination", destination))
-    ]
-    config = SyncConfig.objects.filter(name=CONFIG_NAME).first() or SyncConfig(name=CONFIG_NAME)
-    config.source_storage, config.destination_storage = storages
-    config.cron, config.enable = "* * * * *", True
-    config.remark = "Copies a small tree every minute"
-    _save(config)
-    return config
-
-
-def _storage(name: str, root: Path) -> Storage:
-    storage = Storage.objects.filter(name=name).first() or Storage(name=name)
-    storage.backend, storage.root = "local", str(root)
-    _save(storage)
-    return storage
-
-
-def _save(row: Storage | SyncConfig) -> None:
-    try:
-        row.full_clean()
-    except ValidationError as error:
-        raise CommandError(f"{row}: {'; '.join(error.messages)}") from None
-    row.save()
