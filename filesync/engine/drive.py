@@ -123,11 +123,17 @@ class Driver:
             return
         text = self._redact(b"\n".join(lines) + b"\n")
         self.log.write(text)
-        for line in text.splitlines():
-            message = parse_line(line)
+        told = text.splitlines()
+        messages = [parse_line(line) for line in told]
+        self.log.remember(
+            [
+                line
+                for line, message in zip(told, messages, strict=True)
+                if not isinstance(message, Stats)
+            ]
+        )
+        for message in messages:
             self._watch.saw(message, now_s)
-            if not isinstance(message, Stats):
-                self.log.remember(line)
             yield from take(message)
 
     def _verdict(self, now_s: float, reader: RunReader | None) -> Stopped | None:

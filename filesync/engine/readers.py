@@ -20,7 +20,6 @@ from filesync.engine.events import (
 from filesync.engine.messages import (
     Copied,
     Deleted,
-    Difference,
     DirMade,
     DirRemoved,
     LastWords,
@@ -149,22 +148,20 @@ class RunReader:
 
     def take(self, message: Message) -> list[Event]:
         """Give the events that a message means, often none."""
+        item = self._item(message)
+        if item is not None:
+            self.problems.in_a_row = 0
+            return [*self._phase_of(item.action), item]
         if isinstance(message, Stats):
             return self._stats(message)
         if isinstance(message, Problem):
             return self._problem(message)
         if isinstance(message, Remark):
             return self._remark(message)
-        if isinstance(message, Difference):
-            return []
         if isinstance(message, LastWords):
             self.problems.last_words = message
             return self._log("error", message.text, None)
-        item = self._item(message)
-        if item is None:
-            return []
-        self.problems.in_a_row = 0
-        return [*self._phase_of(item.action), item]
+        return []
 
     def _item(self, message: Message) -> ItemDone | None:
         if isinstance(message, Copied):

@@ -80,8 +80,9 @@ def test_the_file_can_be_read_while_it_is_written(
 
 def test_the_tail_is_bounded_in_lines_and_in_length() -> None:
     log = RunLog(None)
-    for number in range(TAIL_LINES + 50):
-        log.remember(b"%d " % number + b"x" * 100_000)
+    lines = [b"%d " % number + b"x" * 100_000 for number in range(TAIL_LINES + 50)]
+    for batch in (lines[:30], lines[30:]):
+        log.remember(batch)
     assert len(log.tail) == TAIL_LINES
     assert log.tail[0].startswith("50 ")
     assert max(map(len, log.tail)) == 2000

@@ -40,6 +40,53 @@ FS = {"object": "Local file system at /data", "objectType": "*local.Fs"}
 FILE = {"object": "d/f.bin", "objectType": "*local.Object"}
 
 
+def logged(name: str, msg: str, **more: object) -> bytes:
+    """Return a line as Go's encoder writes it: fields in this order, no blanks, raw UTF-8."""
+    level = "notice" if "skipped" in more else "info"
+    facts = {"time": "2026-11-24T19:21:36.691469563Z", "level": level, "msg": msg, **more}
+    facts |= {"object": name, "objectType": "*local.Object", "source": "operations/copy.go:382"}
+    return json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+@given(
+    st.text(st.characters(exclude_categories=("Cs",)), min_size=1),
+    st.sampled_from(
+        [
+            ("Copied (new)", {"size": 7}),
+            ("Copied (new)", {}),
+            ("Copied (replaced existing)", {"size": -1}),
+            ("Deleted", {}),
+            ("Skipped copy as --dry-run is set (size 7)", {"skipped": "copy", "size": 7}),
+            ("Skipped delete as --dry-run is set", {"skipped": "delete"}),
+            ("Skipped nothing", {}),
+        ]
+    ),
+)
+def test_the_short_way_to_read_a_line_says_what_the_long_one_does(
+    name: str, said: tuple[str, dict[str, object]]
+) -> None:
+    """A blank before the end makes a line one that only the long way reads."""
+    msg, more = said
+    line = logged(name, msg, **more)
+    assert parse_line(line) == parse_line(line[:-1] + b" }")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        logged("d/f.bin", "Copied (new)", size=3),
+        logged("\u6587\u4ef6.txt", "Copied (replaced existing)", size=3),
+        logged("d/f.bin", "Deleted"),
+        logged("d/f.bin", "Skipped copy as --dry-run is set", skipped="copy", size=3),
+    ],
+)
+def test_what_comes_for_each_file_is_read_the_short_way(
+    line: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filesync.engine.messages.json.loads", pytest.fail)
+    assert not isinstance(parse_line(line), Remark)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
