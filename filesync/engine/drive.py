@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from filesync.engine.outcome import killed
 from filesync.engine.process import RcloneProcess
 from filesync.engine.readers import RunReader
 from filesync.engine.request import Limits, Remote
+from filesync.engine.tuning import go_runtime
 from filesync.engine.watch import Watch
 
 POLL_S = 0.25
@@ -44,7 +45,7 @@ class Driver:
         self,
         work_dir: Path,
         *,
-        remotes: Iterable[Remote],
+        remotes: Collection[Remote],
         limits: Limits,
         stop: StopSignal,
         inherit: tuple[int, ...],
@@ -56,6 +57,7 @@ class Driver:
         self._inherit = inherit
         self._stop = stop
         self._watch = Watch(limits, time.monotonic())
+        self._runtime = go_runtime(remotes)
         self._redact = Redactor(secret for remote in remotes for secret in secrets_of(remote))
 
     def drive(
@@ -79,6 +81,7 @@ class Driver:
             stdout_path=stdout_path,
             inherit=self._inherit,
             rules=self.rules,
+            runtime=self._runtime,
         ) as process:
             yield ProcessStarted(process.pid)
             yield from self._read(process, take, reader)

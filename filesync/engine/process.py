@@ -15,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from filesync.engine.errors import RcloneUnusable
@@ -30,6 +30,7 @@ _READ_BYTES = 1 << 18
 _GATHER_S = 0.01
 _PIPE_BYTES = 1 << 20
 _PR_SET_PDEATHSIG = 1
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 # What an administrator sets for the whole machine; everything else is kept from rclone, whose
 # RCLONE_* variables would override our flags.
 _INHERITED = (
@@ -81,7 +82,8 @@ class RcloneProcess:
     """A started rclone whose stderr is read line by line, without a thread.
 
     The pipe holds 1 MiB: a slow reader slows rclone down instead of filling memory. Leaving the
-    context kills the whole group. `rules` say below which folders it may write (see landlock).
+    context kills the whole group. `rules` say below which folders it may write (see landlock),
+    `runtime` what its memory may be spent on (see tuning).
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class RcloneProcess:
         stdout_path: Path | None = None,
         inherit: tuple[int, ...] = (),
         rules: int | None = None,
+        runtime: Mapping[str, str] = _NOTHING,
     ) -> None:
         self._fd, write_fd = os.pipe2(os.O_CLOEXEC)
         try:
@@ -102,7 +105,7 @@ class RcloneProcess:
                     stdout=stdout,
                     stderr=write_fd,
                     cwd=work_dir,
-                    env=clean_environment(work_dir, os.environ),
+                    env=clean_environment(work_dir, os.environ) | runtime,
                     start_new_session=True,
                     preexec_fn=_before_exec(os.getpid(), rules),
                     pass_fds=inherit,

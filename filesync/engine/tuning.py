@@ -7,7 +7,7 @@ rclone's defaults and 6.6 s with these, 5.8 s and 2.0 s to S3.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -120,3 +120,16 @@ def transfers(source: Remote, destination: Remote) -> int:
 def checkers(source: Remote, destination: Remote) -> int:
     """Give how many folders and files are compared at once."""
     return max(4, min(16, 2 * transfers(source, destination)))
+
+
+def go_runtime(remotes: Collection[Remote]) -> dict[str, str]:
+    """Give the variables of Go's runtime that rclone runs with.
+
+    Between local disks rclone holds little and collects it after every few MiB: with 10,000 small
+    files a fifth of its time went into that, as much as its log costs. The limit keeps a folder
+    with a million entries from growing to five times its size. Buffers of uploads are large, so
+    runs with a server stay as rclone comes.
+    """
+    if all(remote.backend == "local" for remote in remotes):
+        return {"GOGC": "400", "GOMEMLIMIT": "384MiB"}
+    return {}

@@ -11,6 +11,7 @@ import pytest
 from filesync.engine import Method, Remote
 from filesync.engine.tuning import (
     RemoteFacts,
+    go_runtime,
     is_careful,
     known_facts,
     read_features,
@@ -79,3 +80,8 @@ def test_features_are_read_as_rclone_prints_them(rclone_binary: Path, tmp_path: 
 def test_a_server_without_times_and_hashes_is_seen() -> None:
     answer = {"Precision": 3153600000000000000, "Hashes": None}
     assert read_features(json.dumps(answer).encode()) == RemoteFacts(False, frozenset())
+
+
+def test_only_runs_between_local_disks_may_hold_more_memory() -> None:
+    assert go_runtime((Remote("local"), Remote("local"))) == {"GOGC": "400", "GOMEMLIMIT": "384MiB"}
+    assert go_runtime((Remote("local"), Remote("s3"))) == {}
