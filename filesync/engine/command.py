@@ -7,6 +7,7 @@ from pathlib import Path
 
 from filesync.engine import tuning
 from filesync.engine.filters import is_speakable
+from filesync.engine.renames import name_transforms
 from filesync.engine.request import Compare, Limits, Method, Remote, SyncRequest
 from filesync.engine.tuning import PairFacts
 
@@ -226,11 +227,9 @@ def _rules(request: SyncRequest, files: RunFiles) -> tuple[str, ...]:
 
 
 def _renames(request: SyncRequest) -> list[str]:
-    """Write the rename rules; rclone splits a rule at '=', so the pattern has it as \\x3d."""
     flags: list[str] = []
-    for pattern, replacement in request.rules.renames:
-        escaped = pattern.replace("=", r"\x3d")
-        flags += ["--name-transform", f"file,regex={escaped}/{replacement}"]
+    for transform in name_transforms(request.rules.renames):
+        flags += ["--name-transform", transform]
     return flags
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from filesync.engine.errors import FilterRefused, LimitRefused
 from filesync.engine.globs import compile_glob
+from filesync.engine.renames import MARKS
 from filesync.engine.request import KEPT_FOLDER, Limits, Rules
 
 MAX_LINES = 2000
@@ -136,6 +137,11 @@ def _check_rename(pattern: str, replacement: str) -> None:
     if not pattern:
         raise FilterRefused("a rename rule has no pattern", field="renames")
     # rclone splits the rule at '/' and '=': a name has no slash, and "\x3d" stands for '='.
+    if MARKS & set(pattern + replacement):
+        raise FilterRefused(
+            f"{where} contains a code point that is no character (U+FDD0 to U+FDD2)",
+            field="renames",
+        )
     if _CONTROL.search(pattern + replacement) or "/" in pattern + replacement:
         raise FilterRefused(f"{where} contains '/' or a control character", field="renames")
     if "=" in replacement:

@@ -87,7 +87,7 @@ class Rules:
     """Which files count, on both sides, and how they are named at the destination.
 
     `filters` are ordered lines "+ pattern" or "- pattern"; `renames` are (regular expression,
-    replacement) pairs in Go's syntax, tried on each file's name.
+    replacement) pairs in Go's syntax: the first that matches a file's name decides.
     """
 
     filters: tuple[str, ...] = ()

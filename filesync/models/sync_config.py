@@ -93,8 +93,8 @@ class SyncConfig(Schedulable):
         default="",
         max_length=20_000,
         help_text=_(
-            "One rule a line: regular expression => replacement, tried on each file's name one "
-            "after the other: ^IMG_(.*)$ => ${1}"
+            "One rule a line: regular expression => replacement. The first that matches a file's "
+            "name decides: ^IMG_(.*)$ => ${1}"
         ),
     )
     min_size_bytes = models.PositiveBigIntegerField(

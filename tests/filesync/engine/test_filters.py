@@ -117,6 +117,7 @@ def test_too_many_lines_are_refused() -> None:
         (Rules(renames=(("(?<=a)b", "x"),)), "renames"),
         (Rules(renames=((r"(a)\1", "x"),)), "renames"),
         (Rules(renames=(("a++", "x"),)), "renames"),
+        (Rules(renames=(("a", "\ufdd0"),)), "renames"),
     ],
 )
 def test_rules_that_cannot_work_are_refused(rules: Rules, field: str) -> None:

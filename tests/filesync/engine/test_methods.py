@@ -20,7 +20,7 @@ from filesync.engine import (
     Progress,
     Rules,
 )
-from tests.filesync.engine.lab import Lab, tree, write_tree
+from tests.filesync.engine.lab import Lab, names, tree, write_tree
 
 SOURCE = {"new.txt": "new", "sub/deep/file": "deep", "changed": "longer now", "same": "same"}
 DESTINATION = {"changed": "old", "extra/file": "extra", "extra/other/": ""}
@@ -225,16 +225,43 @@ def test_size_and_age_limits_leave_files_out(lab: Lab) -> None:
     assert set(tree(lab.destination)) == {b"fits"}
 
 
-def test_rename_rules_name_the_files_at_the_destination(lab: Lab) -> None:
-    write_tree(lab.source, {"a=1.txt": "1", "sub/b.txt": "2", "c.md": "3"})
-    rules = Rules(renames=(("^(.*)=(.*)$", "${1}-${2}"), (r"^(.*)\.txt$", "${1}.text")))
-    ran = lab.run(lab.asking(Method.FULL, rules=rules))
+def test_the_first_rename_rule_that_matches_names_a_file(lab: Lab) -> None:
+    write_tree(
+        lab.source,
+        {
+            "a=1.txt": "every rule matches",
+            "sub/b.txt": "the second and the last",
+            "keep-me.txt": "the third",
+            "2024-06.log": "groups",
+            "x-x": "twice in one name",
+            "price.$": "a dollar",
+            "Q.TXT": "letters of any case",
+            "c.md": "none",
+            "line\nbreak=": "the first, with a line break",
+            "line\nbreak.txt": "the second, with a line break",
+        },
+    )
+    rules = Rules(
+        renames=(
+            ("^((?s:.*))=((?s:.*))$", "${1}-${2}"),
+            (r"^((?s:[^k].*))\.txt$", "${1}.text"),
+            ("keep", "$0"),
+            ("^(?P<year>[0-9]{4})-([0-9]+)", "${2}-$year"),
+            ("x", "y-"),
+            (r"\.[$]$", "$$.eur"),
+            (r"(?i)\.txt$", ".plain"),
+        )
+    )
+    expected = {
+        *("a-1.txt", "sub", "sub/b.text", "keep-me.txt", "06-2024.log", "y--y-", "price$.eur"),
+        *("Q.plain", "c.md", "line\nbreak-", "line\nbreak.text"),
+    }
+    for _ in range(2):
+        ran = lab.run(lab.asking(Method.FULL, rules=rules))
 
-    assert ran.result.outcome is Outcome.SUCCEEDED
-    assert set(tree(lab.destination)) == {b"a-1.text", b"sub", b"sub/b.text", b"c.md"}
-    again = lab.run(lab.asking(Method.FULL, rules=rules))
-    assert again.result.outcome is Outcome.SUCCEEDED
-    assert set(tree(lab.destination)) == {b"a-1.text", b"sub", b"sub/b.text", b"c.md"}
+        assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+        assert names(tree(lab.destination)) == expected
+    assert ran.items == []
 
 
 @pytest.mark.parametrize("kept", [f"destination/{KEPT_FOLDER}/day", "kept/day"])
