@@ -247,6 +247,10 @@ def _copying(
         flags += ["--max-delete", str(max_delete)]
     if skips_read_back(request):
         flags.append("--ignore-checksum")
+        if sides.backup is not None:
+            # With equal hashes rclone would only set the new time, and the old one would be lost:
+            # so the file is kept and sent again, which reads no more than comparing hashes does.
+            flags += ["--local-hashes", "none"]
     return tuple(flags)
 
 

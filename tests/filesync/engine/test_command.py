@@ -82,7 +82,8 @@ def test_a_planned_sync_with_everything_set() -> None:
         *["--min-age", "60s", "--max-age", "3600s"],
         *["--name-transform", r"file,regex=^a\x3d(.*)$/${1}"],
         *["--create-empty-src-dirs", "--backup-dir", "dst:/data/kept", "--max-delete", "7"],
-        *["--ignore-checksum", "--checksum", "--", "src:/data/a", "dst:/data/b"],
+        *["--ignore-checksum", "--local-hashes", "none"],
+        *["--checksum", "--", "src:/data/a", "dst:/data/b"],
     ]
 
 

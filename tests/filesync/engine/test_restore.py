@@ -134,6 +134,42 @@ def test_a_run_that_is_undone_equals_the_tree_before_it(
     assert undone.result.totals.files_deleted == undone.result.plan.deletes == 2
 
 
+@pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.FULL])
+@pytest.mark.parametrize("server", ["local", "sftp", "samba"])
+def test_a_time_that_a_run_changed_alone_comes_back(
+    lab: Lab, request: pytest.FixtureRequest, server: str, method: Method
+) -> None:
+    remote = remote_of(server, request, lab)
+    upload = SyncRequest(lab.request.source, Endpoint(remote, "copy"), Method.FULL)
+    write_tree(lab.source, {"touched": "1", "same": "2", "folder/touched": "3"})
+    assert lab.run(upload).result.outcome is Outcome.SUCCEEDED
+    before = times(lab, remote)
+    for name in ("touched", "folder/touched"):
+        os.utime(lab.source / name, (1_600_000_000, 1_600_000_000))
+    changing = keeping(replace(upload, method=method))
+    assert lab.run(changing).result.outcome is Outcome.SUCCEEDED
+    undo = undo_of(changing, lab)
+    assert times(lab, remote) == {**before, "touched": 1.6e9, "folder/touched": 1.6e9}
+
+    undone = restore(lab, undo)
+
+    assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
+    assert times(lab, remote) == before
+
+
+def times(lab: Lab, remote: Remote) -> dict[str, float]:
+    """Return the modification times of the files in a storage's folder, by a fresh copy of it."""
+    into = f"look{time.monotonic_ns()}"
+    local = lab.request.source.remote
+    lab.run(SyncRequest(Endpoint(remote, "copy"), Endpoint(local, into), Method.FULL))
+    found = Path(local.root) / into
+    return {
+        str(path.relative_to(found)): path.stat().st_mtime
+        for path in found.rglob("*")
+        if path.is_file()
+    }
+
+
 def test_a_move_that_is_undone_sends_the_files_back(lab: Lab) -> None:
     write_tree(lab.source, AFTER)
     write_tree(lab.destination, {"changed": "old", "other": "other"})
