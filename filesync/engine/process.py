@@ -105,7 +105,7 @@ class RcloneProcess:
                     stdout=stdout,
                     stderr=write_fd,
                     cwd=work_dir,
-                    env=clean_environment(work_dir, os.environ) | runtime,
+                    env={**clean_environment(work_dir, os.environ), **runtime},
                     start_new_session=True,
                     preexec_fn=_before_exec(os.getpid(), rules),
                     pass_fds=inherit,
