@@ -67,6 +67,18 @@ class NothingFailed(Conflict):
     code = "nothing_failed"
 
 
+class FailuresForgotten(Conflict):
+    """Only the failed files were to be sent, and not all of them are recorded."""
+
+    code = "failures_forgotten"
+
+
+class AnotherConfig(Conflict):
+    """A run was named that is not one of this config."""
+
+    code = "another_config"
+
+
 class NothingToUndo(Conflict):
     """The run cannot be undone: nothing is kept, or a later run changed files since."""
 

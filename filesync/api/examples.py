@@ -77,6 +77,7 @@ ITEM = {
     "error": "permission denied",
 }
 EXECUTE = {"dry_run": True}
+MEND = {"only_failed_of": 17}
 QUEUED = {"task_id": TASK_ID, "config_id": 1, "status": "PENDING"}
 BATCH = {
     "queued": 1,

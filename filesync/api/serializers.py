@@ -21,8 +21,8 @@ from filesync.services.warnings import warnings_of
 from scheduler.api.strict import StrictModelSerializer, StrictSerializer
 
 
-def asked(value: object) -> OpenApiExample:
-    return OpenApiExample("A request", value, request_only=True)
+def asked(value: object, name: str = "A request") -> OpenApiExample:
+    return OpenApiExample(name, value, request_only=True)
 
 
 def answered(value: object) -> OpenApiExample:
@@ -415,13 +415,23 @@ class VerdictSerializer(serializers.Serializer[Any]):
     rule = serializers.CharField(allow_blank=True, help_text="the line that decides; empty: none")
 
 
-@extend_schema_serializer(examples=[asked(examples.EXECUTE)])
+@extend_schema_serializer(
+    examples=[asked(examples.EXECUTE), asked(examples.MEND, "Only the files that failed")]
+)
 class ExecuteSerializer(StrictSerializer):
     dry_run = serializers.BooleanField(
         default=False, help_text="plan only: say what would change, change nothing"
     )
     force = serializers.BooleanField(
         default=False, help_text="run a disabled config, and once past the count guards"
+    )
+    only_failed_of = serializers.IntegerField(
+        min_value=1,
+        max_value=2**63 - 1,
+        allow_null=True,
+        default=None,
+        help_text="id of a run of this config that ended: send only the files that failed in it; "
+        "nothing is deleted",
     )
 
 

@@ -96,7 +96,10 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
         request=ExecuteSerializer,
         responses={
             202: QueuedSerializer,
-            409: OpenApiResponse(ErrorSerializer, "It has an active run, or is disabled."),
+            409: OpenApiResponse(
+                ErrorSerializer,
+                "It has an active run, is disabled, or `only_failed_of` cannot be sent again.",
+            ),
             422: OpenApiResponse(ErrorSerializer, "The key came with another request before."),
         },
         tags=["task"],
@@ -112,11 +115,12 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
         """Queue a run of the config; 409 with the active task's id where it has one already."""
         wish = ExecuteSerializer(data=request.data)
         wish.is_valid(raise_exception=True)
-        if wish.validated_data["force"] and not request.user.has_perm(FORCE):
+        asked = wish.validated_data
+        if asked["force"] and not request.user.has_perm(FORCE):
             raise PermissionDenied("you may not force a run")
 
         def queue() -> idempotency.Answer:
-            run = queueing.queue_run(int(config_id), user=request.user, **wish.validated_data)
+            run = queueing.queue_run(int(config_id), user=request.user, **asked)
             answer = {"task_id": run.task_id, "config_id": run.config_id, "status": run.task_status}
             return dict(QueuedSerializer(answer).data)
 
@@ -125,7 +129,7 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
         outcome = idempotency.once(
             int(str(request.user.pk)),
             key,
-            {"execute": int(config_id), **wish.validated_data},
+            {"execute": int(config_id)} | {k: v for k, v in asked.items() if v is not None},
             queue,
         )
         headers = {"Idempotent-Replayed": "true"} if outcome.replayed else None

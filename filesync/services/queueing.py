@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from filesync.errors import ConfigDisabled, NotFound, NothingFailed, RunActive
 from filesync.models import SyncConfig, SyncRun
+from filesync.services.failures import run_to_mend
 from scheduler.bulk import insert_rows
 from scheduler.log_ids import ids
 from scheduler.models import Doorbell, DueSlot
@@ -51,7 +52,7 @@ def queue_run(
     dry_run: bool = False,
     force: bool = False,
     retry_of: SyncRun | None = None,
-    only_failed: bool = False,
+    only_failed_of: int | None = None,
     restore_of: SyncRun | None = None,
     task_id: str | None = None,
     ring_bell: bool = True,
@@ -59,10 +60,12 @@ def queue_run(
     """Queue one run of a config and ring a worker after the commit.
 
     `force` runs a disabled config, and past the count guards. `task_id` is for a caller that is
-    the worker itself; with `ring_bell=False` the caller rings, or needs no bell.
+    the worker itself; with `ring_bell=False` the caller rings, or needs no bell. With the id of a
+    run in `only_failed_of` it sends only the files that failed then, and deletes nothing.
 
     Raises:
-        NotFound: there is no such config.
+        NotFound: there is no such config, or no such run to send the failed files of.
+        AnotherConfig, NothingFailed, FailuresForgotten: as `run_to_mend` says of that run.
         ConfigDisabled: it is disabled and `force` is off.
         RunActive: it has an active run; the database's constraint decides between racers.
     """
@@ -72,6 +75,8 @@ def queue_run(
     # A disabled config may be undone: that is often why it was disabled.
     if not config.enable and not force and restore_of is None:
         raise ConfigDisabled(f"{config.name} is disabled: enable it, or run it with force")
+    if only_failed_of is not None:
+        trigger, retry_of = SyncRun.Trigger.RETRY, run_to_mend(config, only_failed_of)
     run = SyncRun(
         config=config,
         config_name=config.name,
@@ -81,7 +86,7 @@ def queue_run(
         dry_run=dry_run,
         force=force,
         retry_of=retry_of,
-        only_failed=only_failed,
+        only_failed=only_failed_of is not None,
         restore_of=restore_of,
         task_id=uuid.UUID(task_id) if task_id else uuid.uuid4(),
     )
@@ -111,7 +116,7 @@ def retry_run(run_id: int, *, user: Asker = None, only_failed: bool = False) -> 
         NotFound: there is no such run, or its config was deleted.
         RunActive: the config has an active run, this one or another.
         ConfigDisabled: the config is disabled.
-        NothingFailed: only the failed files were asked for, and there are none.
+        NothingFailed, FailuresForgotten: only the failed files were asked for, as `run_to_mend`.
     """
     old = SyncRun.objects.filter(pk=run_id).first()
     if old is None:
@@ -120,22 +125,14 @@ def retry_run(run_id: int, *, user: Asker = None, only_failed: bool = False) -> 
         raise NotFound(f"the config of run {run_id} was deleted, there is nothing to run again")
     if old.trigger == SyncRun.Trigger.RESTORE:
         raise NothingFailed(f"run {run_id} undid another run: undo that one again instead")
-    if only_failed and not failed_paths(old):
-        raise NothingFailed(f"no file failed in run {run_id}: run it again as a whole")
     return queue_run(
         old.config_id,
         trigger=SyncRun.Trigger.RETRY,
         user=user,
         dry_run=old.dry_run,
         retry_of=old,
-        only_failed=only_failed,
+        only_failed_of=old.pk if only_failed else None,
     )
-
-
-def failed_paths(run: SyncRun) -> tuple[str, ...]:
-    """Return the files that failed in a run."""
-    failed = run.items.filter(action="FAILED").exclude(path="")
-    return tuple(dict.fromkeys(failed.order_by("id").values_list("path", flat=True)))
 
 
 def queue_all_enabled(*, user: Asker = None) -> list[QueueOutcome]:

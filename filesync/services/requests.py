@@ -11,8 +11,8 @@ from django.conf import settings
 
 from filesync import engine
 from filesync.models import SyncRun
+from filesync.services.failures import failed_paths
 from filesync.services.leases import Claim
-from filesync.services.queueing import failed_paths
 from filesync.services.run_logs import log_path
 from filesync.services.undo import keep_for, undo_request
 

@@ -31,15 +31,22 @@ class Command(BaseCommand):
         parser.add_argument(
             "--force", action="store_true", help="run a disabled config, and past the count guards"
         )
+        parser.add_argument(
+            "--only-failed-of",
+            type=int,
+            metavar="RUN",
+            help="send only the files that failed in this run of it; nothing is deleted",
+        )
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
-    def handle(self, *args: object, **options: object) -> None:
+    def handle(self, *args: object, only_failed_of: int | None, **options: object) -> None:
         task_id = str(uuid.uuid4())
         try:
             run = queueing.queue_run(
                 int(str(options["config_id"])),
                 dry_run=bool(options["dry_run"]),
                 force=bool(options["force"]),
+                only_failed_of=only_failed_of,
                 task_id=task_id,
                 ring_bell=False,
             )

@@ -1,0 +1,50 @@
+"""The files that failed in a run that ended: which they are, and whether only they can be sent."""
+
+from __future__ import annotations
+
+from filesync.errors import AnotherConfig, FailuresForgotten, NotFound, NothingFailed, RunActive
+from filesync.models import SyncConfig, SyncRun
+
+
+def run_to_mend(config: SyncConfig, run_id: int) -> SyncRun:
+    """Return a run of the config that ended and whose failed files can be sent again.
+
+    Raises:
+        NotFound: there is no such run.
+        AnotherConfig: it is a run of another config, or its config was deleted.
+        RunActive: it has not ended, so that what fails in it is not known yet.
+        NothingFailed: no file failed in it, or it undid another run.
+        FailuresForgotten: more files failed than are recorded, so that some would be left out.
+    """
+    run = SyncRun.objects.filter(pk=run_id).first()
+    if run is None:
+        raise NotFound(f"there is no run {run_id}")
+    if run.config_id != config.pk:
+        whose = f"{run.config_name} ({f'config {run.config_id}' if run.config_id else 'deleted'})"
+        raise AnotherConfig(
+            f"run {run_id} is one of {whose}, not of {config.name}: name a run of {config.name}"
+        )
+    if not run.is_terminal:
+        raise RunActive(
+            f"run {run_id} is {run.state.lower()}, what fails in it is not known yet: "
+            f"wait for task {run.task_id} to end, or cancel it",
+            str(run.task_id),
+        )
+    if run.trigger == SyncRun.Trigger.RESTORE:
+        raise NothingFailed(f"run {run_id} undid another run: undo that one again instead")
+    failed = run.items.filter(action="FAILED")
+    recorded = failed.count()
+    if run.files_failed > recorded:
+        raise FailuresForgotten(
+            f"{run.files_failed} files failed in run {run_id} and {recorded} of them are recorded: "
+            "run it again as a whole"
+        )
+    if not failed.exclude(path="").exists():
+        raise NothingFailed(f"no file failed in run {run_id}: run it again as a whole")
+    return run
+
+
+def failed_paths(run: SyncRun) -> tuple[str, ...]:
+    """Return the files that failed in a run."""
+    failed = run.items.filter(action="FAILED").exclude(path="")
+    return tuple(dict.fromkeys(failed.order_by("id").values_list("path", flat=True)))

@@ -1,0 +1,137 @@
+"""Sending only the files that failed in a run, by API and command line, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from filesync.models import RunItem, SyncConfig, SyncRun
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import client_of, make_config, make_run
+
+pytestmark = pytest.mark.django_db
+
+EXECUTE = "/api/v1/task/scheduler/execute-sync"
+
+
+def failed_run(config: SyncConfig, *paths: str, failed: int | None = None) -> SyncRun:
+    """Save a run in which these files failed; `failed` is what its counter says."""
+    run = make_run(config, state=SyncRun.State.PARTIAL)
+    for path in paths:
+        RunItem.objects.create(run=run, action="FAILED", path=path, error="no right")
+    SyncRun.objects.filter(pk=run.pk).update(files_failed=len(paths) if failed is None else failed)
+    return run
+
+
+def test_execute_sends_only_the_failed_files_of_a_run(local_root: Path) -> None:
+    config = make_config(local_root)
+    before = failed_run(config, "b")
+
+    answer = client_of("operator").post(
+        f"{EXECUTE}/{config.pk}", {"only_failed_of": before.pk, "dry_run": True}
+    )
+
+    assert answer.status_code == 202
+    run = SyncRun.objects.get(task_id=answer.json()["task_id"])
+    assert (run.only_failed, run.retry_of, run.trigger) == (True, before, "RETRY")
+    assert run.dry_run
+
+
+def test_the_command_sends_only_the_failed_files_of_a_run(local_root: Path) -> None:
+    for name in ("failed.txt", "new since.txt"):
+        (local_root / "source" / name).parent.mkdir(exist_ok=True)
+        (local_root / "source" / name).write_text("x")
+    config = make_config(local_root, method=SyncConfig.Method.FULL)
+    before = failed_run(config, "failed.txt")
+    out = StringIO()
+
+    call_command("run_sync", config.pk, only_failed_of=before.pk, json=True, stdout=out)
+
+    assert json.loads(out.getvalue())["files_transferred"] == 1
+    assert [path.name for path in (local_root / "destination").iterdir()] == ["failed.txt"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "code", "words"),
+    [
+        ("unknown", 404, "not_found", "there is no run"),
+        ("another", 409, "another_config", "name a run of"),
+        ("deleted", 409, "another_config", "(deleted)"),
+        ("active", 409, "run_active", "not known yet"),
+        ("none failed", 409, "nothing_failed", "as a whole"),
+        ("no file", 409, "nothing_failed", "as a whole"),
+        ("undone", 409, "nothing_failed", "undo that one again"),
+        ("forgotten", 409, "failures_forgotten", "3 files failed in run"),
+    ],
+)
+def test_a_run_whose_failed_files_cannot_be_sent_is_refused_with_the_reason(
+    local_root: Path, kind: str, status: int, code: str, words: str
+) -> None:
+    config = make_config(local_root)
+    named = {
+        "unknown": lambda: SyncRun(pk=999_999),
+        "another": lambda: failed_run(make_config(local_root), "a"),
+        "deleted": lambda: failed_run(make_config(local_root), "a"),
+        "active": lambda: make_run(config, state=SyncRun.State.RUNNING),
+        "none failed": lambda: make_run(config, state=SyncRun.State.SUCCEEDED),
+        "no file": lambda: failed_run(config, ""),
+        "undone": lambda: make_run(
+            config, state=SyncRun.State.PARTIAL, trigger=SyncRun.Trigger.RESTORE
+        ),
+        "forgotten": lambda: failed_run(config, "a", failed=3),
+    }[kind]()
+    if kind == "deleted":
+        SyncConfig.objects.exclude(pk=config.pk).delete()
+    runs = SyncRun.objects.count()
+
+    answer = client_of("operator").post(
+        f"{EXECUTE}/{config.pk}", {"only_failed_of": named.pk}, format="json"
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.json()
+    assert words in answer.json()["detail"]
+    assert SyncRun.objects.count() == runs
+    with pytest.raises(CommandError) as refused:
+        call_command("run_sync", config.pk, only_failed_of=named.pk)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["x", 0, -1, 2**63, 1.5, True, [1]])
+def test_what_is_no_id_of_a_run_is_named(local_root: Path, value: object) -> None:
+    answer = client_of("operator").post(
+        f"{EXECUTE}/{make_config(local_root).pk}", {"only_failed_of": value}, format="json"
+    )
+
+    assert (answer.status_code, list(answer.json())) == (400, ["only_failed_of"])
+
+
+def test_a_key_counts_for_one_run_whose_failed_files_are_sent(local_root: Path) -> None:
+    config = make_config(local_root)
+    first, second = failed_run(config, "a"), failed_run(config, "b")
+    client = client_of("operator")
+
+    answers = [
+        client.post(
+            f"{EXECUTE}/{config.pk}", {"only_failed_of": run.pk}, HTTP_IDEMPOTENCY_KEY="mend-1"
+        )
+        for run in (first, first, second)
+    ]
+
+    assert [answer.status_code for answer in answers] == [202, 202, 422]
+    assert answers[0].json() == answers[1].json()
+
+
+def test_the_failed_files_of_a_run_that_are_not_all_recorded_are_not_run_again(
+    local_root: Path,
+) -> None:
+    before = failed_run(make_config(local_root), "a", failed=3)
+
+    answer = client_of("operator").post(
+        f"/api/v1/sync/runs/{before.pk}/retry", {"only_failed": True}
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "failures_forgotten")
