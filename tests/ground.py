@@ -11,7 +11,8 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import MutableMapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 
 import psutil
@@ -32,7 +33,8 @@ data_dir_key = pytest.StashKey[Path]()
 left_behind_key = pytest.StashKey[list[str]]()
 postgres_key = pytest.StashKey[PostgresServer]()
 FUZZ_CASES = 15
-fuzzed_key = pytest.StashKey[int]()
+# Per operation of the API: how often it answered with which status.
+fuzzed_key = pytest.StashKey[dict[str, Counter[int]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -82,12 +84,22 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     for line in config.stash.get(left_behind_key, []):
         terminalreporter.write_line(f"LEFT BEHIND by a test: {line}", red=True, bold=True)
-    if fuzzed := config.stash.get(fuzzed_key, 0):
-        terminalreporter.write_line(f"{fuzzed} made-up requests were sent to the API")
+    if fuzzed := config.stash.get(fuzzed_key, {}):
+        for line in fuzzed_lines(fuzzed, each=config.getoption("fuzz_cases") > FUZZ_CASES):
+            terminalreporter.write_line(line)
     reports = terminalreporter.stats.get("skipped", [])
     reasons = [str(report.longrepr[2]) for report in reports if isinstance(report.longrepr, tuple)]
     if not_run := not_run_line(reasons):
         terminalreporter.write_line(not_run, red=True, bold=True)
+
+
+def fuzzed_lines(fuzzed: Mapping[str, Counter[int]], *, each: bool) -> Iterator[str]:
+    """Say how many made-up requests were answered how; with `each` of every operation."""
+    for label, answers in fuzzed.items() if each else ():
+        shown = ", ".join(f"{status}: {count}" for status, count in sorted(answers.items()))
+        yield f"{answers.total():6}  {label}  ({shown})"
+    total = sum(answers.total() for answers in fuzzed.values())
+    yield f"{total} made-up requests were sent to {len(fuzzed)} operations of the API"
 
 
 def forget_own_settings(environment: MutableMapping[str, str]) -> None:

@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import gzip
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import schemathesis
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
-from django.db import close_old_connections
+from django.db import close_old_connections, transaction
 from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as how
@@ -24,12 +28,29 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.core.result import Ok
 
 from filesync.api import urls as urls  # registers the token's description
-from filesync.models import ApiToken, SyncRun
+from filesync.models import (
+    ApiToken,
+    Delivery,
+    Hook,
+    NotificationChannel,
+    RuleSet,
+    RunItem,
+    RunLog,
+    SyncRun,
+)
 from tests import ground
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import make_config, make_run, make_user
+from tests.filesync.factories import make_config, make_run, make_storage, make_user
 
 pytestmark = pytest.mark.django_db
+
+# The required fields of what can be made.
+SOUND: dict[str, dict[str, object]] = {
+    "channels": {"name": "sound", "url": "json://127.0.0.1:1/"},
+    "configs": {"name": "sound", "source_path": "a", "destination_path": "b"},
+    "rule-sets": {"name": "sound", "filters": "- *.tmp"},
+    "storages": {"name": "sound", "backend": "webdav", "options": {"url": "http://127.0.0.1:1"}},
+}
 
 
 def load_operations() -> dict[str, Any]:
@@ -71,24 +92,18 @@ def test_every_answer_to_made_up_requests_is_documented(
     settings.FILESYNC_SIGN_INS_PER_MINUTE = settings.FILESYNC_EXECUTES_PER_MINUTE = 10**9
     operation = OPERATIONS[label]
     _, text = ApiToken.issue(make_user("superuser"), "fuzz")
-    run = make_run(make_config(local_root, cron="0 2 * * *"), state=SyncRun.State.SUCCEEDED)
-    assert run.config is not None
-    known: dict[str, object] = {
-        "config_id": run.config_id,
-        "task_id": str(run.task_id),
-        "id": {
-            "configs": run.config_id,
-            "storages": run.config.source_storage_id,
-            "runs": run.pk,
-        }.get(label.split("/")[4], 0),
-    }
-    places = {name: known[name] for name in known if f"{{{name}}}" in label}
+    places = known_places(label, local_root)
     made = [operation.as_strategy(GenerationMode.POSITIVE)]
+    sent = {"generation_mode": GenerationMode.POSITIVE} | (
+        {"path_parameters": places} if places else {}
+    )
     if places:
-        made.append(operation.as_strategy(GenerationMode.POSITIVE, path_parameters=places))
+        made.append(operation.as_strategy(**sent))
     if operation.query or operation.body:
         made.append(operation.as_strategy(GenerationMode.NEGATIVE, path_parameters=places))
-    count, cases = 0, int(pytestconfig.getoption("fuzz_cases"))
+    if (sound := sound_body(label, local_root)) is not None:
+        made.append(operation.as_strategy(**sent).map(partial(mostly, sound)))
+    answers, cases = Counter[int](), int(pytestconfig.getoption("fuzz_cases"))
 
     @how(
         max_examples=cases,
@@ -99,11 +114,66 @@ def test_every_answer_to_made_up_requests_is_documented(
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=st.one_of(made))
-    def ask(case: Any) -> None:
-        nonlocal count
-        count += 1
-        case.call_and_validate(headers={"Authorization": f"Bearer {text}"})
+    # The number is not sent: it lets an operation that takes nothing be asked as often.
+    @given(case=st.one_of(made), _number=st.integers())
+    def ask(case: Any, _number: int) -> None:
+        # What is named in the path is there for every case, also after one that deleted it.
+        with transaction.atomic():
+            answer = case.call_and_validate(headers={"Authorization": f"Bearer {text}"})
+            transaction.set_rollback(bool(places))
+        answers[answer.status_code] += 1
 
     ask()
-    pytestconfig.stash[ground.fuzzed_key] = pytestconfig.stash.get(ground.fuzzed_key, 0) + count
+    assert answers.total() >= cases
+    pytestconfig.stash.setdefault(ground.fuzzed_key, {})[label] = answers
+
+
+def sound_body(label: str, root: Path) -> dict[str, object] | None:
+    """Return a body that makes or replaces one of a resource; None for other operations."""
+    method, path = label.split(" ")
+    if method not in ("POST", "PUT") or path.split("/")[-1] not in ("{id}", *SOUND):
+        return None
+    body = SOUND[path.split("/")[4]]
+    if "configs" in path:
+        storage = make_storage(root).pk
+        body = body | {"source_storage": storage, "destination_storage": storage}
+    return body
+
+
+def mostly(sound: dict[str, object], case: Any) -> Any:
+    """Let all but a few fields of a made-up body be sound: one wrong field hides the others."""
+    if isinstance(case.body, dict):
+        kept = sorted(case.body)[:: max(1, len(case.body) // 2)]
+        case.body = sound | {name: case.body[name] for name in kept if name not in sound}
+    return case
+
+
+def known_places(label: str, root: Path) -> dict[str, object]:
+    """Make one of everything; return what is named in the path of an operation, as it exists."""
+    run = make_run(make_config(root, cron="0 2 * * *"), state=SyncRun.State.PARTIAL)
+    assert run.config is not None
+    RunItem.objects.create(run=run, action="FAILED", path="a", error="no right")
+    log = gzip.compress(b'{"level":"info","msg":"a"}\n')
+    RunLog.objects.create(run=run, claim=uuid4(), started_at=run.created_at, part=0, data=log)
+    channel = NotificationChannel(name="dead")
+    # Refused before anything is sent: it lies in a private network.
+    channel.url = "json://127.0.0.1:1/"
+    channel.save()
+    ids: dict[str, object] = {
+        "backends": "webdav",
+        "channels": channel.pk,
+        "configs": run.config_id,
+        "messages": Delivery.objects.create(
+            channel=channel, event="FAILURE", dedupe_key="x", state="SENT"
+        ).pk,
+        "rule-sets": RuleSet.objects.create(name="junk", filters="- *.tmp").pk,
+        "runs": run.pk,
+        "storages": run.config.source_storage_id,
+    }
+    known = {
+        "config_id": run.config_id,
+        "task_id": str(run.task_id),
+        "token": Hook.issue(run.config)[1],
+        "id": ids.get(label.split("/")[4]),
+    }
+    return {name: value for name, value in known.items() if f"{{{name}}}" in label}
