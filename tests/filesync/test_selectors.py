@@ -93,10 +93,10 @@ def test_the_fires_are_those_that_the_config_tells_itself(
     assert found == ([] if slot is None else [slot])
 
 
-def test_ten_thousand_configs_take_three_queries(
+def test_ten_thousand_configs_take_a_few_queries_and_are_read_once(
     local_root: Path, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    storage = make_config(local_root).source_storage
+    storage = make_config(local_root, cron="0 11 * * *").source_storage
     SyncConfig.objects.bulk_create(
         SyncConfig(
             name=f"bulk {number}",
@@ -107,12 +107,62 @@ def test_ten_thousand_configs_take_three_queries(
         for number in range(10_000)
     )
 
-    # The schedules, the configs of the first ones, and those that begin later.
-    with django_assert_num_queries(3):
+    # The stamp, the schedules, the configs of the first ones, and those that begin later.
+    with django_assert_num_queries(4):
         found = upcoming.next_runs(10, now=NOON)
+    with django_assert_num_queries(3):
+        assert upcoming.next_runs(10, now=NOON) == found
+    with django_assert_num_queries(1):
+        assert upcoming.scheduled_count(now=NOON) == 10_001
 
     assert len(found) == 10
     assert found == sorted(found, key=lambda entry: entry.next_run)
+
+
+def test_a_change_of_a_schedule_is_seen_at_once(local_root: Path) -> None:
+    config = make_config(local_root, cron="0 14 * * *", timezone="UTC")
+    seen = []
+
+    for fields in ({}, {"cron": "0 16 * * *"}, {"end_time": hours(15)}, {"end_time": None}):
+        for name, value in fields.items():
+            setattr(config, name, value)
+        config.save()
+        found = [entry.next_run for entry in upcoming.next_runs(10, now=NOON)]
+        seen.append((found, upcoming.scheduled_count(now=NOON)))
+    config.delete()
+
+    assert seen == [([hours(14)], 1), ([hours(16)], 1), ([], 1), ([hours(16)], 1)]
+    assert upcoming.scheduled_count(now=NOON) == 0
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "counts"),
+    [(None, hours(15), [1, 1, 0]), (hours(15), None, [1, 1, 1])],
+)
+def test_a_config_that_begins_or_ends_meanwhile_is_seen(
+    local_root: Path, start: datetime | None, end: datetime | None, counts: list[int]
+) -> None:
+    config = make_config(
+        local_root, cron="*/30 * * * *", timezone="UTC", start_time=start, end_time=end
+    )
+
+    moments = [hours(15) + timedelta(seconds=seconds) for seconds in (-1, 0, 1)]
+    found = [upcoming.scheduled_count(now=moment) for moment in (moments[0], NOON, moments[2])]
+    slots = [[entry.next_run for entry in upcoming.next_runs(2, now=now)] for now in moments]
+
+    assert found == counts
+    expected = [config.next_slot(now=now) for now in moments]
+    assert slots == [[slot] if slot else [] for slot in expected]
+
+
+def test_rows_that_were_written_past_the_models_are_seen_soon(local_root: Path) -> None:
+    config = make_config(local_root, cron="0 14 * * *", timezone="UTC")
+    upcoming.next_runs(1, now=NOON)
+    SyncConfig.objects.filter(pk=config.pk).update(cron="0 16 * * *")
+
+    (entry,) = upcoming.next_runs(1, now=NOON + upcoming.SEEN_AFTER)
+
+    assert entry.next_run == hours(16)
 
 
 def test_a_slot_that_has_come_is_not_remembered_as_the_next(local_root: Path) -> None:
