@@ -7,6 +7,7 @@ from django.contrib import admin
 from filesync.admin import (  # noqa: F401
     accounts,
     dashboard,
+    hooks,
     notifications,
     rule_sets,
     runs,

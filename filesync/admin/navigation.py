@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from filesync.models import ApiToken, RunItem, Storage, SyncConfig, SyncRun
+from filesync.models import ApiToken, Hook, RunItem, Storage, SyncConfig, SyncRun
 
 ICONS = {
     "syncconfig": "sync",
@@ -21,13 +21,14 @@ ICONS = {
     "ruleset": "rule",
     "notificationchannel": "notifications",
     "apitoken": "key",
+    "hook": "webhook",
     "user": "person",
     "group": "group",
 }
 OURS = ("filesync",)
 # What stands first, in this order; pages that are added later follow by themselves.
 FIRST: tuple[type[Model], ...] = (SyncConfig, SyncRun, Storage)
-ACCESS: tuple[type[Model], ...] = (ApiToken, User, Group)
+ACCESS: tuple[type[Model], ...] = (ApiToken, Hook, User, Group)
 
 TABS = (
     (gettext_lazy("All"), ""),

@@ -28,6 +28,7 @@ from pytest_django.fixtures import DjangoAssertNumQueries, SettingsWrapper
 from filesync.models import (
     ApiToken,
     Delivery,
+    Hook,
     NotificationChannel,
     RuleSet,
     RunItem,
@@ -93,6 +94,7 @@ def rows(local_root: Path) -> dict[str, Model]:
         ),
         RuleSet.objects.create(name="junk", filters="- *.tmp"),
         ApiToken.issue(make_user("viewer"), "laptop")[0],
+        Hook.issue(config)[0],
         User.objects.get(username__startswith="viewer"),
         Group.objects.create(name="operators"),
         PeriodicTask.objects.create(name="report", task="reports.send", interval=every),
