@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS
@@ -53,10 +53,23 @@ class StrictMixin:
             value = data.get(name)
             if value is None or field.read_only:
                 continue
-            for kind, wanted, message in JSON_TYPES:
-                if isinstance(field, kind) and not _is_a(value, wanted):
-                    wrong[name] = [serializers.ErrorDetail(str(message), code="invalid")]
+            for part, inner in _parts(field, value):
+                for kind, wanted, message in JSON_TYPES:
+                    if isinstance(inner, kind) and not _is_a(part, wanted):
+                        wrong[name] = [serializers.ErrorDetail(str(message), code="invalid")]
         return wrong
+
+
+def _parts(field: Any, value: object) -> Iterator[tuple[object, Any]]:
+    """Yield the values of a field with the fields that read them: those in a list or a dict."""
+    if isinstance(field, serializers.ListField) and isinstance(value, list):
+        yield from ((part, field.child) for part in value if part is not None)
+    elif isinstance(field, serializers.ManyRelatedField) and isinstance(value, list):
+        yield from ((part, field.child_relation) for part in value if part is not None)
+    elif isinstance(field, serializers.DictField) and isinstance(value, Mapping):
+        yield from ((part, field.child) for part in value.values() if part is not None)
+    else:
+        yield value, field
 
 
 def _is_a(value: object, wanted: type) -> bool:

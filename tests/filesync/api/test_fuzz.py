@@ -27,6 +27,7 @@ from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 from schemathesis.core.result import Ok
 
+from filesync.api import throttles
 from filesync.api import urls as urls  # registers the token's description
 from filesync.models import (
     ApiToken,
@@ -38,6 +39,7 @@ from filesync.models import (
     RunLog,
     SyncRun,
 )
+from filesync.rates import RateLimit
 from tests import ground
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import make_config, make_run, make_storage, make_user
@@ -87,8 +89,13 @@ def one_connection() -> Iterator[None]:
 @pytest.mark.usefixtures("one_connection")
 @pytest.mark.parametrize("label", OPERATIONS)
 def test_every_answer_to_made_up_requests_is_documented(
-    label: str, local_root: Path, settings: SettingsWrapper, pytestconfig: pytest.Config
+    label: str,
+    local_root: Path,
+    settings: SettingsWrapper,
+    pytestconfig: pytest.Config,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(throttles, "HOOK_CALLS", RateLimit("hook", 10**9))
     settings.FILESYNC_SIGN_INS_PER_MINUTE = settings.FILESYNC_EXECUTES_PER_MINUTE = 10**9
     operation = OPERATIONS[label]
     _, text = ApiToken.issue(make_user("superuser"), "fuzz")

@@ -237,3 +237,27 @@ def test_a_hook_s_secret_is_in_no_log(
     assert (refused.status_code, unknown.status_code) == (409, 404)
     assert any("/api/v1/hooks/" in line for line in lines)
     assert text not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("url", "body", "field"),
+    [
+        ("/api/v1/sync/rule-sets/try", {"paths": [1.5]}, "paths"),
+        ("/api/v1/sync/rule-sets/try", {"paths": ["a", 1]}, "paths"),
+        ("/api/v1/sync/rule-sets/try", {"paths": ["a"], "rule_sets": ["1"]}, "rule_sets"),
+        ("/api/v1/sync/configs/bulk", {"ids": ["1"], "enabled": True}, "ids"),
+        ("/api/v1/sync/configs/bulk", {"ids": [True], "enabled": True}, "ids"),
+        (
+            "/api/v1/sync/storages",
+            {"name": "x", "backend": "webdav", "options": {"url": 1}},
+            "options",
+        ),
+    ],
+)
+def test_values_of_another_type_within_lists_and_objects_are_refused(
+    url: str, body: dict[str, object], field: str
+) -> None:
+    answer = client_of("superuser").post(url, body, format="json")
+
+    assert answer.status_code == 400
+    assert field in answer.json()
