@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from threading import Thread
 
 from celery import current_app
 from django.core.cache import cache
@@ -19,6 +20,9 @@ from scheduler.publishing import write_connection
 BEAT_SILENT = timedelta(seconds=20)
 WORKER_SILENT = timedelta(seconds=40)
 BROKER_ASKED_EVERY_S = 5
+# A page waits no longer than this for an answer, and a program no longer than that.
+PAGE_WAITS_S = 0.3
+STATUS_WAITS_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +71,24 @@ def broker_reachable() -> bool:
     return True
 
 
-def broker_reachable_lately() -> bool:
+def broker_reachable_lately(*, wait_s: float) -> bool | None:
     """Say what the broker answered within the last 5 s in this process; ask it when it is older.
 
-    Of many who look while it hangs one waits for it, and the others take the answer before.
+    It is asked in a thread of its own, for which one caller waits `wait_s` at most. All others
+    take the answer before; None where there is none yet.
     """
-    reachable = cache.get("broker:now")
-    if reachable is None and cache.add("broker:asked", True, timeout=BROKER_ASKED_EVERY_S):
-        reachable = broker_reachable()
-        cache.set("broker:now", reachable, timeout=BROKER_ASKED_EVERY_S)
-        cache.set("broker:before", reachable, timeout=None)
-    if reachable is None:
-        reachable = cache.get("broker:before", True)
-    return bool(reachable)
+    if cache.get("broker:now") is None and cache.add("broker:asked", True, BROKER_ASKED_EVERY_S):
+        asking = Thread(target=_ask_broker, daemon=True)
+        asking.start()
+        asking.join(wait_s)
+    reachable: bool | None = cache.get("broker:now", cache.get("broker:before"))
+    return reachable
+
+
+def _ask_broker() -> None:
+    reachable = broker_reachable()
+    cache.set("broker:now", reachable, timeout=BROKER_ASKED_EVERY_S)
+    cache.set("broker:before", reachable, timeout=None)
 
 
 USUAL_OF = 20

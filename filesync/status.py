@@ -75,7 +75,8 @@ def read_status() -> Status:
     now = timezone.now()
     beat = _read_beat(now)
     workers = selectors.processes(Heartbeat.Role.WORKER, selectors.WORKER_SILENT)
-    broker = selectors.broker_reachable_lately()
+    # Nothing is wrong as long as nobody knows of it.
+    broker = selectors.broker_reachable_lately(wait_s=selectors.STATUS_WAITS_S) is not False
     active = selectors.active_runs()
     queued = [run for run in active if run.state == SyncRun.State.QUEUED]
     free = sum(worker.free for worker in workers)

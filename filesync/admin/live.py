@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from filesync import board
+from filesync import board, selectors
 from filesync.admin import words
 from filesync.models import SyncConfig, SyncRun
 
@@ -95,10 +95,11 @@ def config_document(config_ids: Iterable[int]) -> Document:
 def dashboard_document() -> Document:
     """Return what changes on the dashboard while one looks at it."""
     numbers = board.numbers()
+    broker = selectors.broker_reachable_lately(wait_s=selectors.PAGE_WAITS_S)
     return {
         "vitals": [
             {"name": vital.name, "words": vital.words, "class": f"sb-vital sb-{vital.level}"}
-            for vital in board.vitals(broker=board.broker.get(wait_s=0.3))
+            for vital in board.vitals(broker=broker)
         ],
         "runs_today": str(numbers.runs_today),
         "failed_today": str(numbers.failed_today),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -139,6 +138,21 @@ def test_days_without_runs_stand_in_the_list_too(local_root: Path) -> None:
 
 
 @pytest.mark.django_db
+def test_a_day_that_is_over_is_read_once_and_today_each_time(
+    local_root: Path, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    config = make_config(local_root)
+    before = board.days(14, now=NOON)
+    make_run(config, state=SyncRun.State.SUCCEEDED, finished_at=NOON)
+
+    with django_assert_num_queries(1):
+        after = board.days(14, now=NOON)
+
+    assert after[:-1] == before[:-1]
+    assert (before[-1].runs, after[-1].runs) == (0, 1)
+
+
+@pytest.mark.django_db
 def test_the_latest_failures_are_of_every_failed_state(local_root: Path) -> None:
     config = make_config(local_root)
     states = ["FAILED", "SUCCEEDED", "LOST", "PARTIAL", "CANCELLED", "FAILED"]
@@ -147,30 +161,3 @@ def test_the_latest_failures_are_of_every_failed_state(local_root: Path) -> None
     found = board.failures(3)
 
     assert [run.pk for run in found] == [made[5].pk, made[3].pk, made[2].pk]
-
-
-def test_a_page_never_waits_for_an_answer_that_does_not_come() -> None:
-    answers = threading.Event()
-    remembered = board.Remembered(answers.wait, fresh_s=60)
-
-    assert remembered.get() is None
-    answers.set()
-    assert remembered.get(wait_s=0) in (None, True)
-
-
-def test_an_answer_is_asked_for_again_once_it_is_old() -> None:
-    asked: list[int] = []
-    done = threading.Semaphore(0)
-
-    def ask() -> int:
-        asked.append(1)
-        done.release()
-        return len(asked)
-
-    remembered = board.Remembered(ask, fresh_s=0)
-
-    assert remembered.get(wait_s=30) == 1
-    done.acquire()
-    remembered.get()
-    assert done.acquire(timeout=30)
-    assert len(asked) >= 2
