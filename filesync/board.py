@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import partial
 from typing import Literal
 
 from django.core.cache import cache
@@ -159,13 +158,16 @@ def days(count: int = 14, *, now: datetime | None = None) -> list[Day]:
     """
     today = timezone.localtime(now).date()
     wanted = [today - timedelta(days=count - 1 - number) for number in range(count)]
-    zone = timezone.get_current_timezone_name()
-    return [
-        _read_day(day)
-        if day == today
-        else cache.get_or_set(f"board:{zone}:{day}", partial(_read_day, day), DAY_KEPT_S)
-        for day in wanted
-    ]
+    return [_read_day(day) if day == today else _past_day(day) for day in wanted]
+
+
+def _past_day(day: date) -> Day:
+    place = f"board:{timezone.get_current_timezone_name()}:{day}"
+    known: Day | None = cache.get(place)
+    if known is None:
+        known = _read_day(day)
+        cache.set(place, known, DAY_KEPT_S)
+    return known
 
 
 def _read_day(day: date) -> Day:
