@@ -106,18 +106,30 @@ def browse(storage: Storage, path: str, page: int) -> Page:
 def store_refreshed(used: Storage, values: Mapping[str, str]) -> None:
     """Store the option values that rclone changed, such as a rotated OAuth token.
 
-    Only over the secrets that were used: those entered meanwhile are newer.
+    Only over the values that were used: those entered meanwhile are newer.
     """
-    if not values:
-        return
+    if values and used.pk is not None:
+        replace_secrets(used.pk, used.secrets, values)
+
+
+def replace_secrets(storage_id: int, used: Mapping[str, str], values: Mapping[str, str]) -> bool:
+    """Store `values` over what was `used`; say whether that still stood there."""
     with transaction.atomic():
-        locked = Storage.objects.select_for_update(no_key=True).filter(pk=used.pk)
-        storage = locked.first()
-        if storage is None or storage.encrypted_secrets != used.encrypted_secrets:
-            logger.warning("storage %s changed while it was in use", used.pk)
-            return
-        storage.secrets = {**storage.secrets, **values}
+        storage = Storage.objects.select_for_update(no_key=True).filter(pk=storage_id).first()
+        if storage is None:
+            return False
+        try:
+            stored = storage.secrets
+        except SecretsUnreadable as error:
+            logger.error("storage %s: a refreshed token is not stored: %s", storage_id, error)
+            return False
+        # By value: a rotation of the keys rewrites the text of all of them.
+        if any(stored.get(name) != used.get(name) for name in values):
+            logger.warning("storage %s changed while it was in use", storage_id)
+            return False
+        storage.secrets = {**stored, **values}
         storage.save(update_fields=["encrypted_secrets", "updated_at"])
+    return True
 
 
 def blame(run: SyncRun, failure: engine.Failure) -> None:
