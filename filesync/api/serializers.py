@@ -14,6 +14,7 @@ from filesync.api import examples
 from filesync.models import RuleSet, RuleSetUse, RunItem, Storage, SyncConfig, SyncRun
 from filesync.models.rule_set import MOST_RULE_SETS
 from filesync.notifications.targets import TargetRefused, check_ping_url
+from filesync.services.logins import SecretsNeeded, merged_secrets
 from filesync.services.rules import use_rule_sets
 from filesync.services.switching import MOST_SWITCHED
 from filesync.services.waiting import LONGEST_WAIT_S
@@ -42,7 +43,8 @@ class StorageSerializer(StrictModelSerializer):
         child=serializers.CharField(max_length=65_536, allow_blank=True),
         required=False,
         write_only=True,
-        help_text="Only the secrets that change; an empty text removes one.",
+        help_text="Only the secrets that change; an empty text removes one. Where the login goes "
+        "elsewhere (another url, host, port ...), all of them are needed again.",
     )
     secrets_set = serializers.SerializerMethodField(help_text="names of the secrets that are set")
     secrets_readable = serializers.SerializerMethodField(
@@ -91,11 +93,24 @@ class StorageSerializer(StrictModelSerializer):
     def get_secrets_readable(self, storage: Storage) -> bool:
         return storage.secret_names() is not None
 
-    def validate_secrets(self, given: dict[str, str]) -> dict[str, str]:
-        kept: dict[str, str] = {}
-        if isinstance(self.instance, Storage) and self.instance.secret_names():
-            kept = self.instance.secrets
-        return {name: value for name, value in (kept | given).items() if value != ""}
+    def validate(self, attrs: Any) -> Any:
+        given: dict[str, str] = attrs.get("secrets", {})
+        secrets = {name: value for name, value in given.items() if value}
+        if isinstance(self.instance, Storage):
+            try:
+                secrets = merged_secrets(
+                    self.instance,
+                    given,
+                    backend=attrs.get("backend", self.instance.backend),
+                    options=attrs.get("options", self.instance.options),
+                )
+            except SecretsNeeded as error:
+                raise serializers.ValidationError(
+                    {"secrets": str(error)}, code=error.code
+                ) from None
+        if "secrets" in attrs:
+            attrs["secrets"] = secrets
+        return super().validate(attrs)
 
 
 class StorageDraftSerializer(StorageSerializer):

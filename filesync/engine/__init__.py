@@ -50,11 +50,14 @@ from filesync.engine.kept import can_keep, purge_kept
 from filesync.engine.limits import StorageLimits, tightened, validate_storage_limits
 from filesync.engine.log import render_line
 from filesync.engine.options import (
+    ADDRESSES,
     POLICY,
     REFUSED_BACKENDS,
     BackendPolicy,
     OptionClass,
     RefusedBackend,
+    address_of,
+    is_multiline,
     is_oauth_token,
     tidy_secret,
 )
@@ -80,6 +83,7 @@ from filesync.engine.restore import run_restore
 from filesync.engine.run import run_sync
 
 __all__ = [
+    "ADDRESSES",
     "KEPT_FOLDER",
     "KEPT_RULE",
     "MAX_LINES_OF_RUN",
@@ -137,12 +141,14 @@ __all__ = [
     "Totals",
     "UndoRequest",
     "Version",
+    "address_of",
     "can_keep",
     "catalogue",
     "check_rclone",
     "decide",
     "filter_lines",
     "find_rclone",
+    "is_multiline",
     "is_oauth_token",
     "list_folder",
     "probe",

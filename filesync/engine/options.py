@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from filesync.engine.errors import OptionRefused
 
@@ -59,8 +60,9 @@ class RefusedBackend:
     options: frozenset[str]
 
 
-def _load(path: Path) -> tuple[dict[str, BackendPolicy], dict[str, RefusedBackend]]:
-    document = tomllib.loads(path.read_text(encoding="utf-8"))
+def _load(
+    document: Mapping[str, Any],
+) -> tuple[dict[str, BackendPolicy], dict[str, RefusedBackend]]:
     reasons, instead = document["reasons"], document["instead"]
     offered: dict[str, BackendPolicy] = {}
     refused: dict[str, RefusedBackend] = {}
@@ -89,7 +91,10 @@ def _names(entry: Mapping[str, str], key: str) -> frozenset[str]:
 
 POLICY: Mapping[str, BackendPolicy]
 REFUSED_BACKENDS: Mapping[str, RefusedBackend]
-POLICY, REFUSED_BACKENDS = _load(Path(__file__).with_name("policy.toml"))
+_DOCUMENT = tomllib.loads(Path(__file__).with_name("policy.toml").read_text(encoding="utf-8"))
+POLICY, REFUSED_BACKENDS = _load(_DOCUMENT)
+ADDRESSES = _names(_DOCUMENT["addresses"], "names")
+"""Options that say where a login is sent, or how it is protected on the way."""
 
 # A person pastes these as several lines.
 _JSON_FILES = frozenset({"service_account_credentials", "config_credentials"})
@@ -116,6 +121,11 @@ def policy_of(backend: str) -> BackendPolicy:
 def is_obscured(backend: str, name: str) -> bool:
     """Whether rclone wants the value of this option obscured."""
     return name in policy_of(backend).obscured
+
+
+def address_of(values: Mapping[str, str]) -> dict[str, str]:
+    """Give what decides where the login goes, of the options and secrets of one remote."""
+    return {name: values[name] for name in sorted(ADDRESSES & values.keys()) if values[name]}
 
 
 def may_come_back(backend: str, name: str) -> bool:

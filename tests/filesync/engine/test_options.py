@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from filesync.engine import (
+    ADDRESSES,
     POLICY,
     REFUSED_BACKENDS,
     OptionClass,
@@ -311,3 +313,26 @@ def test_no_login_of_the_machine_is_used_where_one_is_missing(
     answer = subprocess.run(argv, env=environment, capture_output=True, text=True)
     assert answer.returncode != 0
     assert "127.0.0.1:1" in answer.stderr
+
+
+LOOKS_LIKE_AN_ADDRESS = re.compile(
+    r"url|uri|host|endpoint|server|domain|proxy|^port$|protocol|tls|ssl|https|cert|node|zone|"
+    r"region|address|redirect|site|provider|insecure|account$|^auth$"
+)
+NO_ADDRESS = {
+    *("disable_site_permission", "host_key_algorithms", "list_url_encode", "tenant_domain"),
+    *("server_side_across_configs", "server_side_encryption", "tls_cache_size", "use_arn_region"),
+}
+
+
+def test_every_option_that_looks_like_an_address_is_reviewed() -> None:
+    """Where a stored login goes must not change with the login in place."""
+    names = {
+        name
+        for policy in POLICY.values()
+        for name in policy.plain | policy.secret | policy.obscured
+    }
+    looking = {name for name in names if LOOKS_LIKE_AN_ADDRESS.search(name)}
+
+    assert looking - ADDRESSES == NO_ADDRESS
+    assert names >= ADDRESSES
