@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from urllib.parse import urlencode
 
-from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -17,129 +14,56 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminTextareaWidget
 
 from filesync import engine
+from filesync.admin.storage_drafts import StorageFormAdmin, choice_of, says_it_works
+from filesync.admin.storage_fields import SECRET_PREFIX
+from filesync.admin.storage_form import ENCRYPTION_SECRETS, option_fieldsets
 from filesync.api.permissions import RUN
 from filesync.errors import StorageRefused
 from filesync.models import Storage
 from filesync.services import storages
 
-KEY_VALUE_HELP = _("One a line: name = value")
-
-
-class KeyValueField(forms.Field):
-    """A dict of strings, edited as `name = value` lines; a pasted key or token may be longer."""
-
-    widget = UnfoldAdminTextareaWidget
-
-    def prepare_value(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return "\n".join(f"{name} = {text}" for name, text in sorted(value.items()))
-        return value
-
-    def to_python(self, value: Any) -> dict[str, str]:
-        pairs: dict[str, str] = {}
-        lines = enumerate(str(value or "").splitlines(), start=1)
-        for number, line in lines:
-            if not line.strip():
-                continue
-            name, equals, text = line.partition("=")
-            if not equals:
-                raise forms.ValidationError(
-                    _("Line %(number)d has no '='; write name = value"),
-                    params={"number": number},
-                )
-            text = text.strip()
-            while _goes_on(text) and (more := next(lines, None)) is not None:
-                text = f"{text}\n{more[1]}"
-            pairs[name.strip()] = text
-        return pairs
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return self.to_python(data) != (initial or {})
-
-
-def _goes_on(text: str) -> bool:
-    """Return whether a value continues on the next line: a PEM block, a JSON object."""
-    if text.startswith("-----BEGIN"):
-        return "-----END" not in text
-    if not text.startswith("{"):
-        return False
-    try:
-        json.loads(text)
-    except ValueError:
-        return True
-    except RecursionError:
-        return False
-    return False
-
-
-class StorageForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Secrets go in by name and never come out."""
-
-    options = KeyValueField(label=_("options"), required=False, help_text=KEY_VALUE_HELP)
-    new_secrets = KeyValueField(
-        label=_("secrets"),
-        required=False,
-        help_text=_(
-            "One a line: name = value. Only those that change; an empty value removes one. "
-            "Stored secrets are never shown."
-        ),
-    )
-
-    class Meta:
-        model = Storage
-        fields = [
-            "name",
-            "backend",
-            "root",
-            "options",
-            "encryption",
-            "encrypt_folder_names",
-            "max_concurrent_runs",
-            "transfers",
-            "calls_per_s",
-            "bandwidth",
-            "remark",
-        ]
-
-    def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or {}
-        kept = self.instance.secrets if self.instance.secret_names() else {}
-        merged = kept | (cleaned.get("new_secrets") or {})
-        if self.instance.secret_names() is None and not merged:
-            return cleaned
-        self.instance.secrets = {name: value for name, value in merged.items() if value}
-        return cleaned
-
 
 @admin.register(Storage)
-class StorageAdmin(ModelAdmin):
-    form = StorageForm
+class StorageAdmin(StorageFormAdmin):
     list_display = ["name", "backend", "root", "connection", "max_concurrent_runs", "remark"]
     search_fields = ["name", "remark"]
     list_filter = ["backend"]
     list_per_page = 25
-    readonly_fields = ["secrets_set", "connection", "last_check", "known_options"]
+    readonly_fields = ["kind", "options_set", "secrets_set", "connection", "last_check"]
     actions_detail = ["test_now", "browse_now"]
-    fieldsets = [
-        (None, {"fields": ["name", "backend", "root", "options", "new_secrets", "secrets_set"]}),
-        (_("Connection"), {"fields": ["connection", "last_check"]}),
-        (_("Encryption"), {"fields": [("encryption", "encrypt_folder_names")]}),
-        (
-            _("Limits"),
-            {"fields": [("max_concurrent_runs", "transfers"), ("calls_per_s", "bandwidth")]},
-        ),
-        (None, {"fields": ["remark"]}),
-        (
-            _("What can be set"),
-            {"fields": ["known_options"], "classes": ["collapse"]},
-        ),
-    ]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Storage | None = None) -> Any:
+        changes = self.has_change_permission(request, obj)
+        own = (None, {"fields": ["name", "kind", *(["backend"] if changes else []), "root"]})
+        secrets = [SECRET_PREFIX + name for name in ENCRYPTION_SECRETS] if changes else []
+        shown: list[Any] = [(None, {"fields": ["options_set", "secrets_set"]})]
+        if changes:
+            shown = option_fieldsets(choice_of(request, obj), obj.options if obj else {})
+        tested = [(_("Connection"), {"fields": ["connection", "last_check"]})] if obj else []
+        return [
+            own,
+            *shown,
+            *tested,
+            (_("Encryption"), {"fields": [("encryption", "encrypt_folder_names"), *secrets]}),
+            (
+                _("Limits"),
+                {"fields": [("max_concurrent_runs", "transfers"), ("calls_per_s", "bandwidth")]},
+            ),
+            (None, {"fields": ["remark"]}),
+        ]
+
+    @admin.display(description=_("type"))
+    def kind(self, storage: Storage) -> str:
+        return storage.backend
+
+    @admin.display(description=_("options"))
+    def options_set(self, storage: Storage) -> str:
+        pairs = sorted(storage.options.items())
+        return format_html_join("", "<div>{} = {}</div>", pairs) or "-"
 
     @admin.display(description=_("secrets that are set"))
     def secrets_set(self, storage: Storage) -> str:
@@ -172,25 +96,6 @@ class StorageAdmin(ModelAdmin):
         when = f"{storage.last_check_at:%Y-%m-%d %H:%M:%S} UTC"
         return format_html("{}: {}<br>{}<br>{}", when, said, advice, storage.paused_reason)
 
-    @admin.display(description=_("options and secrets of the backend"))
-    def known_options(self, storage: Storage) -> str:
-        try:
-            offered = engine.catalogue(engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None))
-        except engine.RcloneUnusable as error:
-            return str(error)
-        backend = offered.get(storage.backend)
-        if backend is None:
-            presets = ((preset.title, preset.backend, _lines(preset)) for preset in engine.PRESETS)
-            names = ", ".join(offered)
-            listed = format_html_join("", "<li><b>{}</b>: {} ({})</li>", presets)
-            return format_html("<p>{}</p><ul>{}</ul>", names, listed)
-        rows = (
-            (option.name, _("secret") if option.secret else "", option.help.split("\n")[0])
-            for option in backend.options
-        )
-        listed = format_html_join("", "<li><b>{}</b> {} {}</li>", rows)
-        return format_html("<p>{}</p><ul>{}</ul>", backend.description, listed)
-
     @action(
         description=_("Test"),
         permissions=["run"],
@@ -217,9 +122,7 @@ class StorageAdmin(ModelAdmin):
                 said = f"{result.failure.message} {gettext(result.failure.advice)}"
                 self.message_user(request, said, messages.ERROR)
             else:
-                works = _("The connection works: %(entries)d entries in %(duration).1f s")
-                said = works % {"entries": result.entries, "duration": result.duration_s}
-                self.message_user(request, said, messages.SUCCESS)
+                self.message_user(request, says_it_works(result), messages.SUCCESS)
         url = reverse("admin:filesync_storage_change", args=[storage.pk])
         return HttpResponse(headers={"HX-Redirect": url})
 
@@ -260,11 +163,6 @@ class StorageAdmin(ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Storage | None = None) -> bool:
         return bool(request.user.is_superuser)
-
-
-def _lines(preset: engine.Preset) -> str:
-    given = [f"{name} = {value}" for name, value in preset.options.items()]
-    return ", ".join([*given, *(name for name in preset.ask if name not in preset.options)])
 
 
 def _link(path: str, page: int = 1) -> str:

@@ -28,6 +28,14 @@ def encryption_of(names: engine.NameEncryption) -> str:
     return next(choice for choice, meant in _NAMES.items() if meant is names)
 
 
+class OptionInvalid(ValidationError):
+    """What is wrong with one option or secret; `option` is its name, "" where it is of all."""
+
+    def __init__(self, message: str, code: str, option: str) -> None:
+        super().__init__(message, code=code)
+        self.option = option
+
+
 class Storage(models.Model):
     """A remote in rclone's sense. `options` are plain, `secrets` are encrypted at rest.
 
@@ -210,7 +218,7 @@ class Storage(models.Model):
             engine.validate_remote(self.as_remote(), tuple(settings.FILESYNC_LOCAL_ROOTS))
         except engine.EngineError as error:
             raise ValidationError(
-                {self._field_of(error): ValidationError(error.message, code=error.code)}
+                {self._field_of(error): OptionInvalid(error.message, error.code, error.field or "")}
             ) from None
         except SecretsUnreadable as error:
             raise ValidationError(ValidationError(str(error), code=error.code)) from None

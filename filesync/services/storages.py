@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 from django.db import transaction
@@ -20,6 +20,7 @@ from filesync.services import pausing
 logger = logging.getLogger(__name__)
 
 PAGE_ENTRIES = 100
+MOST_FOLDERS = 500
 PAUSING = (engine.FailureClass.AUTH, engine.FailureClass.QUOTA)
 """Failures that every further run would meet again until a person has done something."""
 
@@ -34,20 +35,34 @@ class Page:
     listing: engine.Listing
 
 
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """The folders in the root of a storage as roots to choose; `up` is None at the top."""
+
+    roots: tuple[str, ...]
+    up: str | None = None
+    failure: engine.Failure | None = None
+
+
 def probe_unsaved(storage: Storage) -> engine.ProbeResult:
-    """Test the connection of a storage that need not be saved, and keep nothing.
+    """Test the connection of a storage that need not be saved, and keep no result.
+
+    Only a token that was refreshed takes the place of the stored one that was used: a provider
+    may take each of them once.
 
     Raises:
         StorageRefused: it may not be used as it is; nothing was tried.
     """
     try:
-        return engine.probe(
+        result = engine.probe(
             storage.as_remote(),
             rclone=engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None),
             local_roots=tuple(settings.FILESYNC_LOCAL_ROOTS),
         )
     except (engine.EngineError, SecretsUnreadable) as error:
         raise StorageRefused(str(error)) from None
+    store_refreshed(storage, result.refreshed)
+    return result
 
 
 def check_storage(storage: Storage) -> engine.ProbeResult:
@@ -63,7 +78,6 @@ def check_storage(storage: Storage) -> engine.ProbeResult:
     except StorageRefused as error:
         _keep_check(storage, engine.FailureClass.CONFIG.value, str(error))
         raise
-    store_refreshed(storage, result.refreshed)
     failure = result.failure
     if failure is None:
         _keep_check(storage, "", "")
@@ -78,6 +92,41 @@ def check_storage(storage: Storage) -> engine.ProbeResult:
 def _keep_check(storage: Storage, failure_class: str, message: str) -> None:
     Storage.objects.filter(pk=storage.pk).update(
         last_check_at=Now(), last_check_class=failure_class, last_check_message=message
+    )
+
+
+def folders_of(storage: Storage) -> Folders:
+    """List the folders in the root of a storage that need not be saved.
+
+    Of a local storage without a root, the folders below which one must be. An encrypted one is
+    listed as it is stored, for its root is not encrypted.
+
+    Raises:
+        StorageRefused: the root or the storage is not allowed.
+    """
+    local_roots = tuple(settings.FILESYNC_LOCAL_ROOTS)
+    is_local, root = storage.backend == "local", storage.root.rstrip("/")
+    if is_local and not root:
+        return Folders(tuple(str(allowed) for allowed in local_roots))
+    try:
+        listing = engine.list_folder(
+            replace(storage.as_remote(), encryption=None),
+            limit=MOST_FOLDERS,
+            rclone=engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None),
+            local_roots=local_roots,
+        )
+    except (engine.EngineError, SecretsUnreadable) as error:
+        raise StorageRefused(str(error)) from None
+    store_refreshed(storage, listing.refreshed)
+    at_top = not storage.root
+    lead = "/" if storage.root == "/" else f"{root}/" if root else ""
+    up = root.rpartition("/")[0]
+    if is_local and root in map(str, local_roots):
+        up = ""
+    return Folders(
+        tuple(lead + entry.name for entry in listing.entries if entry.is_dir),
+        None if at_top else up,
+        listing.failure,
     )
 
 

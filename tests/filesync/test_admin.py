@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
-from django.contrib.sessions.models import Session
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
@@ -32,7 +31,6 @@ from filesync.models import (
     NotificationChannel,
     RuleSet,
     RunItem,
-    Storage,
     SyncConfig,
     SyncRun,
 )
@@ -450,86 +448,13 @@ def test_the_list_of_items_does_not_offer_every_run_as_a_filter(
 # Storages ----------------------------------------------------------------------------------------
 
 
-def storage_form(**changes: str) -> dict[str, str]:
-    form = {
-        "name": "disk",
-        "backend": "webdav",
-        "root": "",
-        "options": "url = https://dav.example.org\nuser = kim",
-        "new_secrets": "",
-        "max_concurrent_runs": "2",
-        "remark": "",
-    }
-    return form | changes
-
-
-def test_the_form_takes_secrets_and_never_shows_them(superuser: Client) -> None:
-    url = url_of("filesync.storage", "add")
-    answer = superuser.post(url, storage_form(new_secrets=f"pass = {CANARY}"))
-    assert answer.status_code == 302
-    storage = Storage.objects.get()
-    assert storage.secrets == {"pass": CANARY}
-    assert storage.options == {"url": "https://dav.example.org", "user": "kim"}
-
-    change = url_of("filesync.storage", "change", storage)
-    pages = [
-        superuser.get(change),
-        superuser.get(url_of("filesync.storage", "changelist")),
-        superuser.get(url_of("filesync.storage", "history", storage)),
-        superuser.get(url_of("filesync.storage", "delete", storage)),
-        superuser.post(change, storage_form(options="no equals sign")),
-        sign_in("viewer").get(change),
-    ]
-
-    for page in pages:
-        assert page.status_code == 200
-        assert CANARY not in page.content.decode()
-    assert "pass" in pages[0].content.decode()
-    assert Session.objects.exists()
-    assert CANARY not in str(list(Session.objects.values()))
-
-
-def test_the_form_keeps_changes_and_removes_secrets_by_name(superuser: Client) -> None:
-    storage = Storage(name="disk", backend="webdav", options={"url": "https://dav.example.org"})
-    storage.secrets = {"pass": "one", "bearer_token": "two"}
-    storage.save()
-    url = url_of("filesync.storage", "change", storage)
-
-    superuser.post(url, storage_form(remark="changed"))
-    assert Storage.objects.get().secrets == {"pass": "one", "bearer_token": "two"}
-
-    superuser.post(url, storage_form(new_secrets="pass = a = b\nbearer_token ="))
-    assert Storage.objects.get().secrets == {"pass": "a = b"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"backend": "carrier-pigeon"}, "backend"),
-        ({"options": "colour = red"}, "options"),
-        ({"options": "bearer_token_command = id"}, "options"),
-        ({"options": "no equals sign"}, "options"),
-        ({"backend": "local", "options": "", "root": "/etc"}, "root"),
-        ({"max_concurrent_runs": "0"}, "max_concurrent_runs"),
-    ],
-)
-def test_a_refused_storage_says_so_at_the_field(
-    superuser: Client, changes: dict[str, str], field: str
-) -> None:
-    answer = superuser.post(url_of("filesync.storage", "add"), storage_form(**changes))
-
-    assert answer.status_code == 200
-    assert field in answer.context["adminform"].form.errors
-    assert not Storage.objects.exists()
-
-
 def test_only_a_superuser_changes_storages(local_root: Path) -> None:
     storage = make_storage(local_root)
     editor = sign_in("editor")
 
     assert editor.get(url_of("filesync.storage", "change", storage)).status_code == 200
     for page, row in (("add", None), ("change", storage), ("delete", storage)):
-        answer = editor.post(url_of("filesync.storage", page, row), storage_form())
+        answer = editor.post(url_of("filesync.storage", page, row), {"name": "changed"})
         assert answer.status_code == 403
 
 

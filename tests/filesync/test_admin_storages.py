@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -105,30 +104,3 @@ def test_a_viewer_may_neither_test_nor_browse(local_root: Path, action: str) -> 
     assert answer.status_code == 403
     storage.refresh_from_db()
     assert storage.last_check_at is None
-
-
-def test_the_page_of_a_storage_says_what_its_backend_can_be_told(local_root: Path) -> None:
-    client = sign_in("superuser")
-    webdav = make_storage(local_root, backend="webdav", options={"url": "http://127.0.0.1:1"})
-    html = client.get(page("change", webdav)).content.decode()
-    assert "<b>vendor</b>" in html
-    assert "bearer_token_command" not in html
-    new = client.get(reverse("admin:filesync_storage_add")).content.decode()
-    assert "Nextcloud" in new
-
-
-def test_a_key_and_a_token_can_be_pasted_as_they_are(local_root: Path) -> None:
-    client = sign_in("superuser")
-    key = "-----BEGIN OPENSSH PRIVATE KEY-----\nab==\ncd\n-----END OPENSSH PRIVATE KEY-----"
-    form = {"name": "s", "backend": "sftp", "options": "host = h", "max_concurrent_runs": "2"}
-    client.post(
-        reverse("admin:filesync_storage_add"),
-        form | {"new_secrets": f"key_pem = {key}\nsocks_proxy = p"},
-    )
-    assert Storage.objects.get().secrets == {"key_pem": key, "socks_proxy": "p"}
-
-    Storage.objects.all().delete()
-    token = json.dumps({"access_token": "a", "token_type": "b"}, indent=2)
-    form |= {"backend": "dropbox", "options": "", "new_secrets": f"token = {token}"}
-    client.post(reverse("admin:filesync_storage_add"), form)
-    assert json.loads(Storage.objects.get().secrets["token"])["access_token"] == "a"
