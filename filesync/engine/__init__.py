@@ -46,6 +46,7 @@ from filesync.engine.filters import (
     validate_limits,
     validate_rules,
 )
+from filesync.engine.ini import refreshed_tokens
 from filesync.engine.kept import can_keep, purge_kept
 from filesync.engine.limits import StorageLimits, tightened, validate_storage_limits
 from filesync.engine.log import render_line
@@ -154,6 +155,7 @@ __all__ = [
     "probe",
     "purge_kept",
     "read_rclone_conf",
+    "refreshed_tokens",
     "render_line",
     "run_restore",
     "run_sync",

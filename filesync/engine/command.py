@@ -7,6 +7,7 @@ from pathlib import Path
 
 from filesync.engine import tuning
 from filesync.engine.filters import is_speakable
+from filesync.engine.ini import CONFIG_FILE
 from filesync.engine.renames import name_transforms
 from filesync.engine.request import Compare, Limits, Method, Remote, SyncRequest
 from filesync.engine.tuning import PairFacts
@@ -42,7 +43,7 @@ class RunFiles:
     @property
     def config(self) -> Path:
         """The configuration with the secrets."""
-        return self.work_dir / "r.conf"
+        return self.work_dir / CONFIG_FILE
 
     @property
     def cache(self) -> Path:

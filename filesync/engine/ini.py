@@ -22,6 +22,8 @@ _IV_BYTES = 16
 _INTERPOLATION = re.compile(r"%\([^)]+\)s")
 _KEY = re.compile(r"[a-z0-9_]+\Z")
 _FENCE = '"""'
+CONFIG_FILE = "r.conf"
+"""The name of the configuration in the work folder of a run."""
 
 
 def obscure(text: str) -> str:
@@ -142,4 +144,15 @@ def refreshed(before: Mapping[str, Mapping[str, str]], path: Path) -> dict[str, 
         }
         if changed:
             changes[section] = changed
+    return changes
+
+
+def refreshed_tokens(work_dir: Path, remotes: Mapping[str, Remote]) -> dict[str, dict[str, str]]:
+    """Give the OAuth tokens that a run which was not finished has changed, by section."""
+    before = {section: section_of(remote, {}) for section, remote in remotes.items()}
+    changes: dict[str, dict[str, str]] = {}
+    for section, values in refreshed(before, work_dir / CONFIG_FILE).items():
+        backend = before[section]["type"]
+        if tokens := {n: v for n, v in values.items() if options.is_oauth_token(backend, n)}:
+            changes[section] = tokens
     return changes

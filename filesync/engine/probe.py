@@ -117,10 +117,10 @@ def list_folder(
         pass
     with _private_folder() as work_dir:
         sections = sections_of("src", remote, Method.CHECK, local_roots)
-        ini.write_private(work_dir / "r.conf", ini.render_ini(sections))
+        ini.write_private(work_dir / ini.CONFIG_FILE, ini.render_ini(sections))
         answer = work_dir / "answer"
         argv = (
-            *(str(rclone), "lsjson", "--config", str(work_dir / "r.conf")),
+            *(str(rclone), "lsjson", "--config", str(work_dir / ini.CONFIG_FILE)),
             *("--cache-dir", str(work_dir / "cache"), "--ask-password=false"),
             *("--use-json-log", "--log-level", "NOTICE", "--retries", "1"),
             *("--low-level-retries", "1", "--contimeout", f"{timeout_s:g}s"),
@@ -128,7 +128,7 @@ def list_folder(
         )
         with RcloneProcess(argv, work_dir=work_dir, stdout_path=answer) as process:
             failure = _failure(process, Redactor(secrets_of(remote)), timeout_s, stop)
-        changed = ini.refreshed(sections, work_dir / "r.conf").get("src", {})
+        changed = ini.refreshed(sections, work_dir / ini.CONFIG_FILE).get("src", {})
         if failure is not None:
             return Listing(entries=(), total=0, failure=failure, refreshed=changed)
         entries, cut = _read(answer)

@@ -30,7 +30,7 @@ from filesync.engine.events import (
     Totals,
 )
 from filesync.engine.guards import deletions_allowed, guard_failure, reading_failure
-from filesync.engine.ini import refreshed
+from filesync.engine.ini import CONFIG_FILE, refreshed
 from filesync.engine.landlock import ruleset
 from filesync.engine.log import RunLog
 from filesync.engine.messages import Message, Problem
@@ -302,7 +302,7 @@ class _Run:
             exit_code=self._driver.exit_code,
             log_tail=self._driver.log.tail,
             duration_s=time.monotonic() - self._started_s,
-            refreshed=refreshed(self._sections, self._work_dir / "r.conf"),
+            refreshed=refreshed(self._sections, self._work_dir / CONFIG_FILE),
         )
         return Finished(result)
 

@@ -9,7 +9,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import connections
 
 from filesync import engine
-from filesync.models import SyncRun
+from filesync.models import Storage, SyncRun
 from filesync.secrets import SecretsUnreadable
 from filesync.services import journal
 from filesync.services.finishing import cancel_held, finish_run, requeue_run
@@ -64,7 +64,7 @@ def execute(claim: Claim, *, watch: Callable[[engine.Event], None] | None = None
             logger.error("run %s stopped: %s", run.pk, error)
         except DatabaseAway as error:
             logger.error("run %s stopped, it will be tried again: %s", run.pk, error)
-            _persist(lambda: requeue_run(claim, SyncRun.Reason.LEASE_LOST), stopped)
+            _persist(lambda: _give_back(claim), stopped)
         else:
             _tell(claim, run, result, stopped, in_doubt=recorder.failing_since is not None)
         # Last: a database that hangs must not hold up the telling of the end.
@@ -89,7 +89,9 @@ def _tell(
     if in_doubt and not goes_back:
         # The first try may hang for as long as the lease lasts.
         journal.keep(claim, result)
-    _persist(lambda: _store_refreshed(run, result), stopped)
+    if result.refreshed:
+        _keep_refreshed(run, result.refreshed)
+        _persist(journal.tell_refreshed, stopped)
     if result.failure is not None and not stopped.is_set():
         _blame(run, result.failure)
     if not in_doubt and result.totals.files_transferred == result.totals.files_deleted == 0:
@@ -134,11 +136,16 @@ def _drive(run: SyncRun, recorder: Recorder) -> engine.SyncResult:
                 run, recorder.claim, work_dir=work_dir, stop=recorder.stop, inherit=(lock,)
             )
             with Fence(recorder), closing(events):
-                for event in events:
-                    if isinstance(event, engine.Finished):
-                        recorder.finish()
-                        return event.result
-                    recorder.take(event)
+                try:
+                    for event in events:
+                        if isinstance(event, engine.Finished):
+                            recorder.finish()
+                            return event.result
+                        recorder.take(event)
+                except (LeaseLost, DatabaseAway):
+                    # Before the folder is emptied: a token that was refreshed is the only one.
+                    _keep_refreshed(run, engine.refreshed_tokens(work_dir, _remotes(run)))
+                    raise
         raise RuntimeError("the engine ended without a result")
     except (engine.EngineError, SecretsUnreadable) as error:
         return _failed(engine.FailureClass.CONFIG, str(error))
@@ -236,8 +243,29 @@ def _persist(
             stopped.wait(1.0)
 
 
-def _store_refreshed(run: SyncRun, result: engine.SyncResult) -> None:
+def _keep_refreshed(run: SyncRun, refreshed: Mapping[str, Mapping[str, str]]) -> None:
+    for section, values in refreshed.items():
+        storage = _sides(run)[section]
+        try:
+            journal.keep_refreshed(storage, values)
+        except OSError as error:
+            logger.error("what was refreshed of %s cannot be kept in a file: %s", storage, error)
+            try:
+                store_refreshed(storage, values)
+            except DATABASE_AWAY as away:
+                logger.error("what was refreshed of %s is lost: %s", storage, away)
+
+
+def _give_back(claim: Claim) -> None:
+    """Put a run back into the queue, and what was refreshed into its storages before."""
+    journal.tell_refreshed()
+    requeue_run(claim, SyncRun.Reason.LEASE_LOST)
+
+
+def _sides(run: SyncRun) -> dict[str, Storage]:
     assert run.config is not None
-    used = {"src": run.config.source_storage, "dst": run.config.destination_storage}
-    for section, values in result.refreshed.items():
-        store_refreshed(used[section], values)
+    return {"src": run.config.source_storage, "dst": run.config.destination_storage}
+
+
+def _remotes(run: SyncRun) -> dict[str, engine.Remote]:
+    return {section: storage.as_remote() for section, storage in _sides(run).items()}

@@ -1,18 +1,28 @@
-"""Outcomes that the database was too long away to take: kept in files, told when it is back."""
+"""What the database was too long away to take: kept in files, told when it is back.
+
+Outcomes of runs, and what rclone refreshed, such as a token: a provider may take the old one no
+more, so that is written here before the database is asked, encrypted as it is there.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from django.conf import settings
 
 from filesync import engine
+from filesync.models import Storage
+from filesync.secrets import SecretsUnreadable, decrypt, encrypt
 from filesync.services.finishing import finish_run
 from filesync.services.leases import Claim
+from filesync.services.storages import replace_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +45,38 @@ def keep(claim: Claim, result: engine.SyncResult) -> None:
     logger.warning("the outcome of run %s is kept in %s until it can be told", claim.run_id, target)
 
 
+def keep_refreshed(used: Storage, values: Mapping[str, str]) -> None:
+    """Write what rclone refreshed to a file, with what it replaces; both encrypted."""
+    sealed = encrypt({"used": json.dumps(used.secrets), "values": json.dumps(dict(values))})
+    document = {"storage_id": used.pk, "sealed": sealed}
+    folder = _folder()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # By time: of two refreshes the later one holds.
+    target = folder / f"{time.time_ns()}-{used.pk}.refreshed"
+    draft = target.with_suffix(".draft")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(document, file)
+    draft.rename(target)
+
+
+def tell_refreshed() -> None:
+    """Store what was refreshed and kept, unless something newer was entered meanwhile."""
+    for path in sorted(_folder().glob("*.refreshed")):
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            sealed = decrypt(document["sealed"])
+            storage_id = int(document["storage_id"])
+            used, values = json.loads(sealed["used"]), json.loads(sealed["values"])
+        except FileNotFoundError:
+            continue  # another process of this host was first
+        except (ValueError, KeyError, TypeError, SecretsUnreadable) as error:
+            logger.error("the kept token %s cannot be read and is put aside: %s", path, error)
+            path.rename(path.with_suffix(".bad"))
+            continue
+        replace_secrets(storage_id, used, values)
+        path.unlink(missing_ok=True)
+
+
 def forget(claim: Claim) -> None:
     """Remove the file of an outcome that the database has taken after all."""
     _file(claim).unlink(missing_ok=True)
@@ -45,6 +87,8 @@ def replay() -> int:
 
     A run that was given to another worker meanwhile keeps what that worker tells.
     """
+    # First: the end of a run lets the next one go that uses the same token.
+    tell_refreshed()
     told = 0
     for path in sorted(_folder().glob("*.json")):
         try:

@@ -172,8 +172,10 @@ def replace_secrets(storage_id: int, used: Mapping[str, str], values: Mapping[st
         except SecretsUnreadable as error:
             logger.error("storage %s: a refreshed token is not stored: %s", storage_id, error)
             return False
-        # By value: a rotation of the keys rewrites the text of all of them.
-        if any(stored.get(name) != used.get(name) for name in values):
+        # By value: a rotation of the keys rewrites the text of all of them. Where nothing stood
+        # before, all of them have to be as they were.
+        names = values.keys() if values.keys() <= used.keys() else used.keys() | values.keys()
+        if any(stored.get(name) != used.get(name) for name in names):
             logger.warning("storage %s changed while it was in use", storage_id)
             return False
         storage.secrets = {**stored, **values}

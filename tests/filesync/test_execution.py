@@ -19,9 +19,10 @@ from filesync import engine
 from filesync.engine.outcome import killed
 from filesync.models import RunItem, Storage, SyncConfig, SyncRun
 from filesync.services import execution, leases
-from filesync.services.execution import _store_refreshed, _tell, config_lock, execute
+from filesync.services.execution import _tell, config_lock, execute
 from filesync.services.finishing import cancel_run, finish_run
 from filesync.services.queueing import retry_run
+from filesync.services.storages import store_refreshed
 from tests.filesync.engine.lab import files_of, names, tree, write_tree
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import (
@@ -613,24 +614,19 @@ def test_an_engine_that_is_silent_is_not_fenced_while_the_lease_can_be_renewed(
 
 def test_secrets_entered_during_a_run_are_not_overwritten_by_its_end(local_root: Path) -> None:
     storage = make_storage(local_root / "source", backend="webdav", secrets={"pass": "first"})
-    run = make_run(make_config(local_root, source_storage=storage))
-    started_with = SyncRun.objects.select_related(
-        "config__source_storage", "config__destination_storage"
-    ).get(pk=run.pk)
-    result = engine.SyncResult(
-        outcome=engine.Outcome.SUCCEEDED, refreshed={"src": {"bearer_token": "rotated"}}
-    )
+    started_with = Storage.objects.get(pk=storage.pk)
 
-    _store_refreshed(started_with, result)
+    store_refreshed(started_with, {"bearer_token": "rotated"})
     assert Storage.objects.get(pk=storage.pk).secrets == {
         "pass": "first",
         "bearer_token": "rotated",
     }
-    _store_refreshed(started_with, result)
+    store_refreshed(started_with, {"bearer_token": "rotated twice"})
     changed = Storage.objects.get(pk=storage.pk)
+    assert changed.secrets["bearer_token"] == "rotated"
     changed.secrets = {"pass": "entered meanwhile"}
     changed.save()
-    _store_refreshed(started_with, result)
+    store_refreshed(started_with, {"bearer_token": "rotated"})
     assert Storage.objects.get(pk=storage.pk).secrets == {"pass": "entered meanwhile"}
 
 
