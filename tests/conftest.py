@@ -110,6 +110,13 @@ def openssh_server() -> Iterator[OpensshServer]:
 
 
 @pytest.fixture(scope="session")
+def keyed_s3_server() -> Iterator[S3Server]:
+    """Return an S3 server that looks at keys, unlike s3_server."""
+    with S3Server(checks_keys=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     with S3Server() as server:
         yield server

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from filesync.models import Storage
 from tests.filesync.engine.lab import engine_remote
@@ -30,9 +34,29 @@ def storage_on(remote: served.Remote, folder: str = "", **fields: object) -> Sto
 
 
 def put_wrong_password(storage: Storage) -> None:
-    """Change the stored secrets past everything that looks at a save."""
-    storage.secrets = dict.fromkeys(storage.secrets, WRONG)
+    """Change the stored secrets past everything that looks at a save; a key becomes another one."""
+    storage.secrets = {
+        name: _another_key() if name == "key_pem" else WRONG for name in storage.secrets
+    }
     Storage.objects.filter(pk=storage.pk).update(encrypted_secrets=storage.encrypted_secrets)
+
+
+def _another_key() -> str:
+    key = Ed25519PrivateKey.generate()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+
+
+def move_to(storage: Storage, port: int) -> None:
+    """Let a storage look for its server at another port of this machine."""
+    options = dict(storage.options)
+    for name in ("url", "endpoint"):
+        if name in options:
+            options[name] = re.sub(r":\d+", f":{port}", options[name])
+    if "host" in options:
+        options["port"] = str(port)
+    assert options != storage.options
+    storage.options = options
+    storage.save()
 
 
 def served_files(root: Path) -> dict[str, bytes]:

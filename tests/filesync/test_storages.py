@@ -26,13 +26,20 @@ from tests.filesync.factories import (
     waiting_messages,
 )
 from tests.filesync.factories import use_broker as use_broker
-from tests.filesync.remotes import WRONG, put_wrong_password, served_files, storage_on
+from tests.filesync.remotes import (
+    WRONG,
+    move_to,
+    put_wrong_password,
+    served_files,
+    storage_on,
+)
+from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
 from tests.servers.webdav import WebdavServer
 
 pytestmark = pytest.mark.django_db
 
-SERVERS = ["webdav", "apache", "ftp", "openssh", "s3", "samba"]
+SERVERS = ["webdav", "apache", "ftp", "openssh", "keyed_s3", "samba"]
 TREE: dict[str, str | bytes] = {"a.txt": "one", "folder/\u6587\u4ef6.bin": bytes(range(256))}
 
 
@@ -89,6 +96,7 @@ def test_files_go_up_and_come_down_and_it_is_tested_and_browsed(
     assert (result.ok, result.entries, storage.last_check_class) == (True, 1, "")
     assert storage.last_check_at is not None
     page = storages.browse(storage, "up", 1)
+    assert (page.pages, page.listing.total, page.listing.failure) == (1, 2, None)
     assert [(entry.name, entry.is_dir) for entry in page.listing.entries] == [
         ("folder", True),
         ("a.txt", False),
@@ -98,8 +106,6 @@ def test_files_go_up_and_come_down_and_it_is_tested_and_browsed(
 def test_a_wrong_password_is_told_apart_and_kept_with_the_storage(
     storage: Storage, local_root: Path
 ) -> None:
-    if "pass" not in storage.secrets:
-        pytest.skip("moto accepts every key, and a key has no password")
     put_wrong_password(storage)
 
     result = storages.check_storage(storage)
@@ -112,15 +118,19 @@ def test_a_wrong_password_is_told_apart_and_kept_with_the_storage(
     assert storage.paused_at is not None
 
 
-def test_a_server_that_is_away_is_told_apart_and_pauses_nothing(local_root: Path) -> None:
-    with WebdavServer() as server:
-        storage = storage_on(server.remote)
+def test_a_server_that_is_away_is_told_apart_and_pauses_nothing(
+    storage: Storage, local_root: Path
+) -> None:
+    move_to(storage, free_port())
 
     result = storages.check_storage(storage)
 
     storage.refresh_from_db()
     assert not result.ok
     assert (storage.last_check_class, storage.paused_at) == ("NETWORK", None)
+    listing = storages.browse(storage, "", 1).listing
+    assert listing.failure is not None
+    assert listing.failure.failure_class is engine.FailureClass.NETWORK
 
 
 def test_a_storage_that_may_not_be_used_is_told_and_not_tried(local_root: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+import boto3
 import requests
+from botocore.config import Config
 
 from tests.servers.process import Server, ServerFailed, answers_tcp
 from tests.servers.remote import Remote
@@ -15,12 +18,16 @@ BUCKET = "syncbeat"
 
 
 class S3Server(Server):
-    """moto's S3 with one empty bucket after every start; it accepts any key."""
+    """moto's S3 with one empty bucket after every start; it accepts any key unless told to check.
+
+    Where it `checks_keys`, each start gives another one.
+    """
 
     name: ClassVar[str] = "s3"
 
-    def __init__(self) -> None:
+    def __init__(self, *, checks_keys: bool = False) -> None:
         super().__init__()
+        self.checks_keys = checks_keys
         self.access_key_id = "AKIATEST"
         self.secret_access_key = "not-checked"
 
@@ -45,6 +52,11 @@ class S3Server(Server):
     def is_ready(self) -> bool:
         return answers_tcp(self.port)
 
+    def environment(self) -> Mapping[str, str]:
+        # How many actions it takes from anybody: the bucket, and the three of _make_key.
+        checked = {"INITIAL_NO_AUTH_ACTION_COUNT": "4"} if self.checks_keys else {}
+        return {**super().environment(), **checked}
+
     def after_start(self) -> None:
         with requests.Session() as session:
             # A proxy of the developer's shell must not see loopback.
@@ -52,3 +64,21 @@ class S3Server(Server):
             answer = session.put(f"{self.url}/{BUCKET}", timeout=10)
         if not answer.ok:
             raise ServerFailed(f"s3: no bucket: {answer.status_code} {answer.text[:500]}")
+        if self.checks_keys:
+            self._make_key()
+
+    def _make_key(self) -> None:
+        iam = boto3.client(
+            "iam",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            config=Config(proxies={}),
+        )
+        statement = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.create_user(UserName="syncbeat")
+        iam.put_user_policy(UserName="syncbeat", PolicyName="all", PolicyDocument=policy)
+        key = iam.create_access_key(UserName="syncbeat")["AccessKey"]
+        self.access_key_id, self.secret_access_key = key["AccessKeyId"], key["SecretAccessKey"]
