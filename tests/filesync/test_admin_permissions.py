@@ -1,0 +1,201 @@
+"""Who may see and do what in the admin: every address of it, once as each role."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.db.models import Model
+from django.test import Client
+from django.urls import NoReverseMatch, URLPattern, URLResolver, reverse
+from django.utils import timezone
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+from django_celery_results.models import GroupResult, TaskResult
+
+from filesync.models import (
+    ApiToken,
+    Delivery,
+    NotificationChannel,
+    RuleSet,
+    RunItem,
+    SyncRun,
+)
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import make_config, make_run, make_user
+
+pytestmark = pytest.mark.django_db
+
+ROLES = ("viewer", "operator", "editor", "superuser")
+ANYBODY, OPERATOR, EDITOR, SUPERUSER, NOBODY = range(5)
+"""The first of the roles that may; those behind it may too."""
+
+# Per model: who sees its pages, adds, changes and deletes.
+MODELS = {
+    "auth_group": (SUPERUSER, SUPERUSER, SUPERUSER, SUPERUSER),
+    "auth_user": (SUPERUSER, SUPERUSER, SUPERUSER, SUPERUSER),
+    "django_celery_beat_clockedschedule": (SUPERUSER, SUPERUSER, SUPERUSER, SUPERUSER),
+    "django_celery_beat_crontabschedule": (SUPERUSER, SUPERUSER, SUPERUSER, SUPERUSER),
+    "django_celery_beat_intervalschedule": (SUPERUSER, SUPERUSER, SUPERUSER, SUPERUSER),
+    "django_celery_beat_periodictask": (SUPERUSER, SUPERUSER, SUPERUSER, SUPERUSER),
+    "django_celery_beat_solarschedule": (SUPERUSER, SUPERUSER, SUPERUSER, SUPERUSER),
+    "django_celery_results_groupresult": (SUPERUSER, SUPERUSER, SUPERUSER, SUPERUSER),
+    "django_celery_results_taskresult": (SUPERUSER, SUPERUSER, SUPERUSER, SUPERUSER),
+    # Of tokens everybody has his own, and is led away from others'.
+    "filesync_apitoken": (ANYBODY, ANYBODY, ANYBODY, ANYBODY),
+    "filesync_delivery": (ANYBODY, NOBODY, NOBODY, NOBODY),
+    "filesync_notificationchannel": (ANYBODY, SUPERUSER, SUPERUSER, SUPERUSER),
+    "filesync_ruleset": (ANYBODY, EDITOR, EDITOR, EDITOR),
+    "filesync_runitem": (ANYBODY, NOBODY, NOBODY, NOBODY),
+    "filesync_storage": (ANYBODY, SUPERUSER, SUPERUSER, SUPERUSER),
+    "filesync_syncconfig": (ANYBODY, EDITOR, EDITOR, EDITOR),
+    "filesync_syncrun": (ANYBODY, NOBODY, NOBODY, NOBODY),
+}
+# Everything else: who may ask for it, and who may post to it.
+PAGES = {
+    "auth_user_password_change": (SUPERUSER, SUPERUSER),
+    "autocomplete": (NOBODY, NOBODY),  # without the field that it is for
+    "dashboard_live": (ANYBODY, ANYBODY),
+    "filesync_notificationchannel_send_test": (SUPERUSER, SUPERUSER),
+    "filesync_storage_browse_draft": (ANYBODY, SUPERUSER),  # 405, whoever asks
+    "filesync_storage_browse_now": (OPERATOR, OPERATOR),
+    "filesync_storage_test_draft": (ANYBODY, SUPERUSER),  # 405, whoever asks
+    "filesync_storage_test_now": (OPERATOR, OPERATOR),
+    "filesync_syncconfig_ahead": (ANYBODY, ANYBODY),
+    "filesync_syncconfig_dry_run_now": (OPERATOR, OPERATOR),
+    "filesync_syncconfig_duplicate": (EDITOR, EDITOR),
+    "filesync_syncconfig_force_now": (SUPERUSER, SUPERUSER),
+    "filesync_syncconfig_live": (ANYBODY, ANYBODY),
+    "filesync_syncconfig_run_all_enabled": (OPERATOR, OPERATOR),
+    "filesync_syncconfig_run_now": (OPERATOR, OPERATOR),
+    "filesync_syncconfig_switch": (NOBODY, EDITOR),
+    "filesync_syncrun_cancel_now": (NOBODY, NOBODY),  # it has ended
+    "filesync_syncrun_items_csv": (ANYBODY, ANYBODY),
+    "filesync_syncrun_live": (ANYBODY, ANYBODY),
+    "filesync_syncrun_restore_now": (NOBODY, NOBODY),  # it kept nothing
+    "filesync_syncrun_retry_failed_now": (OPERATOR, OPERATOR),
+    "filesync_syncrun_retry_now": (OPERATOR, OPERATOR),
+    "index": (ANYBODY, ANYBODY),
+    "jsi18n": (ANYBODY, ANYBODY),
+    "logout": (ANYBODY, ANYBODY),
+    "password_change": (ANYBODY, ANYBODY),
+    "password_change_done": (ANYBODY, ANYBODY),
+    "search": (ANYBODY, ANYBODY),
+}
+NOT_ASKED = {
+    "login",  # for everybody
+    "None",  # where a row's plain address leads on to its page
+    "app_list",  # the list of a whole app, of what one may see
+    "view_on_site",  # no model has an address of its own outside of the admin
+}
+
+
+def who_may() -> dict[str, tuple[int, int]]:
+    """Give who may ask for each address, and who may post to it."""
+    found = dict(PAGES)
+    for model, (sees, adds, changes, deletes) in MODELS.items():
+        found |= {
+            f"{model}_changelist": (sees, sees),
+            f"{model}_history": (sees, sees),
+            f"{model}_add": (adds, adds),
+            f"{model}_change": (sees, changes),
+            f"{model}_delete": (deletes, deletes),
+        }
+    return found
+
+
+@pytest.fixture
+def rows(local_root: Path) -> dict[str, Model]:
+    """Return a row of every model that has pages, by app and model name."""
+    run = make_run(make_config(local_root), state=SyncRun.State.SUCCEEDED)
+    assert run.config is not None
+    channel = NotificationChannel(name="mail")
+    # Refused before anything is sent: it lies in a private network.
+    channel.url = "json://127.0.0.1:1/"
+    channel.save()
+    hourly = IntervalSchedule.objects.create(every=1, period="hours")
+    made: list[Model] = [
+        run,
+        run.config,
+        run.config.source_storage,
+        RunItem.objects.create(run=run, action="FAILED", path="a.txt"),
+        channel,
+        Delivery.objects.create(channel=channel, dedupe_key="x", event="FAILURE"),
+        RuleSet.objects.create(name="junk", filters="- *.tmp"),
+        ApiToken.issue(make_user("viewer"), "laptop")[0],
+        User.objects.get(username__startswith="viewer"),
+        Group.objects.create(name="operators"),
+        PeriodicTask.objects.create(name="report", task="reports.send", interval=hourly),
+        hourly,
+        CrontabSchedule.objects.create(minute="7"),
+        SolarSchedule.objects.create(event="sunrise", latitude=1, longitude=2),
+        ClockedSchedule.objects.create(clocked_time=timezone.now()),
+        TaskResult.objects.create(task_id="t", status="SUCCESS", result="{}"),
+        GroupResult.objects.create(group_id="g", result="[]"),
+    ]
+    return {row._meta.label_lower.replace(".", "_"): row for row in made}
+
+
+def addresses() -> list[str]:
+    """Give the names of all addresses of the admin."""
+    return sorted(_names(admin.site.get_urls()))
+
+
+def _names(patterns: list[URLPattern | URLResolver]) -> set[str]:
+    found: set[str] = set()
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            found |= _names(pattern.url_patterns)
+        else:
+            found.add(str(pattern.name))
+    return found
+
+
+def address_of(name: str, rows: dict[str, Model]) -> str:
+    model = next((label for label in rows if name.startswith(f"{label}_")), None)
+    for args in ([], [rows[model].pk] if model else []):
+        try:
+            return reverse(f"admin:{name}", args=args)
+        except NoReverseMatch:
+            continue
+    raise AssertionError(f"{name} needs other arguments")
+
+
+def test_the_matrix_names_every_address() -> None:
+    assert set(addresses()) == who_may().keys() | NOT_ASKED
+
+
+def test_who_is_not_signed_in_is_sent_to_the_login(rows: dict[str, Model]) -> None:
+    for name in who_may():
+        url = address_of(name, rows)
+        for answer in (Client().get(url), Client().post(url)):
+            assert (answer.status_code, name) == (302, name)
+            assert answer["Location"].startswith(("/admin/login/", "/admin/"))
+        if name != "logout":
+            assert "/login/" in Client().get(url)["Location"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_may_do_what_it_should_and_no_more(rows: dict[str, Model], role: str) -> None:
+    """A superuser's pages are opened elsewhere, in both languages: here what even he may not."""
+    client, rank = Client(), ROLES.index(role)
+    client.force_login(make_user(role))
+    wrong = {}
+    for name, (asks, posts) in who_may().items():
+        url = address_of(name, rows)
+        if rank < asks or role != "superuser":
+            status = client.get(url).status_code
+            if (status == 403) != (rank < asks):
+                wrong[f"GET {name}"] = status
+        if rank < posts:
+            status = client.post(url, {}).status_code
+            if status != 403:
+                wrong[f"POST {name}"] = status
+    assert wrong == {}
