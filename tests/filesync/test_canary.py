@@ -112,9 +112,33 @@ def answers(run: SyncRun) -> Iterator[bytes]:
             yield browser.get(url).content
         yield browser.get(reverse(f"admin:filesync_{name}_changelist")).content
     yield browser.get(reverse("admin:index")).content
+    yield from form_answers(browser, storage)
     for result in TaskResult.objects.all():
         url = reverse("admin:django_celery_results_taskresult_change", args=[result.pk])
         yield browser.get(url).content
+
+
+def form_answers(browser: Client, storage: Storage) -> Iterator[bytes]:
+    """Give what the form of a storage answers: filled in, refused, tested and browsed."""
+    change = reverse("admin:filesync_storage_change", args=[storage.pk])
+    form = {
+        **{"name": storage.name, "backend": storage.backend, "root": storage.root},
+        **{f"option_{name}": value for name, value in storage.options.items()},
+        **{"secret_pass": WRONG, "secret_headers": WRONG, "max_concurrent_runs": "2"},
+    }
+    elsewhere = form | {"option_url": "http://127.0.0.1:1", "secret_pass": ""}
+    for values in (form | {"option_url": ""}, elsewhere):
+        refused = browser.post(change, values)
+        assert refused.status_code == 200
+        yield refused.content
+    for pk in ([], [storage.pk]):
+        for action in ("test", "browse"):
+            url = reverse(f"admin:filesync_storage_{action}_draft", args=pk)
+            for values in (form, elsewhere, form | {"option_url": ""}):
+                answer = browser.post(url, values)
+                assert answer.status_code == 200
+                yield answer.content
+    yield browser.get(change, {"backend": "sftp"}).content
 
 
 @pytest.mark.django_db(transaction=True)

@@ -11,6 +11,8 @@ import pytest
 from pytest_django.fixtures import SettingsWrapper
 from rest_framework.test import APIClient
 
+from filesync.admin.storage_form import Choice, form_for, offered
+from filesync.engine import POLICY, OptionClass
 from filesync.errors import StorageRefused
 from filesync.models import Storage, SyncConfig, SyncRun
 from filesync.services import storages
@@ -100,6 +102,34 @@ def test_no_hostile_storage_that_got_into_the_database_is_used(ground: Ground) -
             storages.probe_unsaved(storage)
         assert SECRET not in str(refusal.value)
     assert SyncConfig.objects.get().pk == config.pk
+
+
+def test_the_form_has_no_field_for_what_is_hostile_and_refuses_the_rest(ground: Ground) -> None:
+    backends = offered()
+    refused = 0
+    for entry in hostile.storages():
+        backend = backends.get(entry.backend)
+        options = {name: ground.fill(value) for name, value in entry.options.items()}
+        secrets = {name: ground.fill(value) for name, value in entry.secrets.items()}
+        data = {
+            **{"name": "hostile", "backend": entry.backend, "max_concurrent_runs": "2"},
+            "root": ground.fill(entry.root),
+            **{f"option_{name}": value for name, value in options.items()},
+            **{f"secret_{name}": value for name, value in secrets.items()},
+        }
+        form = form_for(Choice(backend) if backend else None)(data)
+        if not form.is_valid():
+            refused += 1
+            assert SECRET not in str(form.errors)
+            continue
+        # It would be saved without what no field took.
+        taken = {**form.instance.options, **form.instance.secrets}
+        policy = POLICY[form.instance.backend]
+        assert not [name for name in taken if policy.classify(name) is not OptionClass.PLAIN]
+        assert taken.keys() < options.keys() | secrets.keys() | {""}, entry
+        storages.probe_unsaved(form.instance)
+    assert refused >= 200
+    assert not Storage.objects.exists()
 
 
 @pytest.mark.parametrize("side", ["source_path", "destination_path"])
