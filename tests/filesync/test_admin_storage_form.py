@@ -14,6 +14,7 @@ from django.urls import reverse
 from pytest_django.fixtures import SettingsWrapper
 
 from filesync import engine
+from filesync.admin.storage_form import HINTS
 from filesync.models import Storage
 from filesync.services import storages
 from tests.filesync.factories import allow_local_root as allow_local_root
@@ -121,6 +122,12 @@ def test_the_type_of_a_storage_can_be_changed_and_its_secrets_stay_behind(
     assert dav.options == {"host": "nas.example", "user": "kim"}
 
 
+def test_every_hint_of_a_preset_can_be_translated(superuser: Client) -> None:
+    assert set(HINTS) == {preset.hint for preset in engine.PRESETS} - {""}
+    html = superuser.get(ADD, {"preset": "google-drive"}).content.decode()
+    assert "Run `rclone authorize drive` on a computer" in html
+
+
 # Fields ------------------------------------------------------------------------------------------
 
 
@@ -157,6 +164,14 @@ def test_fields_fit_their_type_and_the_advanced_ones_are_folded(superuser: Clien
     assert "password (pass)" in basic
     webdav = superuser.get(ADD, {"backend": "webdav"}).content.decode()
     assert re.search(r'<datalist id="option_vendor_examples"><option value="fastmail"', webdav)
+
+
+def test_the_form_speaks_chinese(local_root: Path) -> None:
+    client = sign_in("superuser", "zh-hans")
+    assert "选择存储类型" in client.get(ADD).content.decode()
+    html = client.get(ADD, {"backend": "webdav"}).content.decode()
+    for words in ("密码 (pass)", "高级选项", "未设置"):
+        assert words in html
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "editor"])
