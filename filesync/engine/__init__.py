@@ -46,7 +46,7 @@ from filesync.engine.filters import (
     validate_limits,
     validate_rules,
 )
-from filesync.engine.ini import refreshed_tokens
+from filesync.engine.ini import TokensLeft
 from filesync.engine.kept import can_keep, purge_kept
 from filesync.engine.limits import StorageLimits, tightened, validate_storage_limits
 from filesync.engine.log import render_line
@@ -139,6 +139,7 @@ __all__ = [
     "SyncRequest",
     "SyncResult",
     "Tick",
+    "TokensLeft",
     "Totals",
     "UndoRequest",
     "Version",
@@ -155,7 +156,6 @@ __all__ = [
     "probe",
     "purge_kept",
     "read_rclone_conf",
-    "refreshed_tokens",
     "render_line",
     "run_restore",
     "run_sync",

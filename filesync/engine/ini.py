@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -147,11 +147,18 @@ def refreshed(before: Mapping[str, Mapping[str, str]], path: Path) -> dict[str, 
     return changes
 
 
+TokensLeft = Callable[[Mapping[str, Mapping[str, str]]], None]
+"""Takes the tokens by section ("src", "dst") and option name."""
+
+
 def refreshed_tokens(work_dir: Path, remotes: Mapping[str, Remote]) -> dict[str, dict[str, str]]:
-    """Give the OAuth tokens that a run which was not finished has changed, by section."""
+    """Give the OAuth tokens that rclone has changed, by section; none of a run that was refused."""
+    path = work_dir / CONFIG_FILE
+    if not path.exists():
+        return {}
     before = {section: section_of(remote, {}) for section, remote in remotes.items()}
     changes: dict[str, dict[str, str]] = {}
-    for section, values in refreshed(before, work_dir / CONFIG_FILE).items():
+    for section, values in refreshed(before, path).items():
         backend = before[section]["type"]
         if tokens := {n: v for n, v in values.items() if options.is_oauth_token(backend, n)}:
             changes[section] = tokens

@@ -28,6 +28,7 @@ from filesync.engine.events import (
     SyncResult,
     Totals,
 )
+from filesync.engine.ini import TokensLeft
 from filesync.engine.log import RunLog
 from filesync.engine.messages import Copied, Deleted, LastWords, Message, Problem
 from filesync.engine.outcome import conclude
@@ -50,6 +51,7 @@ def run_restore(
     stop: StopSignal,
     log_path: Path | None = None,
     inherit: tuple[int, ...] = (),
+    on_close: TokensLeft | None = None,
 ) -> Generator[Event, None, None]:
     """Undo a run and tell what happens, as `run_sync` does; conflicts are FAILED items.
 
@@ -62,6 +64,10 @@ def run_restore(
         yield from restore.execute(log_path)
     finally:
         driver.close()
+        if on_close is not None:
+            sides = {"src": request.source, "dst": request.destination}
+            ends = {name: side.remote for name, side in sides.items() if side is not None}
+            on_close(ini.refreshed_tokens(work_dir, ends))
         empty_folder(work_dir)
 
 

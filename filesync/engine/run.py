@@ -30,7 +30,7 @@ from filesync.engine.events import (
     Totals,
 )
 from filesync.engine.guards import deletions_allowed, guard_failure, reading_failure
-from filesync.engine.ini import CONFIG_FILE, refreshed
+from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_tokens
 from filesync.engine.landlock import ruleset
 from filesync.engine.log import RunLog
 from filesync.engine.messages import Message, Problem
@@ -61,13 +61,15 @@ def run_sync(
     stop: StopSignal,
     log_path: Path | None = None,
     inherit: tuple[int, ...] = (),
+    on_close: TokensLeft | None = None,
 ) -> Generator[Event, None, None]:
     """Carry a request out and tell what happens; the last event is Finished.
 
     At least one event comes every 0.5 s while the caller keeps asking. Closing the iterator kills
     rclone's whole process group and empties `work_dir`, which must be this run's own. A refused
     or failed request raises nothing: its result says so. `log_path` becomes a gzip file.
-    `inherit` are descriptors that rclone keeps open while it lives, such as a lock's.
+    `inherit` are descriptors that rclone keeps open while it lives, such as a lock's. `on_close`
+    is told the OAuth tokens that rclone changed, also where the iterator is closed early.
     """
     run = _Run(
         request,
@@ -80,6 +82,10 @@ def run_sync(
     try:
         yield from run.execute(log_path)
     finally:
+        # rclone has ended by now, and so has what it wrote.
+        if on_close is not None:
+            ends = {"src": request.source.remote, "dst": request.destination.remote}
+            on_close(refreshed_tokens(work_dir, ends))
         run.close()
 
 

@@ -89,9 +89,7 @@ def _tell(
     if in_doubt and not goes_back:
         # The first try may hang for as long as the lease lasts.
         journal.keep(claim, result)
-    if result.refreshed:
-        _keep_refreshed(run, result.refreshed)
-        _persist(journal.tell_refreshed, stopped)
+    _persist(journal.tell_refreshed, stopped)
     if result.failure is not None and not stopped.is_set():
         _blame(run, result.failure)
     if not in_doubt and result.totals.files_transferred == result.totals.files_deleted == 0:
@@ -127,25 +125,28 @@ class _HostBusy(Exception):
 def _drive(run: SyncRun, recorder: Recorder) -> engine.SyncResult:
     assert run.config is not None
     work_dir = settings.FILESYNC_WORK_DIR / work_folder(run.pk, recorder.claim.token)
+    left: dict[str, Mapping[str, str]] = {}
+    result: engine.SyncResult | None = None
     try:
         with config_lock(run.config.pk) as lock:
             if lock is None:
                 raise _HostBusy
             work_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             events = start_engine(
-                run, recorder.claim, work_dir=work_dir, stop=recorder.stop, inherit=(lock,)
+                run,
+                recorder.claim,
+                work_dir=work_dir,
+                stop=recorder.stop,
+                inherit=(lock,),
+                on_close=left.update,
             )
             with Fence(recorder), closing(events):
-                try:
-                    for event in events:
-                        if isinstance(event, engine.Finished):
-                            recorder.finish()
-                            return event.result
-                        recorder.take(event)
-                except (LeaseLost, DatabaseAway):
-                    # Before the folder is emptied: a token that was refreshed is the only one.
-                    _keep_refreshed(run, engine.refreshed_tokens(work_dir, _remotes(run)))
-                    raise
+                for event in events:
+                    if isinstance(event, engine.Finished):
+                        recorder.finish()
+                        result = event.result
+                        return result
+                    recorder.take(event)
         raise RuntimeError("the engine ended without a result")
     except (engine.EngineError, SecretsUnreadable) as error:
         return _failed(engine.FailureClass.CONFIG, str(error))
@@ -158,6 +159,8 @@ def _drive(run: SyncRun, recorder: Recorder) -> engine.SyncResult:
         return _failed(engine.FailureClass.INTERNAL, f"unforeseen {type(error).__name__}")
     finally:
         shutil.rmtree(work_dir, ignore_errors=True)
+        # Also of a run that is given up: the provider takes the old token no more.
+        _keep_refreshed(run, (result and result.refreshed) or left)
 
 
 def _failed(failure_class: engine.FailureClass, message: str) -> engine.SyncResult:
@@ -265,7 +268,3 @@ def _give_back(claim: Claim) -> None:
 def _sides(run: SyncRun) -> dict[str, Storage]:
     assert run.config is not None
     return {"src": run.config.source_storage, "dst": run.config.destination_storage}
-
-
-def _remotes(run: SyncRun) -> dict[str, engine.Remote]:
-    return {section: storage.as_remote() for section, storage in _sides(run).items()}

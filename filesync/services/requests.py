@@ -18,7 +18,13 @@ from filesync.services.undo import keep_for, undo_request
 
 
 def start_engine(
-    run: SyncRun, claim: Claim, *, work_dir: Path, stop: engine.StopSignal, inherit: tuple[int, ...]
+    run: SyncRun,
+    claim: Claim,
+    *,
+    work_dir: Path,
+    stop: engine.StopSignal,
+    inherit: tuple[int, ...],
+    on_close: engine.TokensLeft | None = None,
 ) -> Generator[engine.Event, None, None]:
     """Return the events of a held run; closing them ends it.
 
@@ -37,6 +43,7 @@ def start_engine(
         stop=stop,
         log_path=log_path(run, claim),
         inherit=inherit,
+        on_close=on_close,
     )
 
 

@@ -61,7 +61,7 @@ MODELS = {
 # Everything else: who may ask for it, and who may post to it.
 PAGES = {
     "auth_user_password_change": (SUPERUSER, SUPERUSER),
-    "autocomplete": (NOBODY, NOBODY),  # without the field that it is for
+    "autocomplete": (NOBODY, ANYBODY),  # without the field it is for; 405, whoever posts
     "dashboard_live": (ANYBODY, ANYBODY),
     "filesync_notificationchannel_send_test": (SUPERUSER, SUPERUSER),
     "filesync_storage_browse_draft": (ANYBODY, SUPERUSER),  # 405, whoever asks

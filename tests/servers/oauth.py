@@ -1,7 +1,8 @@
 """A provider of one OAuth account on loopback, in this process: tokens that rotate, and files.
 
-Each refresh token is taken once; access tokens are already late when they are issued, so that every
-client refreshes them. The files speak as much of Google Cloud Storage's JSON as reading needs.
+Each refresh token is taken once. Unless told otherwise, access tokens are late already when they
+are issued, so that every client refreshes them. The files speak as much of Google Cloud Storage's
+JSON as reading needs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tests.servers.process import HOST
 
 BUCKET = "bucket"
 # Clients refresh from ten seconds before the end on.
-EXPIRES_IN_S = 5
+LATE_S = 5
 EXPIRED = "2020-01-01T00:00:00Z"
 
 
@@ -29,6 +30,7 @@ class OAuthProvider:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.forbids = False
+        self.expires_in_s = LATE_S
         self.refreshes = 0
         self.refused: list[str] = []
         self.refresh_token = "refresh-0"
@@ -110,7 +112,7 @@ class OAuthProvider:
                 "access_token": access,
                 "token_type": "Bearer",
                 "refresh_token": self.refresh_token,
-                "expires_in": EXPIRES_IN_S,
+                "expires_in": self.expires_in_s,
             }
 
     def _served(self, login: str, path: str) -> tuple[int, bytes]:
