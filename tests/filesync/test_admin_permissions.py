@@ -23,6 +23,7 @@ from django_celery_results.models import GroupResult, TaskResult
 from filesync.models import (
     ApiToken,
     Delivery,
+    Hook,
     NotificationChannel,
     RuleSet,
     RunItem,
@@ -51,6 +52,7 @@ MODELS = {
     # Of tokens everybody has his own, and is led away from others'.
     "filesync_apitoken": (ANYBODY, ANYBODY, ANYBODY, ANYBODY),
     "filesync_delivery": (ANYBODY, NOBODY, NOBODY, NOBODY),
+    "filesync_hook": (EDITOR, EDITOR, NOBODY, EDITOR),
     "filesync_notificationchannel": (ANYBODY, SUPERUSER, SUPERUSER, SUPERUSER),
     "filesync_ruleset": (ANYBODY, EDITOR, EDITOR, EDITOR),
     "filesync_runitem": (ANYBODY, NOBODY, NOBODY, NOBODY),
@@ -62,7 +64,9 @@ MODELS = {
 PAGES = {
     "auth_user_password_change": (SUPERUSER, SUPERUSER),
     "autocomplete": (NOBODY, ANYBODY),  # without the field it is for; 405, whoever posts
+    "dashboard_demo": (NOBODY, SUPERUSER),
     "dashboard_live": (ANYBODY, ANYBODY),
+    "filesync_hook_renew": (EDITOR, EDITOR),
     "filesync_notificationchannel_send_test": (SUPERUSER, SUPERUSER),
     "filesync_storage_browse_draft": (ANYBODY, SUPERUSER),  # 405, whoever asks
     "filesync_storage_browse_now": (OPERATOR, OPERATOR),
@@ -79,6 +83,7 @@ PAGES = {
     "filesync_syncrun_cancel_now": (NOBODY, NOBODY),  # it has ended
     "filesync_syncrun_items_csv": (ANYBODY, ANYBODY),
     "filesync_syncrun_live": (ANYBODY, ANYBODY),
+    "filesync_syncrun_log": (ANYBODY, ANYBODY),
     "filesync_syncrun_restore_now": (NOBODY, NOBODY),  # it kept nothing
     "filesync_syncrun_retry_failed_now": (OPERATOR, OPERATOR),
     "filesync_syncrun_retry_now": (OPERATOR, OPERATOR),
@@ -126,6 +131,7 @@ def rows(local_root: Path) -> dict[str, Model]:
         run.config,
         run.config.source_storage,
         RunItem.objects.create(run=run, action="FAILED", path="a.txt"),
+        Hook.issue(run.config)[0],
         channel,
         Delivery.objects.create(channel=channel, dedupe_key="x", event="FAILURE"),
         RuleSet.objects.create(name="junk", filters="- *.tmp"),
@@ -173,13 +179,13 @@ def test_the_matrix_names_every_address() -> None:
 
 
 def test_who_is_not_signed_in_is_sent_to_the_login(rows: dict[str, Model]) -> None:
+    client = Client()
     for name in who_may():
         url = address_of(name, rows)
-        for answer in (Client().get(url), Client().post(url)):
+        for answer in (client.get(url), client.post(url)):
             assert (answer.status_code, name) == (302, name)
-            assert answer["Location"].startswith(("/admin/login/", "/admin/"))
-        if name != "logout":
-            assert "/login/" in Client().get(url)["Location"]
+            wanted = "/admin/" if name == "logout" else "/admin/login/"
+            assert answer["Location"].startswith(wanted), name
 
 
 @pytest.mark.parametrize("role", ROLES)
