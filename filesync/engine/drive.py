@@ -14,8 +14,9 @@ from pathlib import Path
 
 from filesync.engine.errors import Failure
 from filesync.engine.events import Event, ProcessStarted, StopSignal, Tick
+from filesync.engine.lines import parse_line
 from filesync.engine.log import Redactor, RunLog, command_line, secrets_of
-from filesync.engine.messages import Message, Stats, parse_line
+from filesync.engine.messages import Message, Stats
 from filesync.engine.outcome import killed
 from filesync.engine.process import RcloneProcess
 from filesync.engine.readers import RunReader

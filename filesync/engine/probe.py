@@ -15,8 +15,9 @@ from filesync.engine import ini
 from filesync.engine.binary import check_rclone
 from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import StopSignal
+from filesync.engine.lines import parse_line
 from filesync.engine.log import Redactor, secrets_of
-from filesync.engine.messages import LastWords, Problem, parse_line
+from filesync.engine.messages import LastWords, Problem
 from filesync.engine.prepare import check_encrypted_links, validate_remote
 from filesync.engine.process import RcloneProcess
 from filesync.engine.readers import Problems

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from filesync.engine.events import Action, Plan, PlanItem
+from filesync.engine.lines import parse_line
 from filesync.engine.log import CUT_MARK
-from filesync.engine.messages import Copied, DirMade, DirRemoved, MovedToBackup, parse_line
+from filesync.engine.messages import Copied, DirMade, DirRemoved, MovedToBackup
 from filesync.engine.plan import MAX_ITEMS
 
 # A log shows these for bytes that are no UTF-8 and for control characters: which bytes they

@@ -21,6 +21,7 @@ from filesync.engine import (
     Totals,
 )
 from filesync.engine.classify import classify
+from filesync.engine.lines import parse_line
 from filesync.engine.messages import (
     Copied,
     Deleted,
@@ -30,7 +31,6 @@ from filesync.engine.messages import (
     Problem,
     Remark,
     Stats,
-    parse_line,
 )
 from filesync.engine.outcome import conclude, killed
 from filesync.engine.readers import BREAKER_ERRORS, MAX_LOG_EVENTS, Problems, RunReader

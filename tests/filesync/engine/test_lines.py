@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from filesync.engine import Failure, FailureClass, InFlight
 from filesync.engine.advice import GUARD_ADVICE
 from filesync.engine.classify import classify
+from filesync.engine.lines import MAX_TEXT_CHARS, parse_line
 from filesync.engine.messages import (
-    MAX_TEXT_CHARS,
     Copied,
     Deleted,
     Difference,
@@ -28,7 +28,6 @@ from filesync.engine.messages import (
     Skipped,
     Stats,
     TimeUpdated,
-    parse_line,
 )
 
 
@@ -83,7 +82,7 @@ def test_the_short_way_to_read_a_line_says_what_the_long_one_does(
 def test_what_comes_for_each_file_is_read_the_short_way(
     line: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("filesync.engine.messages.json.loads", pytest.fail)
+    monkeypatch.setattr("filesync.engine.lines.json.loads", pytest.fail)
     assert not isinstance(parse_line(line), Remark)
 
 
