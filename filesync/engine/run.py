@@ -1,7 +1,7 @@
 """Carry one request out: check it, plan, guard, start rclone, read it, end in one result.
 
 What to run, how to read it and what stops it are pure decisions made elsewhere (command,
-messages, readers, plan, watch, outcome); here they meet a process, a disk and a clock.
+lines, readers, plan, watch, outcome); here they meet a process, a disk and a clock.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from filesync.engine.binary import check_rclone
 from filesync.engine.check import differences
-from filesync.engine.command import Stage, build_argv, plan_stages, run_stages
-from filesync.engine.drive import Driven, Driver, Stopped, Take, empty_folder, ticking
+from filesync.engine.command import Stage, plan_stages, run_stages
+from filesync.engine.drive import Driver, Stopped, empty_folder, ticking
 from filesync.engine.errors import EngineError, Failure, FailureClass
 from filesync.engine.events import (
     Event,
@@ -27,13 +27,11 @@ from filesync.engine.events import (
     PlanReady,
     StopSignal,
     SyncResult,
-    Totals,
 )
 from filesync.engine.guards import deletions_allowed, guard_failure, reading_failure
 from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_tokens
 from filesync.engine.landlock import ruleset
 from filesync.engine.log import RunLog
-from filesync.engine.messages import Message, Problem
 from filesync.engine.outcome import conclude, name_folders
 from filesync.engine.plan import PlanTally, ReportCounts
 from filesync.engine.prepare import (
@@ -44,12 +42,10 @@ from filesync.engine.prepare import (
     writable_folders,
     write_files,
 )
-from filesync.engine.readers import Problems, RunReader
-from filesync.engine.request import Method, Remote, SyncRequest
-from filesync.engine.tuning import PairFacts, RemoteFacts, known_facts, read_features
-
-# rclone's exit code for a folder that is not there, such as a root before its first run.
-_MISSING_EXIT = 3
+from filesync.engine.readers import RunReader
+from filesync.engine.request import Method, SyncRequest
+from filesync.engine.stages import Stages
+from filesync.engine.tuning import PairFacts
 
 
 def run_sync(
@@ -159,14 +155,13 @@ class _Run:
 
     def _carry_out(self, prepared: Prepared) -> Iterator[Event]:
         request = prepared.request
-        for endpoint in (request.source, request.destination):
-            if endpoint.remote.encryption is not None:
-                yield from self._check_password(prepared, endpoint is request.destination)
-        facts = yield from self._pair_facts(prepared)
+        stages = Stages(self._rclone, prepared, self._driver, self._reader)
+        yield from stages.check_passwords()
+        facts = yield from stages.pair_facts()
         max_delete = None
         if request.method is not Method.CHECK and (request.dry_run or request.method.can_delete):
             yield PhaseChanged(Phase.PLANNING)
-            tally, plan = yield from self._planned(prepared, facts)
+            tally, plan = yield from self._planned(stages, facts)
             failure = guard_failure(request, plan, tally)
             if request.dry_run and failure is None:
                 failure = reading_failure(tally)
@@ -178,63 +173,20 @@ class _Run:
                 yield self._finished(Outcome.SUCCEEDED, None)
                 return
             max_delete = deletions_allowed(plan, keeps_deleted=prepared.sides.backup is not None)
-        yield from self._transferred(prepared, facts, max_delete)
-
-    def _check_password(self, prepared: Prepared, at_destination: bool) -> Iterator[Event]:
-        """End the run where the names in an encrypted root do not decrypt.
-
-        A copy would go on and put its files beside those that nobody can read any more.
-        """
-        problems = Problems()
-
-        def take(message: Message) -> list[Event]:
-            if isinstance(message, Problem):
-                problems.add(message)
-            return []
-
-        exit_code = yield from self._drive(
-            prepared, Stage("names", at_destination=at_destination), take
-        )
-        main = problems.main
-        if exit_code not in (0, _MISSING_EXIT) and main is not None:
-            raise Stopped(Failure.of(main.failure_class, main.text))
-
-    def _pair_facts(self, prepared: Prepared) -> Generator[Event, None, PairFacts]:
-        source = yield from self._remote_facts(prepared, prepared.request.source.remote, False)
-        destination = yield from self._remote_facts(
-            prepared, prepared.request.destination.remote, True
-        )
-        return PairFacts(source, destination)
-
-    def _remote_facts(
-        self, prepared: Prepared, remote: Remote, at_destination: bool
-    ) -> Generator[Event, None, RemoteFacts]:
-        known = known_facts(remote)
-        if known is not None:
-            return known
-        answer = yield from self._asked(prepared, Stage("features", at_destination=at_destination))
-        return read_features(answer)
-
-    def _asked(self, prepared: Prepared, stage: Stage) -> Generator[Event, None, bytes]:
-        """Run a short command for what it prints; ends the run when it fails."""
-        answer_path = self._work_dir / "answer"
-        exit_code = yield from self._drive(prepared, stage, self._reader.take, answer_path)
-        if exit_code != 0:
-            _, failure = conclude(exit_code, Totals(), self._reader.problems)
-            raise Stopped(failure or Failure.of(FailureClass.INTERNAL, f"exit code {exit_code}"))
-        return answer_path.read_bytes()
+        yield from self._transferred(stages, facts, max_delete)
 
     def _planned(
-        self, prepared: Prepared, facts: PairFacts
+        self, stages: Stages, facts: PairFacts
     ) -> Generator[Event, None, tuple[PlanTally, Plan]]:
+        prepared = stages.prepared
         request, tally = prepared.request, PlanTally(prepared.request)
         source_bytes = None
         for stage in plan_stages(request, facts):
-            exit_code = yield from self._drive(prepared, stage, tally.take)
+            exit_code = yield from stages.drive(stage, tally.take)
             tally.ended(exit_code)
         if request.guards.max_shrink_percent is not None and tally.problems == 0:
             # One more listing of the source: a dry run tells no sizes of unchanged files.
-            answer = yield from self._asked(prepared, Stage("size"))
+            answer = yield from stages.ask(Stage("size"))
             source_bytes = int(json.loads(answer)["bytes"])
         counts = ReportCounts()
         with suppress(FileNotFoundError), prepared.files.report.open("rb") as report:
@@ -244,17 +196,18 @@ class _Run:
         return tally, self._plan
 
     def _transferred(
-        self, prepared: Prepared, facts: PairFacts, max_delete: int | None
+        self, stages: Stages, facts: PairFacts, max_delete: int | None
     ) -> Iterator[Event]:
-        request, reader = prepared.request, self._reader
-        stages = run_stages(request, facts)
+        prepared, reader = stages.prepared, self._reader
+        request = prepared.request
+        to_run = run_stages(request, facts)
         if request.destination.remote.backend == "ftp" and request.method is not Method.CHECK:
             # A copy into a folder that is not there yet fails on FTP.
-            stages = (Stage("mkdir", at_destination=True), *stages)
+            to_run = (Stage("mkdir", at_destination=True), *to_run)
         exit_code = 0
-        for stage in stages:
+        for stage in to_run:
             yield from reader.begin_stage()
-            exit_code = yield from self._drive(prepared, stage, reader.take, max_delete=max_delete)
+            exit_code = yield from stages.drive(stage, reader.take, max_delete=max_delete)
             if exit_code != 0:
                 break
         if request.method is Method.CHECK:
@@ -267,27 +220,6 @@ class _Run:
             # A link that leads out makes errors of which none names it.
             yield from ticking(check_links(request, self._local_roots))
         yield self._finished(*self._concluded(exit_code))
-
-    def _drive(
-        self,
-        prepared: Prepared,
-        stage: Stage,
-        take: Take,
-        stdout_path: Path | None = None,
-        *,
-        max_delete: int | None = None,
-    ) -> Driven:
-        """Run one process to its end, and give its exit code."""
-        argv = build_argv(
-            self._rclone,
-            stage,
-            prepared.request,
-            sides=prepared.sides,
-            files=prepared.files,
-            max_delete=max_delete,
-        )
-        exit_code = yield from self._driver.drive(argv, take, stdout_path, reader=self._reader)
-        return exit_code
 
     def _concluded(
         self, exit_code: int, stopped_by: Failure | None = None

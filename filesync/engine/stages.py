@@ -1,0 +1,110 @@
+"""Run the stages of a prepared request, and ask its remotes what must be known before the first.
+
+Which stages there are is decided in command, what their messages mean by whoever takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from filesync.engine.command import Stage, build_argv
+from filesync.engine.drive import Driven, Driver, Stopped, Take
+from filesync.engine.errors import Failure, FailureClass
+from filesync.engine.events import Event, Totals
+from filesync.engine.messages import Message, Problem
+from filesync.engine.outcome import conclude
+from filesync.engine.prepare import Prepared
+from filesync.engine.readers import Problems, RunReader
+from filesync.engine.request import Remote
+from filesync.engine.tuning import PairFacts, RemoteFacts, known_facts, read_features
+
+# rclone's exit code for a folder that is not there, such as a root before its first run.
+_MISSING_EXIT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The processes of one run: all have its command line, its driver and its reader."""
+
+    rclone: Path
+    prepared: Prepared
+    driver: Driver
+    reader: RunReader
+
+    def drive(
+        self,
+        stage: Stage,
+        take: Take,
+        stdout_path: Path | None = None,
+        *,
+        max_delete: int | None = None,
+    ) -> Driven:
+        """Run one process to its end, and give its exit code."""
+        prepared = self.prepared
+        argv = build_argv(
+            self.rclone,
+            stage,
+            prepared.request,
+            sides=prepared.sides,
+            files=prepared.files,
+            max_delete=max_delete,
+        )
+        exit_code = yield from self.driver.drive(argv, take, stdout_path, reader=self.reader)
+        return exit_code
+
+    def ask(self, stage: Stage) -> Generator[Event, None, bytes]:
+        """Run a short command for what it prints.
+
+        Raises:
+            Stopped: it failed, and the run with it.
+        """
+        answer_path = self.prepared.files.work_dir / "answer"
+        exit_code = yield from self.drive(stage, self.reader.take, answer_path)
+        if exit_code != 0:
+            _, failure = conclude(exit_code, Totals(), self.reader.problems)
+            raise Stopped(failure or Failure.of(FailureClass.INTERNAL, f"exit code {exit_code}"))
+        return answer_path.read_bytes()
+
+    def check_passwords(self) -> Iterator[Event]:
+        """End the run where the names in an encrypted root do not decrypt.
+
+        A copy would go on and put its files beside those that nobody can read any more.
+
+        Raises:
+            Stopped: an encrypted side has another password.
+        """
+        request = self.prepared.request
+        for endpoint in (request.source, request.destination):
+            if endpoint.remote.encryption is not None:
+                yield from self._check_password(endpoint is request.destination)
+
+    def _check_password(self, at_destination: bool) -> Iterator[Event]:
+        problems = Problems()
+
+        def take(message: Message) -> list[Event]:
+            if isinstance(message, Problem):
+                problems.add(message)
+            return []
+
+        exit_code = yield from self.drive(Stage("names", at_destination=at_destination), take)
+        main = problems.main
+        if exit_code not in (0, _MISSING_EXIT) and main is not None:
+            raise Stopped(Failure.of(main.failure_class, main.text))
+
+    def pair_facts(self) -> Generator[Event, None, PairFacts]:
+        """Give what both sides can tell of their files; asks only where servers differ."""
+        request = self.prepared.request
+        source = yield from self._remote_facts(request.source.remote, at_destination=False)
+        destination = yield from self._remote_facts(request.destination.remote, at_destination=True)
+        return PairFacts(source, destination)
+
+    def _remote_facts(
+        self, remote: Remote, *, at_destination: bool
+    ) -> Generator[Event, None, RemoteFacts]:
+        known = known_facts(remote)
+        if known is not None:
+            return known
+        answer = yield from self.ask(Stage("features", at_destination=at_destination))
+        return read_features(answer)
