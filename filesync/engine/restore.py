@@ -1,4 +1,4 @@
-"""Undo a run: list what is there, decide (undo), put back, remove, and tell what was left alone."""
+"""Undo a run: list what is there, decide (undo), put back, remove, read what became of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from filesync.engine.events import (
     Action,
     Event,
     Finished,
-    ItemDone,
     Outcome,
     Phase,
     PhaseChanged,
@@ -30,11 +29,12 @@ from filesync.engine.events import (
 )
 from filesync.engine.ini import TokensLeft
 from filesync.engine.log import RunLog
-from filesync.engine.messages import Copied, Deleted, LastWords, Message, Problem
+from filesync.engine.messages import LastWords, Message, Problem
 from filesync.engine.outcome import conclude
 from filesync.engine.prepare import check_encrypted_links, check_links_below, validate_remote
 from filesync.engine.readers import Problems
 from filesync.engine.request import KEPT_FOLDER, Endpoint, Method, UndoRequest
+from filesync.engine.restore_reader import RestoreReader
 from filesync.engine.sections import sections_of, target
 from filesync.engine.undo import FileFacts, Touched, UndoPlan, as_plan, plan_undo
 
@@ -80,11 +80,7 @@ class _Restore:
     files: RunFiles
     rclone: Path
     local_roots: tuple[Path, ...]
-    problems: Problems = field(default_factory=Problems)
-    action: Action = Action.RESTORED
-    done: dict[Action, int] = field(default_factory=dict)
-    bytes_done: int = 0
-    failed: int = 0
+    reader: RestoreReader = field(default_factory=RestoreReader)
     plan: Plan | None = None
     unknown: set[str] = field(default_factory=set)
     places: dict[str, str] = field(default_factory=dict)
@@ -99,20 +95,18 @@ class _Restore:
                 yield from ticking(check_links_below(side, self.local_roots))
             yield PhaseChanged(Phase.PLANNING)
             undo = yield from self._decided()
-            yield from self._tell(undo)
+            yield from self.reader.leave(undo.conflicts, self.request.kept_dir)
             exit_code = 0
             if not self.request.dry_run:
                 exit_code = yield from self._carry_out(undo)
-            yield self._finished(*self._ended(exit_code, undo))
+            yield self._finished(*self.reader.ended(exit_code, undo))
         except EngineError as error:
             yield self._finished(Outcome.FAILED, Failure.of(FailureClass.CONFIG, error.message))
         except Stopped as stopped:
             if stopped.failure is None:
                 yield self._finished(Outcome.CANCELLED, None)
             else:
-                yield self._finished(
-                    *conclude(0, self._totals(), self.problems, stopped_by=stopped.failure)
-                )
+                yield self._finished(*self.reader.stopped(stopped.failure))
 
     def _begin(self, log_path: Path | None) -> None:
         check_rclone(self.rclone)
@@ -211,13 +205,6 @@ class _Restore:
         listed: list[dict[str, object]] = json.loads(answer.read_bytes() or b"[]")
         return listed
 
-    def _tell(self, undo: UndoPlan) -> Iterator[Event]:
-        for path, why in undo.conflicts.items():
-            self.failed += 1
-            yield ItemDone(
-                Action.FAILED, path or self.request.kept_dir, error=f"left as it is: {why}"
-            )
-
     def _carry_out(self, undo: UndoPlan) -> Driven:
         yield PhaseChanged(Phase.TRANSFERRING)
         dst = self.places["dst"]
@@ -239,9 +226,9 @@ class _Restore:
                 kept = f"{self.places['kept']}/{folder}"
                 stages.append((Action.RESTORED, ("copy", "--ignore-times"), (kept, dst), chosen))
         for action, words, where, concerned in stages:
-            self.action = action
+            self.reader.action = action
             limited = (*words, *self._only(concerned))
-            exit_code = yield from self._drive(limited, where, self._take)
+            exit_code = yield from self._drive(limited, where, self.reader.take)
             if exit_code != 0:
                 return exit_code
         return (yield from self._folders(undo))
@@ -255,7 +242,7 @@ class _Restore:
                 (skeleton / folder).mkdir(parents=True, exist_ok=True)
             words = ("copy", "--create-empty-src-dirs")
             exit_code = yield from self._drive(
-                words, (str(skeleton), self.places["dst"]), self._take
+                words, (str(skeleton), self.places["dst"]), self.reader.take
             )
         for folder in undo.remove_folders[:MOST_FOLDERS]:
             # One that is not empty, or gone, stays as it is.
@@ -278,55 +265,12 @@ class _Restore:
         exit_code = yield from self.driver.drive(argv, take, stdout)
         return exit_code
 
-    def _take(self, message: Message) -> list[Event]:
-        """Turn what rclone did into items."""
-        if isinstance(message, Problem):
-            self.problems.add(message)
-            if not message.path:
-                return []
-            self.failed += 1
-            return [ItemDone(Action.FAILED, message.path, error=message.text)]
-        if isinstance(message, LastWords):
-            self.problems.last_words = message
-        copied = isinstance(message, Copied) and self.action is not Action.DELETED
-        deleted = isinstance(message, Deleted) and self.action is Action.DELETED
-        if not (copied or deleted):
-            return []
-        assert isinstance(message, Copied | Deleted)
-        size_bytes = message.size_bytes if isinstance(message, Copied) else None
-        self.done[self.action] = self.done.get(self.action, 0) + 1
-        self.bytes_done += size_bytes or 0
-        return [ItemDone(self.action, message.path, size_bytes)]
-
-    def _ended(self, exit_code: int, undo: UndoPlan) -> tuple[Outcome, Failure | None]:
-        outcome, failure = conclude(exit_code, self._totals(), self.problems)
-        if undo.conflicts and not self.problems.counts and exit_code == 0:
-            path, why = next(iter(undo.conflicts.items()))
-            failure = Failure.of(
-                FailureClass.GUARD,
-                f"{len(undo.conflicts)} path(s) are not as the run left them and were left alone, "
-                f"the first: {path} ({why}).",
-                guard="changed_since",
-            )
-            outcome = (
-                Outcome.PARTIAL if self.done or undo.put_back or undo.remove else Outcome.FAILED
-            )
-        return outcome, failure
-
-    def _totals(self) -> Totals:
-        return Totals(
-            files_transferred=self.done.get(Action.RESTORED, 0) + self.done.get(Action.MOVED, 0),
-            bytes_transferred=self.bytes_done,
-            files_deleted=self.done.get(Action.DELETED, 0),
-            files_failed=self.failed,
-        )
-
     def _finished(self, outcome: Outcome, failure: Failure | None) -> Finished:
         self.driver.log.close()
         return Finished(
             SyncResult(
                 outcome=outcome,
-                totals=self._totals(),
+                totals=self.reader.totals,
                 failure=failure,
                 plan=self.plan,
                 exit_code=self.driver.exit_code,

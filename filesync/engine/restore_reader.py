@@ -1,0 +1,83 @@
+"""Turn what rclone says while it undoes a run into events, exact totals and an outcome: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from filesync.engine.errors import Failure, FailureClass
+from filesync.engine.events import Action, Event, ItemDone, Outcome, Totals
+from filesync.engine.messages import Copied, Deleted, LastWords, Message, Problem
+from filesync.engine.outcome import conclude
+from filesync.engine.readers import Problems
+from filesync.engine.undo import UndoPlan
+
+
+@dataclass(slots=True)
+class RestoreReader:
+    """Read the messages of an undoing; `action` is what the running process does to its files."""
+
+    action: Action = Action.RESTORED
+    problems: Problems = field(default_factory=Problems)
+    _done: dict[Action, int] = field(default_factory=dict)
+    _bytes_done: int = 0
+    _failed: int = 0
+
+    @property
+    def totals(self) -> Totals:
+        """What was done so far; what was put back or sent back counts as transferred."""
+        done = self._done
+        return Totals(
+            files_transferred=done.get(Action.RESTORED, 0) + done.get(Action.MOVED, 0),
+            bytes_transferred=self._bytes_done,
+            files_deleted=done.get(Action.DELETED, 0),
+            files_failed=self._failed,
+        )
+
+    def leave(self, conflicts: Mapping[str, str], kept_dir: str) -> Iterator[Event]:
+        """Tell what is not touched and why; a conflict of no path is about the kept folder."""
+        for path, why in conflicts.items():
+            self._failed += 1
+            yield ItemDone(Action.FAILED, path or kept_dir, error=f"left as it is: {why}")
+
+    def take(self, message: Message) -> list[Event]:
+        """Turn what rclone did into items."""
+        if isinstance(message, Problem):
+            return self._problem(message)
+        if isinstance(message, LastWords):
+            self.problems.last_words = message
+        if isinstance(message, Copied) and self.action is not Action.DELETED:
+            return [self._item(message.path, message.size_bytes)]
+        if isinstance(message, Deleted) and self.action is Action.DELETED:
+            return [self._item(message.path, None)]
+        return []
+
+    def _problem(self, problem: Problem) -> list[Event]:
+        self.problems.add(problem)
+        if not problem.path:
+            return []
+        self._failed += 1
+        return [ItemDone(Action.FAILED, problem.path, error=problem.text)]
+
+    def _item(self, path: str, size_bytes: int | None) -> ItemDone:
+        self._done[self.action] = self._done.get(self.action, 0) + 1
+        self._bytes_done += size_bytes or 0
+        return ItemDone(self.action, path, size_bytes)
+
+    def stopped(self, failure: Failure) -> tuple[Outcome, Failure | None]:
+        """Give the end of an undoing that was ended for a reason."""
+        return conclude(0, self.totals, self.problems, stopped_by=failure)
+
+    def ended(self, exit_code: int, undo: UndoPlan) -> tuple[Outcome, Failure | None]:
+        """Give the end of an undoing; what was left alone keeps it from having succeeded."""
+        if not undo.conflicts or self.problems.counts or exit_code != 0:
+            return conclude(exit_code, self.totals, self.problems)
+        path, why = next(iter(undo.conflicts.items()))
+        failure = Failure.of(
+            FailureClass.GUARD,
+            f"{len(undo.conflicts)} path(s) are not as the run left them and were left alone, "
+            f"the first: {path} ({why}).",
+            guard="changed_since",
+        )
+        something = self._done or undo.put_back or undo.remove
+        return (Outcome.PARTIAL if something else Outcome.FAILED), failure
