@@ -16,8 +16,8 @@ from filesync.engine.errors import Failure
 from filesync.engine.events import Event, ProcessStarted, StopSignal, Tick
 from filesync.engine.lines import parse_line
 from filesync.engine.log import Redactor, RunLog, command_line, secrets_of
-from filesync.engine.messages import Message, Stats
-from filesync.engine.outcome import killed
+from filesync.engine.messages import Crash, Message, Stats
+from filesync.engine.outcome import crashed, killed
 from filesync.engine.process import RcloneProcess
 from filesync.engine.readers import RunReader
 from filesync.engine.request import Limits, Remote
@@ -53,6 +53,7 @@ class Driver:
     ) -> None:
         self.log = RunLog(None)
         self.exit_code: int | None = None
+        self._crash: str | None = None
         self.rules: int | None = None
         self._work_dir = work_dir
         self._inherit = inherit
@@ -72,10 +73,12 @@ class Driver:
         """Run one process to its end, and give its exit code.
 
         Raises:
-            Stopped: the run must end: by a wish, over a limit, or because rclone was killed.
+            Stopped: the run must end: by a wish, over a limit, or because rclone was killed
+                or crashed.
         """
         self.log.write(self._redact(command_line(argv)))
         self._watch.begin_stage(time.monotonic())
+        self._crash = None
         with RcloneProcess(
             argv,
             work_dir=self._work_dir,
@@ -87,7 +90,7 @@ class Driver:
             yield ProcessStarted(process.pid)
             yield from self._read(process, take, reader)
             self.exit_code = process.wait()
-        failure = killed(self.exit_code)
+        failure = killed(self.exit_code) or crashed(self.exit_code, self._crash)
         if failure is not None:
             raise Stopped(failure)
         return self.exit_code
@@ -138,6 +141,8 @@ class Driver:
         )
         for message in messages:
             self._watch.saw(message, now_s)
+            if isinstance(message, Crash):
+                self._crash = self._crash or message.text
             yield from take(message)
 
     def _verdict(self, now_s: float, reader: RunReader | None) -> Stopped | None:

@@ -14,6 +14,7 @@ from filesync.engine.classify import classify
 from filesync.engine.events import InFlight
 from filesync.engine.messages import (
     Copied,
+    Crash,
     Deleted,
     Difference,
     DirMade,
@@ -41,6 +42,8 @@ _CONSEQUENCE = re.compile(
     r"^Can't retry any of the errors|^Fatal error received - |^Cancelling sync due to fatal error"
 )
 _LAST_WORDS = re.compile(r"^Failed to [\w ]+(?: with \d+ errors?: last error was)?: ")
+# https://pkg.go.dev/runtime: a crash ends with exit code 2, as a wrong command line does.
+_CRASH = re.compile(r"^(?:panic|fatal error|runtime|unexpected fault address|SIG[A-Z]+):? ")
 # What rclone writes for each file of a large run, where nothing in the line is escaped. Read so, a
 # line takes 3 us instead of 15; whatever this does not match is read as JSON.
 _HOT = re.compile(
@@ -140,7 +143,9 @@ def _error(message: str, path: str | None, *, critical: bool) -> Message:
 
 def _plain(text: str) -> Message:
     """Read a line that is no JSON: usage errors and crashes come this way."""
-    if text.startswith(("Error: ", "panic: ", "fatal error: ")) or " CRITICAL: " in text:
+    if _CRASH.match(text):
+        return Crash(text[:MAX_TEXT_CHARS])
+    if text.startswith("Error: ") or " CRITICAL: " in text:
         return Problem(text[:MAX_TEXT_CHARS], None, classify(text), critical=True)
     return Remark("plain", text[:MAX_TEXT_CHARS], None)
 

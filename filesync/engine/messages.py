@@ -130,6 +130,13 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Crash:
+    """The Go runtime ended rclone, for want of memory or by a fault of its own."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class LastWords:
     """Why the whole command failed, said at its end; often the only line about it."""
 
@@ -159,6 +166,7 @@ Message = (
     | Skipped
     | Difference
     | Problem
+    | Crash
     | LastWords
     | Remark
 )

@@ -65,6 +65,18 @@ def killed(exit_code: int) -> Failure | None:
     )
 
 
+def crashed(exit_code: int, words: str | None) -> Failure | None:
+    """Give the failure of an rclone that its Go runtime ended with `words`, None where none did.
+
+    It is mostly the memory, which may have room later: it is tried again.
+    """
+    if exit_code == 0 or words is None:
+        return None
+    return Failure.of(
+        FailureClass.INTERNAL, f"rclone crashed: {words}", advice=KILLED_ADVICE, retryable=True
+    )
+
+
 def name_folders(failure: Failure, problems: Problems, source: str, destination: str) -> Failure:
     """Add the two folders to the failure of a whole side, as rclone's words name no path."""
     if failure.guard != "source_missing" and not _root_is_missing(problems):

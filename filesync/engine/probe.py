@@ -17,7 +17,7 @@ from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import StopSignal
 from filesync.engine.lines import parse_line
 from filesync.engine.log import Redactor, secrets_of
-from filesync.engine.messages import LastWords, Problem
+from filesync.engine.messages import Crash, LastWords, Problem
 from filesync.engine.prepare import check_encrypted_links, validate_remote
 from filesync.engine.process import RcloneProcess
 from filesync.engine.readers import Problems
@@ -152,12 +152,15 @@ def _failure(
 ) -> Failure | None:
     """Wait for the end of a process; leaving its context kills what is still running."""
     problems = Problems()
+    crash: str | None = None
     deadline_s = time.monotonic() + timeout_s
     while not process.ended:
         for line in process.read_lines(_POLL_S):
             message = parse_line(redact(line))
             if isinstance(message, Problem):
                 problems.add(message)
+            elif isinstance(message, Crash):
+                crash = crash or message.text
             elif isinstance(message, LastWords):
                 problems.last_words = message
         if stop is not None and stop.requested:
@@ -173,7 +176,8 @@ def _failure(
         return None
     main = problems.main
     if main is None:
-        return Failure.of(FailureClass.INTERNAL, f"rclone ended with exit code {exit_code}")
+        words = crash or f"rclone ended with exit code {exit_code}"
+        return Failure.of(FailureClass.INTERNAL, words)
     return Failure.of(main.failure_class, main.text)
 
 

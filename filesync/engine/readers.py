@@ -19,6 +19,7 @@ from filesync.engine.events import (
 )
 from filesync.engine.messages import (
     Copied,
+    Crash,
     Deleted,
     DirMade,
     DirRemoved,
@@ -158,6 +159,8 @@ class RunReader:
             return self._problem(message)
         if isinstance(message, Remark):
             return self._remark(message)
+        if isinstance(message, Crash):
+            return self._log("critical", message.text, None)
         if isinstance(message, LastWords):
             self.problems.last_words = message
             return self._log("error", message.text, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,6 +161,27 @@ def test_an_rclone_that_somebody_killed_fails_the_run_so_that_it_is_tried_again(
     assert failure is not None
     assert failure.retryable
     assert number.name in failure.message
+
+
+@pytest.mark.parametrize("planned", [False, True])
+def test_an_rclone_that_runs_out_of_memory_is_tried_again(lab: Lab, *, planned: bool) -> None:
+    """The Go runtime ends it with rclone's exit code for a wrong command line."""
+    write_tree(lab.source, {f"{number:05}": "1" for number in range(3000)})
+    write_tree(lab.destination, {"extra": "1"})
+
+    def starve(event: Event) -> None:
+        if isinstance(event, ProcessStarted):
+            # It has mapped more than that already: what it asks for next, it does not get.
+            resource.prlimit(event.pid, resource.RLIMIT_AS, (1 << 20, 1 << 20))
+
+    method = Method.FULL if planned else Method.INCREMENTAL
+    ran = lab.run(lab.asking(method), on_event=starve)
+
+    failure = ran.result.failure
+    assert failure is not None
+    assert (failure.failure_class, failure.retryable) == (FailureClass.INTERNAL, True)
+    assert failure.message.startswith("rclone crashed: "), failure.message
+    assert "extra" in partial_files(lab.destination)
 
 
 def test_an_rclone_that_was_killed_while_it_planned_is_tried_again_too(lab: Lab) -> None:

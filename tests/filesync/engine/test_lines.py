@@ -14,6 +14,7 @@ from filesync.engine.classify import classify
 from filesync.engine.lines import MAX_TEXT_CHARS, parse_line
 from filesync.engine.messages import (
     Copied,
+    Crash,
     Deleted,
     Difference,
     DirMade,
@@ -181,10 +182,11 @@ def test_what_comes_for_each_file_is_read_the_short_way(
             b"Error: unknown flag: --nonsense",
             Problem("Error: unknown flag: --nonsense", None, FailureClass.CONFIG, True),
         ),
-        (
-            b"panic: regexp: Compile(`[`): error",
-            Problem("panic: regexp: Compile(`[`): error", None, FailureClass.INTERNAL, True),
-        ),
+        (b"panic: regexp: Compile(`[`): error", Crash("panic: regexp: Compile(`[`): error")),
+        (b"fatal error: runtime: out of memory", Crash("fatal error: runtime: out of memory")),
+        (b"runtime: out of memory: cannot", Crash("runtime: out of memory: cannot")),
+        (b"SIGSEGV: segmentation violation", Crash("SIGSEGV: segmentation violation")),
+        (b"runtime.goexit()", Remark("plain", "runtime.goexit()", None)),
         (b"  --flag   help text", Remark("plain", "--flag   help text", None)),
         (b"", Remark("plain", "", None)),
         (b"[1, 2]", Remark("plain", "[1, 2]", None)),
