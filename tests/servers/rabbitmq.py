@@ -45,6 +45,8 @@ class RabbitmqServer(Server):
             # The node starts an epmd that detaches; the guardian ends that one too.
             "ERL_EPMD_PORT": str(self.epmd_port),
             "ERL_EPMD_ADDRESS": self.host,
+            # Killed, it would leave a report in the folder that the tests run in.
+            "ERL_CRASH_DUMP": str(self.folder / "erl_crash.dump"),
             "RABBITMQ_NODENAME": f"sb{self.port}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": self.host,
             "RABBITMQ_NODE_PORT": str(self.port),
