@@ -40,11 +40,13 @@ test-browser: $(VENV)/.tested ## Drive the admin with Debian's chromium, in both
 screenshots: $(VENV)/.tested ## Photograph every page into var/, the READMEs' ones into docs/images
 	@$(PY) -m tests.browser.screenshots var/screenshots docs/images
 
-drills: $(VENV)/.tested ## Kill, freeze and starve real processes, on SQLite and PostgreSQL
+# What is about Redis alone is left out on RabbitMQ.
+drills: $(VENV)/.tested ## Kill, freeze and starve real processes, on each database and broker
 	@status=0; \
-	$(PY) -m pytest -m drill $(PYTEST_ARGS) tests/drills || status=1; \
-	$(PY) -m pytest -m drill --database=postgres $(PYTEST_ARGS) tests/drills || status=1; \
-	exit $$status
+	for both in "sqlite redis" "postgres redis" "postgres rabbitmq"; do \
+	  set -- $$both; echo "Drills on $$1 with $$2:"; \
+	  $(PY) -m pytest -m drill --database=$$1 --broker=$$2 $(PYTEST_ARGS) tests/drills || status=1; \
+	done; exit $$status
 
 messages: $(VENV)/.tested ## Add new texts to the Chinese catalogue and compile it
 	@DJANGO_SETTINGS_MODULE=project.settings SYNCBEAT_DATA_DIR="$$(mktemp -d)" $(PY) -m tests.messages

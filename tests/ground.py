@@ -45,6 +45,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run on this database; on postgres only the tests that touch a database",
     )
     parser.addoption(
+        "--broker",
+        choices=["redis", "rabbitmq"],
+        default="redis",
+        help="run the drills on this broker; on rabbitmq only what would differ there",
+    )
+    parser.addoption(
         "--fuzz-cases",
         type=int,
         default=FUZZ_CASES,
@@ -67,10 +73,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     database: str = config.getoption("database")
-    left_out = [item for item in items if not runs_on(item, database)]
-    if left_out:
+    broker: str = config.getoption("broker")
+    chosen = [item for item in items if runs_on(item, database, broker)]
+    if left_out := [item for item in items if item not in chosen]:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if runs_on(item, database)]
+        items[:] = chosen
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -119,8 +126,10 @@ def postgres_url(config: pytest.Config) -> str:
     return server.url
 
 
-def runs_on(item: pytest.Item, database: str) -> bool:
-    """Tell whether a test belongs to the run on a database."""
+def runs_on(item: pytest.Item, database: str, broker: str) -> bool:
+    """Tell whether a test belongs to the run on a database and a broker."""
+    if broker != "redis" and not item.get_closest_marker("each_broker"):
+        return False
     if only := item.get_closest_marker("only_on"):
         return database in only.args
     return database == "sqlite" or touches_database(item)

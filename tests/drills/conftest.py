@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.drills.lab import Databases, Lab, PostgresDatabases, SqliteDatabases
+from tests.drills.lab import Broker, Databases, Lab, PostgresDatabases, SqliteDatabases
+from tests.servers.installed import skip_unless_installed
 from tests.servers.process import short_temp_dir
+from tests.servers.rabbitmq import RabbitmqServer
 from tests.servers.redis import RedisServer
 
 
@@ -34,12 +36,18 @@ def databases(
 
 
 @pytest.fixture
-def broker_of_its_own() -> Iterator[RedisServer]:
-    with RedisServer() as server:
+def broker(pytestconfig: pytest.Config) -> Iterator[Broker]:
+    """Return a broker of the test's own, of the kind that --broker names."""
+    if pytestconfig.getoption("broker") == "redis":
+        server: Broker = RedisServer()
+    else:
+        skip_unless_installed("rabbitmq")
+        server = RabbitmqServer()
+    with server:
         yield server
 
 
 @pytest.fixture
-def lab(databases: Databases, broker_of_its_own: RedisServer, folder: Path) -> Iterator[Lab]:
-    with Lab(databases.fresh(folder), broker_of_its_own, folder) as lab:
+def lab(databases: Databases, broker: Broker, folder: Path) -> Iterator[Lab]:
+    with Lab(databases.fresh(folder), broker, folder) as lab:
         yield lab

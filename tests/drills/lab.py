@@ -27,10 +27,12 @@ from urllib.parse import urlsplit
 from tests.project.system import own_environment, run_command
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import GuardedProcess
+from tests.servers.rabbitmq import RabbitmqServer
 from tests.servers.redis import RedisServer
 
 T = TypeVar("T")
 P = ParamSpec("P")
+Broker = RedisServer | RabbitmqServer
 
 OURS = "scheduler.beat:CronDatabaseScheduler"
 STOCK = "django_celery_beat.schedulers:DatabaseScheduler"
@@ -129,7 +131,7 @@ class Beat:
 class Lab:
     """A database, a broker, and the beats on them; all of it goes with the context."""
 
-    def __init__(self, database_url: str, broker: RedisServer, folder: Path) -> None:
+    def __init__(self, database_url: str, broker: Broker, folder: Path) -> None:
         self.database_url = database_url
         self.broker = broker
         self.beats: list[Beat] = []
@@ -187,6 +189,12 @@ class Lab:
         if done.returncode != 0:
             raise self.failed(f"manage.py {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
+
+    def start_command(self, *arguments: str) -> GuardedProcess:
+        """Start a manage.py command, and do not wait for its end."""
+        argv = [sys.executable, "manage.py", *arguments]
+        log_file = self._folder / f"{arguments[0]}.log"
+        return GuardedProcess(argv, log_file=log_file, environment=self._environment)
 
     def wait_for(self, probe: Callable[[], T | None], what: str, *, timeout_s: float) -> T:
         """Return the first truthy answer of `probe`, asked every 50 ms."""

@@ -14,7 +14,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -29,15 +29,18 @@ from filesync.services.sweeping import RING_AGAIN_S
 from project.services import build_services
 from scheduler.clock import from_now
 from scheduler.models import Heartbeat
-from tests.drills.lab import BOOTS_WITHIN_S, PR_SET_PDEATHSIG, Databases, DrillFailed, Lab
+from tests.drills.lab import (
+    BOOTS_WITHIN_S,
+    PR_SET_PDEATHSIG,
+    Broker,
+    Databases,
+    DrillFailed,
+    Lab,
+)
 from tests.project.system import processes_of, still_alive
-from tests.servers.installed import requires
 from tests.servers.process import REPOSITORY, send
-from tests.servers.rabbitmq import RabbitmqServer
-from tests.servers.redis import RedisServer
 
 RecordProperty = Callable[[str, object], None]
-Broker = RedisServer | RabbitmqServer
 
 SAMPLE_EVERY_S = 0.05
 STARTS_WITHIN_S = 30.0
@@ -243,7 +246,9 @@ class Sampler:
         self._mark = f"{folder}/".encode()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="sampler", daemon=True)
+        self._locked: set[Transfer] = set()
         self.samples: set[frozenset[Transfer]] = set()
+        self.without_lock: set[Transfer] = set()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -268,7 +273,12 @@ class Sampler:
 
     def _sample(self) -> None:
         while not self._over.wait(SAMPLE_EVERY_S):
-            self.samples.add(self.now())
+            sample = self.now()
+            self.samples.add(sample)
+            for transfer in sample - self._locked:
+                held = holds_config_lock(transfer.pid)
+                if held is not None:
+                    (self._locked if held else self.without_lock).add(transfer)
 
     def _seen(self, process: Path) -> Transfer | None:
         with suppress(OSError):
@@ -282,17 +292,33 @@ class Sampler:
         return None
 
 
+def holds_config_lock(pid: int) -> bool | None:
+    """Tell whether a process has a descriptor with the flock of a config; None when it is gone."""
+    process = Path("/proc") / str(pid)
+    with suppress(OSError):
+        descriptors = list((process / "fd").iterdir())
+        held = any(
+            "/locks/config-" in os.readlink(descriptor)
+            and " FLOCK " in (process / "fdinfo" / descriptor.name).read_text()
+            for descriptor in descriptors
+        )
+        # One that is ending has closed all.
+        return held if descriptors else None
+    return None
+
+
 class RunLab(Lab):
     """A lab with workers, whose transfers are watched from beginning to end."""
 
     def __init__(self, database_url: str, broker: Broker, folder: Path) -> None:
-        # The drills that stop or ask the broker itself take its fixture; a lab needs its address.
-        super().__init__(database_url, broker, folder)  # type: ignore[arg-type]
+        super().__init__(database_url, broker, folder)
         self.data_dir = folder / "data"
         self.files = self.data_dir / "files"
         self.files.mkdir(parents=True)
         self.workers: list[Worker] = []
         self.sampler = Sampler(folder)
+        self.passed = False
+        self._asked: list[int] = []
         self._environment["SYNCBEAT_WORKER_CONCURRENCY"] = "4"
         self._numbers = itertools.count(1)
 
@@ -335,6 +361,12 @@ class RunLab(Lab):
         names = [str(number) for number in numbers]
         bandwidth = SLOW if seconds else ""
         return self.ask(add_syncs, str(self.files), names, bandwidth, limit, remote)
+
+    def queue(self, config_ids: Sequence[int]) -> list[int]:
+        """Queue a run of each config as an execute call does; return the runs' ids."""
+        run_ids = self.ask(queue, config_ids)
+        self._asked += run_ids
+        return run_ids
 
     def start_worker(self, *, ready: bool = True, **settings: str) -> Worker:
         """Start one more worker and wait until it takes runs, unless it need not be `ready`."""
@@ -384,26 +416,32 @@ class RunLab(Lab):
 
         return self.wait_for(reached, f"run {run_id} is {'/'.join(states)}", timeout_s=within_s)
 
-    def end(self, *, within_s: float = ENDS_WITHIN_S) -> list[Run]:
-        """Wait until no run is active, stop the workers, and assert what holds for every drill.
+    def end(self, *, given_up: Collection[int] = ()) -> list[Run]:
+        """Assert the common pass of every drill, and return all runs.
 
-        Returns all runs. None is lost or still active, none ever ran twice at once, each celery
-        result row says what the run says, and no process is left.
+        None is active after 90 s, and none of what was asked for is missing; the runs `given_up`
+        are LOST and no others. None ever ran twice at once: no two processes of a config were
+        seen, and each held the config's flock. Each celery result row says what its run says.
+        The workers are stopped here, and no process is left.
         """
         self.wait_for(
             lambda: all(run.finished_at for run in self.ask(runs)),
             "no run is active",
-            timeout_s=within_s,
+            timeout_s=ENDS_WITHIN_S,
         )
         for worker in self.workers:
             worker.stop()
         assert still_alive(processes_of(self._folder / "data")) == [], self.failed("left behind")
         ended = self.ask(runs)
+        assert set(self._asked) <= {run.pk for run in ended}, "a row is lost"
+        lost = {run.pk for run in ended if run.state == "LOST"}
+        assert lost == set(given_up), self.failed("lost")
         assert [run for run in ended if run.status != run.task_status] == [], "told otherwise"
-        self.assert_never_two_at_once(ended)
+        self._assert_never_two_at_once(ended)
+        self.passed = True
         return ended
 
-    def assert_never_two_at_once(self, ended: Sequence[Run]) -> None:
+    def _assert_never_two_at_once(self, ended: Sequence[Run]) -> None:
         config_of = {run.pk: run.config_id for run in ended}
         doubled = [
             sample
@@ -411,6 +449,7 @@ class RunLab(Lab):
             if max(Counter(config_of[seen.run_id] for seen in sample).values(), default=0) > 1
         ]
         assert doubled == [], "two at once"
+        assert self.sampler.without_lock == set(), "not held by the config's lock"
 
     def source(self, run: Run) -> dict[str, bytes]:
         return contents(self.files / f"from {self.ask(name_of, run.config_id)}")
@@ -450,37 +489,16 @@ def parent_of(transfer: Transfer) -> psutil.Process:
 # --- fixtures
 
 
+@contextmanager
+def run_lab(database_url: str, broker: Broker, folder: Path) -> Iterator[RunLab]:
+    """Yield a lab, and see that its drill ended with what holds for every drill."""
+    with RunLab(database_url, broker, folder) as lab:
+        yield lab
+        assert lab.passed, "the drill must end with RunLab.end()"
+
+
 @pytest.fixture(name="lab")
-def open_lab(
-    databases: Databases, broker_of_its_own: RedisServer, folder: Path
-) -> Iterator[RunLab]:
-    """Return a lab of runs on a Redis of its own."""
-    with RunLab(databases.fresh(folder), broker_of_its_own, folder) as lab:
+def open_lab(databases: Databases, broker: Broker, folder: Path) -> Iterator[RunLab]:
+    """Return a lab of runs on a broker of its own."""
+    with run_lab(databases.fresh(folder), broker, folder) as lab:
         yield lab
-
-
-@pytest.fixture(
-    name="any_lab",
-    params=[
-        "redis",
-        pytest.param("rabbitmq", marks=[pytest.mark.only_on("postgres"), requires("rabbitmq")]),
-    ],
-)
-def open_any_lab(
-    databases: Databases, folder: Path, request: pytest.FixtureRequest
-) -> Iterator[RunLab]:
-    """Return a lab of runs on each broker in turn."""
-    if request.param == "redis":
-        broker: Broker = request.getfixturevalue("broker_of_its_own")
-    else:
-        broker = request.getfixturevalue("rabbitmq_server")
-        assert isinstance(broker, RabbitmqServer)
-        empty_queue(broker)
-    with RunLab(databases.fresh(folder), broker, folder) as lab:
-        yield lab
-
-
-def empty_queue(server: RabbitmqServer) -> None:
-    """Forget what an earlier drill left in the shared server: its ids mean nothing here."""
-    with server.connection() as connection:
-        connection.channel().queue_delete("celery")

@@ -33,6 +33,7 @@ from tests.drills.lab import (
 )
 from tests.filesync.factories import waiting_messages
 from tests.servers.postgres import PostgresServer
+from tests.servers.redis import RedisServer
 
 pytestmark = [pytest.mark.each_database, pytest.mark.timeout(300)]
 
@@ -197,7 +198,10 @@ def assert_one_row_each(lab: Lab, ids: Sequence[int], slots: Sequence[float]) ->
 
 
 def message_ids(lab: Lab) -> list[str]:
-    return [task_id for task_id, _ in waiting_messages(lab.broker)]
+    """Return the task id of each message in the queue, oldest first."""
+    if isinstance(lab.broker, RedisServer):
+        return [task_id for task_id, _ in waiting_messages(lab.broker)]
+    return lab.broker.waiting_task_ids("celery")
 
 
 def wait_for_messages(lab: Lab, ids: set[str]) -> None:
@@ -246,6 +250,7 @@ def test_a_beat_killed_between_claim_and_publish_loses_nothing(lab: Lab) -> None
 
 
 @pytest.mark.drill
+@pytest.mark.each_broker
 @pytest.mark.parametrize("count", [2, 5])
 def test_any_number_of_beats_fires_each_slot_once_and_one_leads(
     lab: Lab, count: int, record_property: RecordProperty
@@ -286,6 +291,7 @@ def test_any_number_of_beats_fires_each_slot_once_and_one_leads(
 
 
 @pytest.mark.drill
+@pytest.mark.each_broker
 def test_a_leader_that_was_frozen_past_its_lease_steps_back(lab: Lab) -> None:
     slot = slot_in(15.0)
     ids = lab.ask(add_configs, CONFIGS, first_slot=slot)
@@ -356,6 +362,7 @@ def waits_for_a_lock(lab: Lab) -> bool:
 
 
 @pytest.mark.drill
+@pytest.mark.each_broker
 @pytest.mark.only_on("postgres")
 def test_a_database_that_is_away_over_a_slot_costs_no_slot(lab: Lab, folder: Path) -> None:
     with PostgresServer() as server:
@@ -372,6 +379,7 @@ def test_a_database_that_is_away_over_a_slot_costs_no_slot(lab: Lab, folder: Pat
 
 
 @pytest.mark.drill
+@pytest.mark.each_broker
 @pytest.mark.only_on("sqlite")
 def test_a_database_that_is_locked_over_a_slot_costs_no_slot(lab: Lab) -> None:
     slot = slot_in(15.0)
@@ -401,6 +409,7 @@ def assert_one_outage(lab: Lab, beat: Beat, ids: Sequence[int], slot: float) -> 
 
 
 @pytest.mark.drill
+@pytest.mark.each_broker
 def test_a_broker_that_is_away_over_a_slot_costs_no_slot(lab: Lab) -> None:
     slot = slot_in(15.0)
     ids = lab.ask(add_configs, CONFIGS, first_slot=slot)
@@ -464,6 +473,7 @@ def test_an_edited_config_never_fires_a_slot_from_before_the_edit(lab: Lab) -> N
 
 
 @pytest.mark.drill
+@pytest.mark.each_broker
 def test_clearing_and_refreshing_under_a_running_beat(lab: Lab) -> None:
     cleared_slot = slot_in(40.0)
     ids = lab.ask(add_configs, CONFIGS, first_slot=cleared_slot)

@@ -15,23 +15,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.drills.lab import Databases, PostgresDatabases, SqliteDatabases
+from tests.drills.lab import Broker, Databases, PostgresDatabases, SqliteDatabases
 from tests.drills.run_lab import (
     STARTS_WITHIN_S,
     RecordProperty,
     RunLab,
     Transfer,
     hurry,
-    queue,
+    run_lab,
 )
 from tests.servers.postgres import PostgresServer
-from tests.servers.redis import RedisServer
 
-pytestmark = [pytest.mark.drill, pytest.mark.each_database, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.drill,
+    pytest.mark.each_database,
+    pytest.mark.each_broker,
+    pytest.mark.timeout(300),
+]
 
 SHORT_OUTAGE_S = 20.0
 # A run fences itself 35 s after its last renewal.
-LONG_OUTAGE_S = 50.0
+LONG_OUTAGE_S = 60.0
 # A lease lasts 60 s.
 LONGEST_OUTAGE_S = 75.0
 
@@ -84,8 +88,8 @@ def ground(
 
 
 @pytest.fixture
-def lab(ground: Ground, broker_of_its_own: RedisServer, folder: Path) -> Iterator[RunLab]:
-    with RunLab(ground.fresh(folder), broker_of_its_own, folder) as lab:
+def lab(ground: Ground, broker: Broker, folder: Path) -> Iterator[RunLab]:
+    with run_lab(ground.fresh(folder), broker, folder) as lab:
         yield lab
 
 
@@ -93,7 +97,7 @@ def test_a_run_lives_on_while_the_database_is_away_and_its_outcome_is_told(
     lab: RunLab, ground: Ground, record_property: RecordProperty
 ) -> None:
     lab.start_worker()
-    long, short = lab.ask(queue, lab.add_syncs(1, seconds=35) + lab.add_syncs(1, seconds=8))
+    long, short = lab.queue(lab.add_syncs(1, seconds=35) + lab.add_syncs(1, seconds=8))
     transfers = [lab.wait_for_transfer(run_id) for run_id in (long, short)]
     with ground.away(lab):
         away_at = time.monotonic()
@@ -113,7 +117,7 @@ def test_a_run_whose_database_stays_away_ends_itself_and_is_run_again(
 ) -> None:
     lab.start_worker()
     config_ids = lab.add_syncs(1, seconds=100)
-    [run_id] = lab.ask(queue, config_ids)
+    [run_id] = lab.queue(config_ids)
     transfer = lab.wait_for_transfer(run_id)
     lab.ask(hurry, config_ids)
     with ground.away(lab):
@@ -133,7 +137,7 @@ def test_an_outcome_is_told_by_the_sweep_when_the_database_was_away_for_too_long
     lab: RunLab, ground: Ground, record_property: RecordProperty
 ) -> None:
     worker = lab.start_worker()
-    [run_id] = lab.ask(queue, lab.add_syncs(1, seconds=8))
+    [run_id] = lab.queue(lab.add_syncs(1, seconds=8))
     transfer = lab.wait_for_transfer(run_id)
     with ground.away(lab):
         away_at = time.monotonic()
@@ -157,12 +161,12 @@ def test_a_database_away_for_60_s_across_the_end_of_a_run_loses_and_doubles_noth
     lab: RunLab, ground: Ground, record_property: RecordProperty
 ) -> None:
     lab.start_worker()
-    [run_id] = lab.ask(queue, lab.add_syncs(1, seconds=8))
+    [run_id] = lab.queue(lab.add_syncs(1, seconds=8))
     transfer = lab.wait_for_transfer(run_id)
     with ground.away(lab):
         away_at = time.monotonic()
         wait_until_gone(lab, transfer)
-        sleep_until_away_for(away_at, 60.0)
+        sleep_until_away_for(away_at, LONG_OUTAGE_S)
     back_at = time.monotonic()
     [run] = lab.end()
     record_property("told_after_return_s", time.monotonic() - back_at)

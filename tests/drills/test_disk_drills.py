@@ -11,10 +11,15 @@ from pathlib import Path
 import pytest
 
 from filesync.services.queueing import retry_run
-from tests.drills.run_lab import RecordProperty, RunLab, queue
+from tests.drills.run_lab import RecordProperty, RunLab
 from tests.drills.run_lab import open_lab as open_lab
 
-pytestmark = [pytest.mark.drill, pytest.mark.each_database, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.drill,
+    pytest.mark.each_database,
+    pytest.mark.each_broker,
+    pytest.mark.timeout(300),
+]
 
 
 @contextmanager
@@ -43,7 +48,7 @@ def test_a_full_destination_fails_the_run_and_the_next_one_goes_on(
     name = next(iter(lab.files.glob("from *"))).name.removeprefix("from ")
     destination = lab.files / f"to {name}"
     with small_disk(destination, "1M"):
-        [run_id] = lab.ask(queue, [config_id])
+        [run_id] = lab.queue([config_id])
         full = lab.wait_for_state(run_id, "PARTIAL", "FAILED", "SUCCEEDED")
         sent = [path for path in destination.iterdir() if path.suffix == ".bin"]
         record_property("sent_before_it_was_full", len(sent))

@@ -27,7 +27,7 @@ from django_celery_beat.models import (
 )
 
 from tests.drills.conftest import databases as databases
-from tests.drills.lab import OURS, STOCK, Databases, Lab
+from tests.drills.lab import OURS, STOCK, Broker, Databases, Lab
 from tests.servers.process import short_temp_dir
 from tests.servers.redis import RedisServer
 
@@ -138,8 +138,9 @@ def touch_schedules() -> None:
 # --- what the test process does
 
 
-def read_messages(broker: RedisServer, seen: Seen) -> None:
+def read_messages(broker: Broker, seen: Seen) -> None:
     """Note the messages that are new in any queue."""
+    assert isinstance(broker, RedisServer)
     client = broker.client()
     now = datetime.now(tz=UTC)
     for key in client.scan_iter(_type="list"):

@@ -74,6 +74,18 @@ class RabbitmqServer(Server):
         connection.close()
         return True
 
+    def waiting_task_ids(self, queue: str) -> list[str]:
+        """Return the ids of celery's messages in a queue, oldest first; they stay there."""
+        found: list[str] = []
+        with self.connection() as connection:
+            channel = connection.channel()
+            try:
+                while message := channel.basic_get(queue):
+                    found.append((message.headers or {})["id"])
+            except amqp.exceptions.NotFound:
+                return []
+        return found
+
     def connection(self) -> amqp.Connection:
         """Return a connection that is not open yet."""
         return amqp.Connection(host=f"{self.host}:{self.port}", connect_timeout=5, read_timeout=5)
