@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from celery import signals as celery_signals
 from django.db import connections
@@ -30,12 +32,10 @@ _stopping = threading.Event()
 def connect() -> None:
     """Connect to celery's signals; they only fire in a worker or beat."""
     celery_signals.beat_init.connect(_on_beat_init, dispatch_uid="filesync.beat_init")
+    celery_signals.worker_init.connect(_on_worker_init, dispatch_uid="filesync.worker_init")
     celery_signals.worker_ready.connect(_on_worker_ready, dispatch_uid="filesync.worker_ready")
     celery_signals.worker_shutting_down.connect(
         _on_worker_stopping, dispatch_uid="filesync.worker_stopping"
-    )
-    celery_signals.worker_process_init.connect(
-        _on_pool_process, dispatch_uid="filesync.worker_process"
     )
 
 
@@ -48,6 +48,16 @@ def _on_beat_init(**_: object) -> None:
     _repeat("sweep", sweeping.SWEEP_EVERY_S, sweeping.sweep)
     _repeat("retention", retention.RETAIN_EVERY_S, retention.delete_expired)
     _repeat("watch", WATCH_EVERY_S, watch)
+
+
+def _on_worker_init(**_: object) -> None:
+    # Imported here: it loads celery's pool, which no other process needs.
+    from filesync.prefork import end_in_time
+
+    end_in_time()
+    celery_signals.worker_process_init.connect(
+        partial(_die_with, os.getpid()), weak=False, dispatch_uid="filesync.worker_process"
+    )
 
 
 def _on_worker_ready(sender: object, **_: object) -> None:
@@ -73,10 +83,13 @@ def _on_worker_stopping(**_: object) -> None:
     _stopping.set()
 
 
-def _on_pool_process(**_: object) -> None:
-    """Make a pool process die with its worker: an orphan would go on syncing unseen."""
+def _die_with(worker_pid: int, **_: object) -> None:
+    """Make this pool process die with its worker: an orphan would go on syncing unseen."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        # The worker may have gone before the call took effect.
+        if os.getppid() != worker_pid:
+            os._exit(1)
 
 
 def _repeat(what: str, every_s: float, action: Callable[[], object]) -> None:

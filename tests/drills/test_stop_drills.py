@@ -1,0 +1,108 @@
+"""Drills on a worker that is told to stop where celery by itself would wait without end.
+
+That a worker gives its runs back is shown among the drills on runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+import termios
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from celery import current_app
+
+from tests.drills.run_lab import STARTS_WITHIN_S, RecordProperty, RunLab, Worker, hurry, lapse
+from tests.drills.run_lab import open_lab as open_lab
+from tests.project.system import still_alive
+
+pytestmark = [pytest.mark.each_database, pytest.mark.each_broker, pytest.mark.timeout(300)]
+
+STOPS_WITHIN_S = 15.0
+# A pipe holds 64 KiB.
+HALF_A_PIPE_BYTES = 32_768
+# More than a pipe holds, so that a process that does not read has been given a part of it.
+PADDING = "x" * 500_000
+
+
+def test_a_worker_stops_while_it_hands_a_task_to_a_process_that_does_not_read(
+    lab: RunLab,
+) -> None:
+    worker = lab.start_worker(SYNCBEAT_WORKER_CONCURRENCY="1")
+    [process] = pool_of(worker)
+    process.suspend()
+    lab.ask(publish_padded)
+    lab.wait_for(lambda: has_a_full_pipe(process), "half is handed over", timeout_s=STARTS_WITHIN_S)
+    worker.send(signal.SIGTERM)
+    process.resume()
+    assert seconds_until_stopped(worker) < STOPS_WITHIN_S
+    assert "by force" not in worker.log()
+    lab.end()
+
+
+@pytest.mark.drill
+def test_a_worker_whose_pool_does_not_answer_is_ended_by_force(
+    lab: RunLab, record_property: RecordProperty
+) -> None:
+    worker = lab.start_worker()
+    config_ids = lab.add_syncs(2, seconds=60)
+    run_ids = lab.queue(config_ids)
+    for run_id in run_ids:
+        lab.wait_for_transfer(run_id)
+    lab.ask(hurry, config_ids)
+    tree = worker.tree()
+    for process in pool_of(worker):
+        process.suspend()
+    worker.send(signal.SIGTERM)
+    took_s = seconds_until_stopped(worker)
+    record_property("stopped_after_s", took_s)
+    assert took_s < STOPS_WITHIN_S
+    assert "by force" in worker.log()
+    lab.wait_for(lambda: still_alive(tree) == [], "its pool dies with it", timeout_s=5.0)
+    lab.ask(lapse, run_ids)
+    lab.start_worker()
+    for run in lab.end():
+        assert (run.state, run.attempt) == ("SUCCEEDED", 2)
+        lab.assert_in_step(run)
+
+
+def pool_of(worker: Worker) -> list[psutil.Process]:
+    return psutil.Process(worker.pid).children()
+
+
+def seconds_until_stopped(worker: Worker) -> float:
+    told_at = time.monotonic()
+    worker.wait()
+    return time.monotonic() - told_at
+
+
+def publish_padded() -> None:
+    """Send a task that no pipe holds; it would fail, as its argument is unknown."""
+    current_app.send_task("filesync.tasks.send_notification", kwargs={"padding": PADDING})
+
+
+def has_a_full_pipe(process: psutil.Process) -> bool:
+    """Tell whether a pipe that a process reads from is filling up."""
+    return any(
+        waiting_bytes(path) >= HALF_A_PIPE_BYTES
+        for path in Path(f"/proc/{process.pid}/fd").iterdir()
+    )
+
+
+def waiting_bytes(path: Path) -> int:
+    if not os.readlink(path).startswith("pipe:"):
+        return 0
+    with suppress(OSError), open(path, "rb", 0, opener=without_waiting) as pipe:
+        answer = fcntl.ioctl(pipe, termios.FIONREAD, bytes(4))
+        return int.from_bytes(answer, sys.byteorder)
+    return 0
+
+
+def without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
