@@ -32,13 +32,20 @@ def delete_expired() -> int:
     deleted = _delete_all(Q(finished_at__lt=cutoff))
     for config_id, boundary in _crowded_configs():
         deleted += _delete_all(Q(config_id=config_id, pk__lte=boundary))
-    TaskResult.objects.filter(date_done__lt=cutoff).delete()
+    _delete_results(cutoff)
     _delete_told(cutoff)
     Heartbeat.objects.filter(seen_at__lt=timezone.now() - HEARTBEAT_KEEP).delete()
     forget_old_keys()
     if deleted:
         logger.info("%d old runs deleted", deleted)
     return deleted
+
+
+def _delete_results(cutoff: datetime) -> None:
+    """Delete old celery results, those of other tasks too."""
+    old = TaskResult.objects.filter(date_done__lt=cutoff)
+    while ids := list(old.values_list("pk", flat=True)[:ITEM_CHUNK]):
+        TaskResult.objects.filter(pk__in=ids).delete()
 
 
 def _delete_told(cutoff: datetime) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
+from django_celery_results.models import TaskResult
 from pytest_django.fixtures import SettingsWrapper
 
 from filesync.models import RunItem, SyncRun
@@ -70,6 +75,41 @@ def test_more_history_than_one_chunk_goes_at_once(
     assert [delete_expired(), delete_expired()] == [5, 0]
 
 
+def test_no_statement_deletes_more_than_a_chunk(
+    local_root: Path, settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.FILESYNC_KEEP_RUNS_PER_CONFIG = 3
+    monkeypatch.setattr(retention, "CHUNK", 2)
+    monkeypatch.setattr(retention, "ITEM_CHUNK", 3)
+    config, now = make_config(local_root), timezone.now()
+    for age in (timedelta(days=3650), timedelta()):
+        for _ in range(5):
+            run = make_run(config, state=SyncRun.State.SUCCEEDED, finished_at=now - age)
+            for path in ("a", "b", "c", "d"):
+                RunItem.objects.create(run=run, action="ADDED", path=path)
+    for number in range(7):
+        TaskResult.objects.create(task_id=f"of another task {number}")
+    TaskResult.objects.update(date_done=now - timedelta(days=3650))
+    deleted: dict[str, list[int]] = defaultdict(list)
+
+    def count(
+        execute: Callable[..., object], sql: str, params: object, many: bool, context: Any
+    ) -> object:
+        result = execute(sql, params, many, context)
+        if sql.startswith("DELETE FROM "):
+            deleted[sql.split('"')[1]].append(context["cursor"].rowcount)
+        return result
+
+    with connection.execute_wrapper(count):
+        assert delete_expired() == 7
+
+    of_runs, of_items = (deleted[model._meta.db_table] for model in (SyncRun, RunItem))
+    of_results = deleted[TaskResult._meta.db_table]
+    assert (sum(of_runs), max(of_runs)) == (7, 2)
+    assert (sum(of_items), max(of_items)) == (28, 3)
+    assert (sum(of_results), max(of_results)) == (7, 3)
+
+
 def test_signs_of_life_of_processes_long_gone_are_deleted() -> None:
     now = timezone.now()
     for name, age in (("gone", timedelta(hours=2)), ("here", timedelta(minutes=1))):
@@ -94,6 +134,24 @@ def test_beyond_the_number_per_config_the_oldest_finished_runs_go(
 
     left = set(SyncRun.objects.values_list("pk", flat=True))
     assert left == {run.pk for run in [*runs[3:], active, *kept]}
+
+
+def test_beyond_the_number_items_and_celery_results_go_too(
+    local_root: Path, settings: SettingsWrapper
+) -> None:
+    settings.FILESYNC_KEEP_RUNS_PER_CONFIG = 1
+    config = make_config(local_root)
+    runs = []
+    for path in ("old", "young"):
+        run = make_run(config)
+        finish_run(claim(run), SUCCEEDED)
+        RunItem.objects.create(run=run, action="ADDED", path=path)
+        runs.append(run)
+
+    assert delete_expired() == 1
+
+    assert [stored_status(run) for run in runs] == [None, "SUCCESS"]
+    assert [item.path for item in RunItem.objects.all()] == ["young"]
 
 
 def test_an_active_run_is_kept_however_old_it_is(
