@@ -148,9 +148,17 @@ def workers_alive() -> list[str]:
 
 
 def runs() -> list[Run]:
-    """Return every run, oldest first."""
-    statuses = dict(TaskResult.objects.values_list("task_id", "status"))
-    return [_told(run, statuses) for run in SyncRun.objects.order_by("pk")]
+    """Return every run, oldest first, with its status of the same moment."""
+    statuses = statuses_told()
+    while True:
+        told = [_told(run, statuses) for run in SyncRun.objects.order_by("pk")]
+        before, statuses = statuses, statuses_told()
+        if statuses == before:
+            return told
+
+
+def statuses_told() -> dict[str, str]:
+    return dict(TaskResult.objects.values_list("task_id", "status"))
 
 
 def _told(run: SyncRun, statuses: Mapping[str, str]) -> Run:
@@ -314,6 +322,7 @@ class RunLab(Lab):
         super().__init__(database_url, broker, folder)
         self.data_dir = folder / "data"
         self.files = self.data_dir / "files"
+        self._elsewhere = folder / "elsewhere"
         self.files.mkdir(parents=True)
         self.workers: list[Worker] = []
         self.sampler = Sampler(folder)
@@ -338,7 +347,7 @@ class RunLab(Lab):
             if worker.running:
                 worker.send(signal.SIGKILL)
                 worker.wait()
-        for process in processes_of(self._folder):
+        for process in self._processes():
             send(process, signal.SIGKILL)
         super().__exit__(kind, error, traceback)
 
@@ -380,8 +389,9 @@ class RunLab(Lab):
 
     def start_worker_elsewhere(self) -> Worker:
         """Start a worker as on another host: with a data folder, and so locks, of its own."""
-        elsewhere = str(self._folder / "elsewhere")
-        return self.start_worker(SYNCBEAT_DATA_DIR=elsewhere, FILESYNC_LOCAL_ROOTS=str(self.files))
+        return self.start_worker(
+            SYNCBEAT_DATA_DIR=str(self._elsewhere), FILESYNC_LOCAL_ROOTS=str(self.files)
+        )
 
     def worker_of(self, run: Run) -> Worker:
         return next(worker for worker in self.workers if run.worker.startswith(f"{worker.name}@"))
@@ -422,16 +432,19 @@ class RunLab(Lab):
         None is active after 90 s, and none of what was asked for is missing; the runs `given_up`
         are LOST and no others. None ever ran twice at once: no two processes of a config were
         seen, and each held the config's flock. Each celery result row says what its run says.
-        The workers are stopped here, and no process is left.
+        Beats and workers are stopped here, and no process is left.
         """
         self.wait_for(
             lambda: all(run.finished_at for run in self.ask(runs)),
             "no run is active",
             timeout_s=ENDS_WITHIN_S,
         )
+        for beat in self.beats:
+            if beat.running:
+                beat.stop()
         for worker in self.workers:
             worker.stop()
-        assert still_alive(processes_of(self._folder / "data")) == [], self.failed("left behind")
+        assert still_alive(self._processes()) == [], self.failed("left behind")
         ended = self.ask(runs)
         assert set(self._asked) <= {run.pk for run in ended}, "a row is lost"
         lost = {run.pk for run in ended if run.state == "LOST"}
@@ -450,6 +463,10 @@ class RunLab(Lab):
         ]
         assert doubled == [], "two at once"
         assert self.sampler.without_lock == set(), "not held by the config's lock"
+
+    def _processes(self) -> list[psutil.Process]:
+        """Return what works for the lab, on either of its hosts."""
+        return [*processes_of(self.data_dir), *processes_of(self._elsewhere)]
 
     def source(self, run: Run) -> dict[str, bytes]:
         return contents(self.files / f"from {self.ask(name_of, run.config_id)}")

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import accumulate
@@ -21,9 +22,10 @@ import pytest
 from django.db import connections
 
 from filesync.errors import RunActive
-from filesync.models import Storage
+from filesync.models import Storage, SyncRun
 from filesync.services.finishing import cancel_run
 from filesync.services.queueing import queue_run
+from scheduler.clock import from_now
 from tests.drills.run_lab import (
     ENDS_WITHIN_S,
     STARTS_WITHIN_S,
@@ -103,7 +105,8 @@ def test_a_killed_worker_leaves_no_orphan_and_its_runs_go_on_elsewhere(
     lab: RunLab, record_property: RecordProperty
 ) -> None:
     worker = lab.start_worker()
-    config_ids = lab.add_syncs(2, seconds=10)
+    # Long enough for a busy machine to start another worker meanwhile.
+    config_ids = lab.add_syncs(2, seconds=40)
     run_ids = lab.queue(config_ids)
     for run_id in run_ids:
         lab.wait_for_transfer(run_id)
@@ -291,17 +294,24 @@ def kill_something(lab: RunLab, chance: random.Random) -> list[str]:
     return []
 
 
+def lapse_attempts(dead: Sequence[tuple[int, int]]) -> None:
+    """End the leases of attempts; one that another has begun meanwhile keeps its own."""
+    for run_id, attempt in dead:
+        running = SyncRun.objects.filter(pk=run_id, attempt=attempt, state=SyncRun.State.RUNNING)
+        running.update(lease_expires_at=from_now(-1))
+
+
 def lapse_the_dead(lab: RunLab) -> bool:
     """End the leases of runs that nobody carries out; tell whether every run has ended."""
     alive = {seen.run_id for seen in lab.sampler.now()}
     # Alive at both looks, and claimed a while ago: between two stages a run has no process.
     told = lab.ask(runs)
     dead = [
-        run.pk
+        (run.pk, run.attempt)
         for run in told
         if run.state == "RUNNING" and run.pk not in alive and time.time() - run.started_at > 5
     ]
-    lab.ask(lapse, dead)
+    lab.ask(lapse_attempts, dead)
     return all(run.finished_at for run in told)
 
 
