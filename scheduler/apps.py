@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 
@@ -12,6 +13,7 @@ class SchedulerConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from scheduler import checks, signals  # noqa: F401 - importing registers the checks
+        from scheduler import checks, cron, signals  # noqa: F401 - importing registers the checks
 
         signals.connect()
+        cron.translate_with(gettext)

@@ -31,6 +31,7 @@ from scheduler.cron_grammar import (
     normalise,
     numeric_fields,
     read_rule,
+    translate_with,
 )
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "previous_slot",
     "schedule",
     "slots_between",
+    "translate_with",
 ]
 
 DAY_S = 86_400

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from croniter import CroniterError, croniter
-from django.conf import settings
-from django.utils.translation import gettext
 
 from scheduler.cron_words import MONTH_NAMES, WEEKDAY_NAMES
 
@@ -27,13 +26,20 @@ MAX_LENGTH = 100
 ORDER = "minute hour day month weekday"
 
 
+_translations: list[Callable[[str], str]] = []
+
+
+def translate_with(translate: Callable[[str], str]) -> None:
+    """Say reasons in the language that `translate` knows of; in English until this is called."""
+    _translations[:] = [translate]
+
+
 def _(text: str) -> str:
-    """Translate, except while the settings, which name crons and zones too, are being read."""
-    return gettext(text) if settings.configured else text
+    return _translations[0](text) if _translations else text
 
 
 def gettext_noop(text: str) -> str:
-    """Mark a text for translation; Django's own function of the name would read the settings."""
+    """Mark a text for translation."""
     return text
 
 
