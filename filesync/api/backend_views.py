@@ -20,7 +20,7 @@ from rest_framework.viewsets import ViewSet
 from filesync import engine
 from filesync.api import examples
 from filesync.api.permissions import MayViewStorages
-from filesync.api.serializers import ErrorSerializer
+from filesync.api.serializers.shared import ErrorSerializer
 from filesync.errors import NotFound
 
 

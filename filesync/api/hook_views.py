@@ -13,12 +13,9 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from filesync.api.permissions import MayChangeConfigs
-from filesync.api.serializers import (
-    ErrorSerializer,
-    HookSerializer,
-    NewHookSerializer,
-    QueuedSerializer,
-)
+from filesync.api.serializers.hooks import HookSerializer, NewHookSerializer
+from filesync.api.serializers.shared import ErrorSerializer
+from filesync.api.serializers.tasks import QueuedSerializer
 from filesync.api.throttles import HookThrottle
 from filesync.errors import NotFound
 from filesync.models import Hook, SyncConfig, SyncRun

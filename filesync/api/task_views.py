@@ -18,16 +18,16 @@ from rest_framework.viewsets import GenericViewSet
 from filesync import status
 from filesync.api.parsing import check_parameters
 from filesync.api.permissions import FORCE, MayRun, MayViewRuns
-from filesync.api.serializers import (
+from filesync.api.serializers.shared import ErrorSerializer
+from filesync.api.serializers.status import TaskStatusSerializer
+from filesync.api.serializers.tasks import (
     BatchSerializer,
-    ErrorSerializer,
     ExecuteSerializer,
     IdempotencyKeySerializer,
     QueuedSerializer,
     TaskResultSerializer,
     WaitSerializer,
 )
-from filesync.api.status_serializers import TaskStatusSerializer
 from filesync.api.throttles import ExecuteThrottle
 from filesync.errors import NotFound
 from filesync.models import SyncRun

@@ -25,24 +25,30 @@ from filesync.api.permissions import (
     ModelPermissions,
 )
 from filesync.api.renderers import PlainText
-from filesync.api.serializers import (
-    BrowseQuerySerializer,
-    BrowseSerializer,
-    ErrorSerializer,
-    LogTailSerializer,
-    RestoreSerializer,
-    RetrySerializer,
-    RuleSetSerializer,
-    RunItemSerializer,
-    StorageDraftSerializer,
-    StorageSerializer,
+from filesync.api.serializers.configs import (
     SwitchedSerializer,
     SwitchSerializer,
     SyncConfigSerializer,
-    SyncRunSerializer,
-    TestResultSerializer,
+)
+from filesync.api.serializers.rule_sets import (
+    RuleSetSerializer,
     TryRulesSerializer,
     VerdictSerializer,
+)
+from filesync.api.serializers.runs import (
+    LogTailSerializer,
+    RestoreSerializer,
+    RetrySerializer,
+    RunItemSerializer,
+    SyncRunSerializer,
+)
+from filesync.api.serializers.shared import ErrorSerializer
+from filesync.api.serializers.storages import (
+    BrowseQuerySerializer,
+    BrowseSerializer,
+    StorageDraftSerializer,
+    StorageSerializer,
+    TestResultSerializer,
 )
 from filesync.api.throttles import ExecuteThrottle
 from filesync.engine import FilterRefused, filter_lines

@@ -8,7 +8,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
 from filesync.api import examples
-from filesync.api.serializers import SyncRunSerializer
+from filesync.api.serializers.runs import SyncRunSerializer
 
 
 class BeatProcessSerializer(serializers.Serializer[Any]):

@@ -1,0 +1,182 @@
+"""What is taken and answered about sync configs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import transaction
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import extend_schema_serializer
+from rest_framework import serializers
+
+from filesync.api import examples
+from filesync.api.serializers.shared import answered, asked
+from filesync.models import RuleSet, RuleSetUse, SyncConfig
+from filesync.models.rule_set import MOST_RULE_SETS
+from filesync.notifications.targets import TargetRefused, check_ping_url
+from filesync.services.rules import use_rule_sets
+from filesync.services.switching import MOST_SWITCHED
+from filesync.services.warnings import warnings_of
+from scheduler.api.strict import StrictModelSerializer, StrictSerializer
+
+
+def checked_ping_url(url: str) -> str:
+    """Return a ping URL that may be used, or the empty one that removes it."""
+    try:
+        if url:
+            check_ping_url(url)
+    except TargetRefused as error:
+        raise serializers.ValidationError(str(error), code=error.code) from None
+    return url
+
+
+class RuleSetIds(serializers.ManyRelatedField):
+    """The ids of a config's rule sets, in their order."""
+
+    def get_attribute(self, instance: SyncConfig) -> list[RuleSetUse]:
+        return list(instance.rule_set_uses.all())
+
+    def to_representation(self, uses: Iterable[RuleSetUse]) -> list[int]:
+        return [use.rule_set_id for use in uses]
+
+    def to_internal_value(self, data: Any) -> list[RuleSet]:
+        found: list[RuleSet] = list(super().to_internal_value(data))
+        if len(found) > MOST_RULE_SETS or len(set(found)) < len(found):
+            raise serializers.ValidationError(
+                _("At most %(most)d rule sets, each once.") % {"most": MOST_RULE_SETS}
+            )
+        return found
+
+
+@extend_schema_serializer(examples=[asked(examples.CONFIG_WISH), answered(examples.CONFIG)])
+class SyncConfigSerializer(StrictModelSerializer):
+    cron = serializers.CharField(
+        max_length=100,
+        allow_blank=True,
+        required=False,
+        help_text="minute hour day month weekday; empty: runs only by hand",
+    )
+    next_run = serializers.SerializerMethodField()
+    ping_url = serializers.CharField(
+        max_length=2048,
+        required=False,
+        allow_blank=True,
+        write_only=True,
+        help_text="called with /start, plain, or /fail as runs go on; an empty text removes it",
+    )
+    ping_url_set = serializers.SerializerMethodField()
+    warnings = serializers.SerializerMethodField(
+        help_text="what is unwise about it, in sentences; null in lists"
+    )
+    rule_sets = RuleSetIds(
+        child_relation=serializers.PrimaryKeyRelatedField(queryset=RuleSet.objects.all()),
+        required=False,
+        help_text="ids; their rules come after the config's own, in this order",
+    )
+
+    class Meta:
+        model = SyncConfig
+        fields = [
+            "id",
+            "name",
+            "remark",
+            "enable",
+            "cron",
+            "timezone",
+            "next_run",
+            "start_time",
+            "end_time",
+            "misfire_policy",
+            "misfire_grace_s",
+            "jitter_s",
+            "source_storage",
+            "source_path",
+            "destination_storage",
+            "destination_path",
+            "method",
+            "compare",
+            "filters",
+            "rule_sets",
+            "renames",
+            "min_size_bytes",
+            "max_size_bytes",
+            "min_age_s",
+            "max_age_s",
+            "bandwidth",
+            "transfers",
+            "checkers",
+            "calls_per_s",
+            "max_bytes",
+            "max_files",
+            "max_runtime_s",
+            "stall_timeout_s",
+            "max_attempts",
+            "retry_delay_s",
+            "keep_deleted_days",
+            "max_delete_files",
+            "max_delete_percent",
+            "queue",
+            "late_after_s",
+            "ping_url",
+            "ping_url_set",
+            "warnings",
+            "max_shrink_percent",
+            "created_at",
+            "updated_at",
+        ]
+        read_only_fields = ["created_at", "updated_at"]
+
+    def get_warnings(self, config: SyncConfig) -> list[str] | None:
+        view = self.context.get("view")
+        return warnings_of(config) if getattr(view, "action", "list") != "list" else None
+
+    def get_ping_url_set(self, config: SyncConfig) -> bool:
+        return bool(config.encrypted_ping_url)
+
+    def validate_ping_url(self, url: str) -> str:
+        return checked_ping_url(url)
+
+    def validate(self, attrs: dict[str, Any]) -> Any:
+        # The model's own checks know no many-to-many field.
+        rule_sets = {key: attrs.pop(key) for key in ("rule_sets",) if key in attrs}
+        return super().validate(attrs) | rule_sets
+
+    def create(self, validated_data: dict[str, Any]) -> SyncConfig:
+        with transaction.atomic():
+            rule_sets = validated_data.pop("rule_sets", [])
+            config: SyncConfig = super().create(validated_data)
+            use_rule_sets(config, rule_sets)
+        return config
+
+    def update(self, instance: SyncConfig, validated_data: dict[str, Any]) -> SyncConfig:
+        with transaction.atomic():
+            rule_sets = validated_data.pop("rule_sets", None)
+            config: SyncConfig = super().update(instance, validated_data)
+            if rule_sets is not None:
+                use_rule_sets(config, rule_sets)
+        return config
+
+    def get_next_run(self, config: SyncConfig) -> str | None:
+        slot = config.next_slot()
+        return slot.isoformat() if slot else None
+
+
+@extend_schema_serializer(examples=[asked(examples.SWITCH)])
+class SwitchSerializer(StrictSerializer):
+    ids = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=2**63 - 1),
+        min_length=1,
+        max_length=MOST_SWITCHED,
+        help_text="ids of sync configs",
+    )
+    enabled = serializers.BooleanField()
+
+
+@extend_schema_serializer(examples=[answered(examples.SWITCHED)])
+class SwitchedSerializer(serializers.Serializer[Any]):
+    changed = serializers.ListField(child=serializers.IntegerField())
+    unchanged = serializers.ListField(
+        child=serializers.IntegerField(), help_text="those that were so already"
+    )
+    missing = serializers.ListField(child=serializers.IntegerField(), help_text="no such config")

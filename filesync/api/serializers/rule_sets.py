@@ -1,0 +1,55 @@
+"""What is taken and answered about rule sets, and about rules that are tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import extend_schema_serializer
+from rest_framework import serializers
+
+from filesync.api import examples
+from filesync.api.serializers.shared import answered, asked
+from filesync.models import RuleSet
+from scheduler.api.strict import StrictModelSerializer, StrictSerializer
+
+
+@extend_schema_serializer(examples=[asked(examples.RULE_SET_WISH), answered(examples.RULE_SET)])
+class RuleSetSerializer(StrictModelSerializer):
+    class Meta:
+        model = RuleSet
+        fields = ["id", "name", "filters", "remark", "created_at", "updated_at"]
+        read_only_fields = ["created_at", "updated_at"]
+
+
+@extend_schema_serializer(examples=[asked(examples.TRY)])
+class TryRulesSerializer(StrictSerializer):
+    filters = serializers.CharField(
+        max_length=100_000, allow_blank=True, default="", help_text="rules, one a line"
+    )
+    rule_sets = serializers.PrimaryKeyRelatedField(
+        many=True,
+        queryset=RuleSet.objects.all(),
+        default=[],
+        help_text="ids; their rules come after `filters`, in this order",
+    )
+    paths = serializers.ListField(
+        child=serializers.CharField(max_length=4096, trim_whitespace=False),
+        min_length=1,
+        max_length=1000,
+        help_text="files, relative to the source folder",
+    )
+
+    def validate_paths(self, paths: list[str]) -> list[str]:
+        if any(path.startswith("/") or path.endswith("/") for path in paths):
+            raise serializers.ValidationError(
+                _("A path is that of a file, relative to the source folder.")
+            )
+        return paths
+
+
+@extend_schema_serializer(examples=[answered(examples.VERDICT)])
+class VerdictSerializer(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    goes = serializers.BooleanField(help_text="whether a run would count the file")
+    rule = serializers.CharField(allow_blank=True, help_text="the line that decides; empty: none")

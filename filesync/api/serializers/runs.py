@@ -1,0 +1,92 @@
+"""What is taken and answered about runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_serializer
+from rest_framework import serializers
+
+from filesync.api import examples
+from filesync.api.serializers.shared import answered, asked
+from filesync.models import RunItem, SyncRun
+from scheduler.api.strict import StrictSerializer
+
+
+@extend_schema_serializer(examples=[answered(examples.RUN)])
+class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
+    status = serializers.CharField(source="task_status", help_text="celery's word for the state")
+    duration_s = serializers.FloatField(allow_null=True)
+    advice = serializers.CharField(source="next_step", help_text="the next step, for a person")
+
+    class Meta:
+        model = SyncRun
+        fields = [
+            "id",
+            "task_id",
+            "config",
+            "config_name",
+            "state",
+            "status",
+            "reason",
+            "trigger",
+            "slot",
+            "requested_by",
+            "retry_of",
+            "only_failed",
+            "restore_of",
+            "dry_run",
+            "force",
+            "attempt",
+            "not_before",
+            "late",
+            "created_at",
+            "started_at",
+            "finished_at",
+            "duration_s",
+            "worker",
+            "cancel_requested_at",
+            "phase",
+            "progress",
+            "plan",
+            "files_transferred",
+            "bytes_transferred",
+            "files_deleted",
+            "files_checked",
+            "files_failed",
+            "kept_until",
+            "failure_class",
+            "guard",
+            "message",
+            "advice",
+            "retryable",
+        ]
+        read_only_fields = fields
+
+
+@extend_schema_serializer(examples=[answered(examples.ITEM)])
+class RunItemSerializer(serializers.ModelSerializer[RunItem]):
+    class Meta:
+        model = RunItem
+        fields = ["id", "action", "path", "size_bytes", "error"]
+        read_only_fields = fields
+
+
+@extend_schema_serializer(examples=[asked(examples.RETRY)])
+class RetrySerializer(StrictSerializer):
+    only_failed = serializers.BooleanField(
+        default=False, help_text="send only the files that failed; nothing is deleted"
+    )
+
+
+@extend_schema_serializer(examples=[asked(examples.EXECUTE)])
+class RestoreSerializer(StrictSerializer):
+    dry_run = serializers.BooleanField(
+        default=False, help_text="plan only: say what would be put back, change nothing"
+    )
+
+
+class LogTailSerializer(serializers.Serializer[Any]):
+    tail = serializers.IntegerField(
+        min_value=1, max_value=100_000, required=False, help_text="only so many lines, the last"
+    )

@@ -1,0 +1,24 @@
+"""What the serializers of all resources share: their examples, and the answer that refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample
+from rest_framework import serializers
+
+
+def asked(value: object, name: str = "A request") -> OpenApiExample:
+    return OpenApiExample(name, value, request_only=True)
+
+
+def answered(value: object) -> OpenApiExample:
+    # Without the codes only the answers with 200 and 201 would show it.
+    codes = ["200", "201", "202"]
+    return OpenApiExample("An answer", value, response_only=True, status_codes=codes)
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    detail = serializers.CharField()
+    code = serializers.CharField()
+    task_id = serializers.UUIDField(required=False)
