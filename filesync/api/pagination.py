@@ -4,15 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.paginator import Page, Paginator
+from django.db.models import QuerySet
 from rest_framework.pagination import CursorPagination, PageNumberPagination
 
 PAGE_SIZE = 50
 MAX_PAGE_SIZE = 500
 
 
+class FromNearerEnd(Paginator):  # type: ignore[type-arg]
+    """Reads a page of the second half backwards from the end of the list.
+
+    To skip 99,950 configs took PostgreSQL 100 ms, and to read the last 50 of them 0.1 ms. Only in
+    the models' own orders, each of which is unique: with two equal rows the two ways may differ.
+    """
+
+    def page(self, number: int | str) -> Page[Any]:
+        number = self.validate_number(number)
+        first, rows = (number - 1) * self.per_page, self.object_list
+        if first <= self.count / 2 or not isinstance(rows, QuerySet) or rows.query.order_by:
+            return super().page(number)
+        until_end = self.count - first
+        backwards = rows.reverse()[max(0, until_end - self.per_page) : until_end]
+        return self._get_page(list(backwards)[::-1], number, self)
+
+
 class NumberedPages(PageNumberPagination):
     """Pages with a number and a count of the whole; `page_size` up to 500."""
 
+    django_paginator_class = FromNearerEnd
     page_size = PAGE_SIZE
     page_size_query_param = "page_size"
     max_page_size = MAX_PAGE_SIZE

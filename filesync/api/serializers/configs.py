@@ -11,6 +11,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from filesync.api import examples
+from filesync.api.quick_rows import QuickRows
 from filesync.api.serializers.shared import answered, asked
 from filesync.models import RuleSet, RuleSetUse, SyncConfig
 from filesync.models.rule_set import MOST_RULE_SETS
@@ -50,7 +51,7 @@ class RuleSetIds(serializers.ManyRelatedField):
 
 
 @extend_schema_serializer(examples=[asked(examples.CONFIG_WISH), answered(examples.CONFIG)])
-class SyncConfigSerializer(StrictModelSerializer):
+class SyncConfigSerializer(QuickRows, StrictModelSerializer):
     cron = serializers.CharField(
         max_length=100,
         allow_blank=True,

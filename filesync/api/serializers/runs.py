@@ -8,13 +8,14 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from filesync.api import examples
+from filesync.api.quick_rows import QuickRows
 from filesync.api.serializers.shared import answered, asked
 from filesync.models import RunItem, SyncRun
 from scheduler.api.strict import StrictSerializer
 
 
 @extend_schema_serializer(examples=[answered(examples.RUN)])
-class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
+class SyncRunSerializer(QuickRows, serializers.ModelSerializer[SyncRun]):
     status = serializers.CharField(source="task_status", help_text="celery's word for the state")
     duration_s = serializers.FloatField(allow_null=True)
     advice = serializers.CharField(source="next_step", help_text="the next step, for a person")

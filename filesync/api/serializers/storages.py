@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from filesync.api import examples
+from filesync.api.quick_rows import QuickRows
 from filesync.api.serializers.shared import answered, asked
 from filesync.models import Storage
 from filesync.services.logins import SecretsNeeded, merged_secrets
@@ -15,7 +16,7 @@ from scheduler.api.strict import StrictModelSerializer, StrictSerializer
 
 
 @extend_schema_serializer(examples=[asked(examples.STORAGE_WISH), answered(examples.STORAGE)])
-class StorageSerializer(StrictModelSerializer):
+class StorageSerializer(QuickRows, StrictModelSerializer):
     """Secrets go in and never come out: `secrets_set` names those that are set."""
 
     options = serializers.DictField(

