@@ -181,15 +181,17 @@ def _read_beat(now: datetime) -> BeatHealth:
         # A beat that stopped in good order leaves no row; its lease says when.
         lease = BeatLease.objects.filter(pk=BeatLease.SINGLETON_ID).first()
         seen = min(lease.expires_at, now) if lease is not None else None
-    last = _last_fired()
-    lag_s = (last.created_at - last.slot).total_seconds() if last and last.slot else None
+    last_slot, created_at = _last_fired()
+    lag_s = (created_at - last_slot).total_seconds() if created_at and last_slot else None
     missed = 0
     if seen is not None and not any(beat.alive for beat in beats):
         missed = upcoming.missed_slots(seen, now=now, at_most=MISSED_COUNTED)
-    return BeatHealth(beats, seen, last.slot if last else None, lag_s, missed)
+    return BeatHealth(beats, seen, last_slot, lag_s, missed)
 
 
-def _last_fired() -> SyncRun | None:
+def _last_fired() -> tuple[datetime | None, datetime | None]:
+    """Return the latest slot that was not missed and when its run was queued."""
     by_cron = SyncRun.objects.filter(trigger=SyncRun.Trigger.CRON).order_by("-pk")
-    latest = by_cron.only("state", "slot", "created_at")[:SLOTS_SEEN]
-    return next((run for run in latest if run.state != SyncRun.State.MISSED), None)
+    latest = by_cron.values_list("state", "slot", "created_at")[:SLOTS_SEEN]
+    fired = ((slot, at) for state, slot, at in latest if state != SyncRun.State.MISSED)
+    return next(fired, (None, None))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from operator import itemgetter
@@ -36,11 +36,25 @@ class NextRun:
 def next_runs(limit: int, *, now: datetime) -> list[NextRun]:
     """Return the enabled configs that fire soonest.
 
-    The distinct schedules and their next slots are remembered; a query reads the configs of those
-    that are needed.
+    The distinct schedules are remembered, and until the first of them fires the answer is, too;
+    only the names are read then, which may change without any schedule.
     """
+    known = _known_schedules(now)
+    found = known.answer(limit, now)
+    if found is None:
+        found = _read_next(limit, known.soonest(now), now)
+        known.keep(limit, found, now)
+        return found
+    wanted = SyncConfig.objects.filter(pk__in=[entry.config_id for entry in found])
+    names = dict(wanted.values_list("pk", "name"))
+    return [
+        replace(entry, name=names[entry.config_id]) for entry in found if entry.config_id in names
+    ]
+
+
+def _read_next(limit: int, schedules: list[_Soon], now: datetime) -> list[NextRun]:
+    """Read the configs of as many schedules as are needed."""
     live = _live(now)
-    schedules = _known_schedules(now).soonest(now)
     found: list[NextRun] = []
     while schedules and len(found) < limit:
         wanted, schedules = _enough(schedules, limit - len(found))
@@ -97,6 +111,15 @@ class _Schedules:
     _lock: Lock = field(default_factory=Lock)
     _soonest: list[_Soon] = field(default_factory=list)
     _asked: datetime | None = None
+    _answers: dict[int, tuple[datetime, list[NextRun]]] = field(default_factory=dict)
+
+    def answer(self, limit: int, now: datetime) -> list[NextRun] | None:
+        """Return what was kept, None where one of it has fired since, or nothing was kept."""
+        since, found = self._answers.get(limit, (now, []))
+        return found if found and since <= now < found[0].next_run else None
+
+    def keep(self, limit: int, found: list[NextRun], now: datetime) -> None:
+        self._answers[limit] = now, found
 
     def hold(self, stamp: datetime | None, now: datetime) -> bool:
         return stamp is not None and stamp == self.stamp and self.since <= now < self.until

@@ -111,13 +111,26 @@ def test_ten_thousand_configs_take_a_few_queries_and_are_read_once(
     # The stamp, the schedules, the configs of the first ones, and those that begin later.
     with django_assert_num_queries(4):
         found = upcoming.next_runs(10, now=NOON)
-    with django_assert_num_queries(3):
+    # The stamp and the names.
+    with django_assert_num_queries(2):
         assert upcoming.next_runs(10, now=NOON) == found
     with django_assert_num_queries(1):
         assert upcoming.scheduled_count(now=NOON) == 10_001
 
     assert len(found) == 10
     assert found == sorted(found, key=lambda entry: entry.next_run)
+
+
+def test_a_new_name_is_seen_at_once_and_a_fire_that_is_over_no_longer(local_root: Path) -> None:
+    config = make_config(local_root, name="old", cron="0 14 * * *", timezone="UTC")
+    seen = []
+
+    for name, now in (("old", NOON), ("new", NOON), ("new", hours(14)), ("new", NOON)):
+        SyncConfig.objects.filter(pk=config.pk).update(name=name)
+        seen += [(entry.name, entry.next_run) for entry in upcoming.next_runs(10, now=now)]
+
+    first, second = hours(14), hours(14, day=2)
+    assert seen == [("old", first), ("new", first), ("new", second), ("new", first)]
 
 
 def test_a_change_of_a_schedule_is_seen_at_once(local_root: Path) -> None:
