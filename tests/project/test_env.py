@@ -202,6 +202,8 @@ def test_postgres_is_pooled_with_timeouts_and_keeps_what_the_url_says(given: Set
     assert str(options["connect_timeout"]) == "9"
     assert options["pool"]
     assert "statement_timeout" in options["options"]
+    # To compile a query took longer than to answer it.
+    assert "jit=off" in options["options"]
     assert config["CONN_HEALTH_CHECKS"] is True
 
 
