@@ -249,7 +249,7 @@ def test_the_message_carries_when_it_expires(seen: Seen, row: str, lives_s: time
     for message in seen.of(row):
         expires = datetime.fromisoformat(str(message.headers["expires"]))
         since = seen.began_at if row == "expires" else message.seen_at
-        assert abs(expires - since - lives_s) < timedelta(seconds=8)
+        assert abs(expires - since - lives_s) < timedelta(seconds=30)
 
 
 def test_a_row_does_not_fire_before_its_start(seen: Seen) -> None:
