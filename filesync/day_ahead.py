@@ -173,6 +173,9 @@ def _clashes_of(
     for moment, change, config_id in events:
         count += change
         running[config_id] += change
+        # With those that have ended left in, the walk took a second for 10,000 configs.
+        if not running[config_id]:
+            del running[config_id]
         if count > limit and count > most:
             most = count
             who = tuple(pk for pk, times in running.items() if times > 0)
