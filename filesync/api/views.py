@@ -17,6 +17,7 @@ from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
 
 from filesync.api.filters import ConfigFilter, RunFilter
 from filesync.api.pagination import NewestFirst
+from filesync.api.parsing import check_parameters
 from filesync.api.permissions import (
     IsSuperuserOrReadOnly,
     MayChangeConfigs,
@@ -270,6 +271,7 @@ class SyncRunViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
     )
     def log(self, request: Request, **_: Any) -> StreamingHttpResponse:
         """What rclone said, all attempts in order, one line an event; secrets are blanked."""
+        check_parameters(request, {"tail", "format"})
         wish = LogTailSerializer(data=request.query_params)
         wish.is_valid(raise_exception=True)
         lines = text_lines(self.get_object().pk, tail=wish.validated_data.get("tail"))

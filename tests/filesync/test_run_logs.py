@@ -57,11 +57,21 @@ def test_the_whole_log_of_a_run_is_read_over_the_api(
     assert last == text.splitlines()[-1] + "\n"
 
 
-@pytest.mark.parametrize("tail", ["0", "-1", "x", "100001"])
-def test_a_tail_that_cannot_be_is_400(local_root: Path, tail: str) -> None:
-    answer = client_of("viewer").get(f"{RUNS}/{finished_run(local_root).pk}/log?tail={tail}")
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("tail=0", "tail"),
+        ("tail=-1", "tail"),
+        ("tail=x", "tail"),
+        ("tail=100001", "tail"),
+        ("format=&tail=1", "format"),
+        ("tails=1", "tails"),
+    ],
+)
+def test_a_query_that_cannot_be_is_400(local_root: Path, query: str, name: str) -> None:
+    answer = client_of("viewer").get(f"{RUNS}/{finished_run(local_root).pk}/log?{query}")
 
-    assert (answer.status_code, list(answer.json())) == (400, ["tail"])
+    assert (answer.status_code, list(answer.json())) == (400, [name])
 
 
 def test_a_run_that_has_not_run_has_no_log(local_root: Path) -> None:
