@@ -26,7 +26,7 @@ class FromNearerEnd(Paginator):  # type: ignore[type-arg]
             return super().page(number)
         until_end = self.count - first
         backwards = rows.reverse()[max(0, until_end - self.per_page) : until_end]
-        return self._get_page(list(backwards)[::-1], number, self)
+        return Page(list(backwards)[::-1], number, self)
 
 
 class NumberedPages(PageNumberPagination):

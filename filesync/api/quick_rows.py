@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -39,10 +38,14 @@ class QuickRows:
         return answer
 
 
-@cache
-def _readers(made: Callable[[], serializers.Serializer[Any]]) -> tuple[_Reader, ...]:
-    fields = made().fields.items()
-    return tuple((name, *_how(field)) for name, field in fields if not field.write_only)
+_known: dict[type[Any], tuple[_Reader, ...]] = {}
+
+
+def _readers(made: type[Any]) -> tuple[_Reader, ...]:
+    if made not in _known:
+        fields = made().fields.items()
+        _known[made] = tuple((name, *_how(field)) for name, field in fields if not field.write_only)
+    return _known[made]
 
 
 def _how(field: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any] | None]:
