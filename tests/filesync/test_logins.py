@@ -77,6 +77,21 @@ def test_secrets_stay_where_the_place_stays_or_are_entered_again(
     assert found == merged | {ENCRYPTION_PASSWORD: "vault"}
 
 
+def test_a_folder_of_sugarsync_which_is_an_address_is_another_place(local_root: Path) -> None:
+    options = {"access_key_id": "a", "root_id": "https://api.sugarsync.com/folder/1"}
+    storage = make_storage(
+        local_root, backend="sugarsync", options=options, secrets={"authorization": "old"}
+    )
+
+    with pytest.raises(SecretsNeeded):
+        merged_secrets(
+            storage,
+            {},
+            backend="sugarsync",
+            options={**options, "root_id": "http://evil.example/f"},
+        )
+
+
 def test_a_new_proxy_is_another_place_too(local_root: Path) -> None:
     options = {"host": "sftp.example"}
     storage = make_storage(local_root, backend="sftp", options=options, secrets={"pass": "p"})

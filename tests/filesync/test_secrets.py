@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
+from django.apps import apps
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
@@ -168,3 +170,23 @@ def test_a_remote_does_not_show_its_secrets_when_it_is_printed(local_root: Path)
     assert storage.as_remote().secrets == {"pass": CANARY}
     assert CANARY not in repr(storage.as_remote())
     assert CANARY not in repr(storage)
+
+
+@pytest.mark.django_db
+def test_an_ibm_api_key_that_was_plain_becomes_a_secret(local_root: Path) -> None:
+    storage = make_storage(
+        local_root,
+        backend="s3",
+        options={"provider": "IBMCOS", "ibm_api_key": "plain"},
+        secrets={"secret_access_key": "kept"},
+    )
+    other = make_storage(local_root, name="other", backend="local")
+    migration = import_module("filesync.migrations.0004_ibm_api_key_is_a_secret")
+
+    migration.hide(apps, None)
+
+    storage.refresh_from_db()
+    assert storage.options == {"provider": "IBMCOS"}
+    assert storage.secrets == {"ibm_api_key": "plain", "secret_access_key": "kept"}
+    other.refresh_from_db()
+    assert other.secrets == {}

@@ -320,7 +320,7 @@ LOOKS_LIKE_AN_ADDRESS = re.compile(
     r"region|address|redirect|site|provider|insecure|account$|^auth$"
 )
 NO_ADDRESS = {
-    *("disable_site_permission", "host_key_algorithms", "list_url_encode", "tenant_domain"),
+    *("disable_site_permission", "list_url_encode", "tenant_domain"),
     *("server_side_across_configs", "server_side_encryption", "tls_cache_size", "use_arn_region"),
 }
 
