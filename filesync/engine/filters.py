@@ -17,6 +17,8 @@ MAX_LINE_CHARS = 1000
 _UNKNOWN = "\ufffd"
 _LITERAL = re.compile(rf"[*?\[\]{{}}\\,]|{_UNKNOWN}|\s(?=$)")
 KEPT_RULE = f"- {KEPT_FOLDER}/**"
+# Go takes all letters, digits and underscores after a dollar into a group's name.
+_RUN_ON_GROUP = re.compile(r"(?<!\$)(?:\$\$)*(?P<group>\$[0-9]+)(?=[^\W0-9])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Go's regular expressions have none of these, and rclone panics at one it cannot read.
 _NOT_IN_GO = re.compile(r"\(\?(?:[=!>#(]|<[=!]|P=)|\\[1-9]|[*+?}]\+")
@@ -146,6 +148,12 @@ def _check_rename(pattern: str, replacement: str) -> None:
         raise FilterRefused(f"{where} contains '/' or a control character", field="renames")
     if "=" in replacement:
         raise FilterRefused(f"{where}: rclone cannot put '=' into a name", field="renames")
+    if run_on := _RUN_ON_GROUP.search(replacement):
+        raise FilterRefused(
+            f"{where}: {run_on['group']} and what follows it are read as one name, of no group; "
+            f"write ${{{run_on['group'][1:]}}}",
+            field="renames",
+        )
     if replacement in (".", ".."):
         raise FilterRefused(f"{where} would name a file {replacement!r}", field="renames")
     complaint = _go_regex_complaint(pattern)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 _DONE, _OPEN, _CLOSE = "\ufdd0", "\ufdd1", "\ufdd2"
 MARKS = frozenset((_DONE, _OPEN, _CLOSE))
 # Go's template: $$ is a dollar, $1 and ${1} a group. A name takes all word characters it can get.
-_NUMBERED = re.compile(r"\$(?:(\$)|(\d+)(?!\w)|\{(\d+)\})", re.ASCII)
+_NUMBERED = re.compile(r"\$(?:(\$)|([0-9]+)(?!\w)|\{([0-9]+)\})")
 
 
 def name_transforms(rules: Sequence[tuple[str, str]]) -> tuple[str, ...]:

@@ -113,6 +113,8 @@ def test_too_many_lines_are_refused() -> None:
         (Rules(renames=(("a", "../x"),)), "renames"),
         (Rules(renames=(("a", ".."),)), "renames"),
         (Rules(renames=(("a", "x=y"),)), "renames"),
+        (Rules(renames=(("^a(b)", "$1中"),)), "renames"),
+        (Rules(renames=(("^a(b)", "$$$1x"),)), "renames"),
         (Rules(renames=(("a", "x\n"),)), "renames"),
         (Rules(renames=(("(?<=a)b", "x"),)), "renames"),
         (Rules(renames=((r"(a)\1", "x"),)), "renames"),
