@@ -12,6 +12,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -39,9 +40,7 @@ def keep(claim: Claim, result: engine.SyncResult) -> None:
         "totals": asdict(result.totals),
         "failure": asdict(result.failure) if result.failure else None,
     }
-    draft = folder / f".{claim.run_id}.draft"
-    draft.write_text(json.dumps(document), encoding="utf-8")
-    draft.rename(target)
+    _write(target, document)
     logger.warning("the outcome of run %s is kept in %s until it can be told", claim.run_id, target)
 
 
@@ -52,11 +51,7 @@ def keep_refreshed(used: Storage, values: Mapping[str, str]) -> None:
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     # By time: of two refreshes the later one holds.
-    target = folder / f"{time.time_ns()}-{used.pk}.refreshed"
-    draft = target.with_suffix(".draft")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(document, file)
-    draft.rename(target)
+    _write(folder / f"{time.time_ns()}-{used.pk}.refreshed", document)
 
 
 def tell_refreshed() -> None:
@@ -71,7 +66,7 @@ def tell_refreshed() -> None:
             continue  # another process of this host was first
         except (ValueError, KeyError, TypeError, SecretsUnreadable) as error:
             logger.error("the kept token %s cannot be read and is put aside: %s", path, error)
-            path.rename(path.with_suffix(".bad"))
+            _put_aside(path)
             continue
         replace_secrets(storage_id, used, values)
         path.unlink(missing_ok=True)
@@ -99,7 +94,7 @@ def replay() -> int:
             continue  # another process of this host was first
         except (ValueError, KeyError, TypeError) as error:
             logger.error("the kept outcome %s cannot be read and is put aside: %s", path, error)
-            path.rename(path.with_suffix(".bad"))
+            _put_aside(path)
             continue
         told += finish_run(claim, result) is not None
         path.unlink(missing_ok=True)
@@ -111,6 +106,20 @@ def replay() -> int:
 def _folder() -> Path:
     folder: Path = settings.FILESYNC_WORK_DIR / "journal"
     return folder
+
+
+def _write(target: Path, document: Mapping[str, object]) -> None:
+    """Write a whole file that only this account can read, or none."""
+    draft = target.with_name(f".{uuid.uuid4().hex}.draft")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(document, file)
+    draft.rename(target)
+
+
+def _put_aside(path: Path) -> None:
+    # Another process of this host may have been first.
+    with suppress(FileNotFoundError):
+        path.rename(path.with_suffix(".bad"))
 
 
 def _file(claim: Claim) -> Path:

@@ -86,3 +86,16 @@ def test_an_outcome_that_cannot_be_read_is_put_aside_and_stops_no_other(
     assert sweep().told == 1
 
     assert [path.name for path in kept(settings)] == ["1-broken.bad"]
+
+
+def test_what_is_kept_is_for_this_account_alone(
+    local_root: Path, settings: SettingsWrapper
+) -> None:
+    folder = settings.FILESYNC_WORK_DIR / "journal"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    held = claim(make_run(make_config(local_root)))
+
+    journal.keep(held, SUCCEEDED)
+
+    (file,) = folder.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
