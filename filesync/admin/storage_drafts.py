@@ -111,9 +111,9 @@ class StorageFormAdmin(ModelAdmin):
 
     def _draft(self, request: HttpRequest, storage_id: int | None) -> StorageForm:
         """Read the posted form of a storage that is not saved, valid or not."""
-        storage = get_object_or_404(Storage, pk=storage_id) if storage_id is not None else None
-        if not self.has_change_permission(request, storage):
+        if not self.has_change_permission(request):
             raise PermissionDenied
+        storage = get_object_or_404(Storage, pk=storage_id) if storage_id is not None else None
         form = self.get_form(request, storage, change=storage is not None)
         return form(request.POST, instance=storage)
 
@@ -154,7 +154,7 @@ class StorageFormAdmin(ModelAdmin):
 def choice_of(request: HttpRequest, storage: Storage | None) -> Choice | None:
     """Give what the form is for: what was posted or chosen, else what the storage is."""
     preset = preset_named(request.GET.get("preset", ""))
-    wanted = request.POST.get("backend") or (preset.backend if preset else "")
+    wanted = request.POST.get("backend", "").strip() or (preset.backend if preset else "")
     wanted = wanted or request.GET.get("backend") or (storage.backend if storage else "")
     try:
         backend = offered().get(wanted)

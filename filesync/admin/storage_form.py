@@ -136,6 +136,7 @@ class StorageForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         if self.choice is None:
+            self._refuse_blind(cleaned)
             return cleaned
         options = self._options(cleaned)
         self._require(cleaned, options.get("provider", ""))
@@ -160,6 +161,14 @@ class StorageForm(forms.ModelForm):  # type: ignore[type-arg]
         if given:
             self.instance.secrets = secrets
         return cleaned
+
+    def _refuse_blind(self, cleaned: Mapping[str, Any]) -> None:
+        """Without a backend's options nothing can say where secrets would go: keep them as is."""
+        secrets = [name for name in cleaned if name.startswith(SECRET_PREFIX)]
+        changed = cleaned.get("backend") != self.stored.backend
+        if changed or any(cleaned[name] is not None for name in secrets):
+            message = _("This rclone does not offer the backend; its options cannot be checked.")
+            self.add_error("backend", ValidationError(message, code="unknown_backend"))
 
     def problems(self, but: Iterable[str] = ()) -> list[str]:
         """Say what keeps a draft from being tested; it needs no name of its own."""

@@ -497,3 +497,31 @@ def test_a_storage_in_use_is_not_deleted_and_the_page_names_the_syncs(
     assert "photos at night" in listed.content.decode()
     assert Storage.objects.filter(pk=storage.pk).exists()
     assert storages.browse(storage, "", 1).number == 1
+
+
+@pytest.mark.parametrize("backend", [" ftp", "ftp ", "ftp", "no such"])
+def test_no_spelling_of_a_backend_takes_the_secrets_along(
+    superuser: Client, dav: Storage, backend: str
+) -> None:
+    url = change_url(dav)
+
+    answer = superuser.post(url, filled(superuser, url, backend=backend))
+
+    assert answer.status_code == 200
+    assert answer.context["adminform"].form.errors
+    dav.refresh_from_db()
+    assert (dav.backend, dav.secrets["pass"]) == ("webdav", CANARY)
+
+
+def test_without_rclone_no_secret_and_no_type_is_changed(
+    superuser: Client, dav: Storage, settings: SettingsWrapper, tmp_path: Path
+) -> None:
+    url = change_url(dav)
+    values = filled(superuser, url)
+    settings.FILESYNC_RCLONE_BINARY = str(tmp_path / "none")
+
+    for change in ({"backend": "ftp"}, {"secret_encryption_password": "another"}):
+        answer = superuser.post(url, {**values, **change})
+        assert answer.context["adminform"].form.errors.keys() == {"backend"}
+    dav.refresh_from_db()
+    assert (dav.backend, dav.secrets["encryption_password"]) == ("webdav", CANARY)
