@@ -20,6 +20,7 @@ from scheduler.publishing import write_connection
 BEAT_SILENT = timedelta(seconds=20)
 WORKER_SILENT = timedelta(seconds=40)
 BROKER_ASKED_EVERY_S = 5
+BROKER_ANSWER_HOLDS_S = 60
 # A page waits no longer than this for an answer, and a program no longer than that.
 PAGE_WAITS_S = 0.3
 STATUS_WAITS_S = 3.0
@@ -75,7 +76,7 @@ def broker_reachable_lately(*, wait_s: float) -> bool | None:
     """Say what the broker answered within the last 5 s in this process; ask it when it is older.
 
     It is asked in a thread of its own, for which one caller waits `wait_s` at most. All others
-    take the answer before; None where there is none yet.
+    take the answer before, of the last minute; None where there is none.
     """
     if cache.get("broker:now") is None and cache.add("broker:asked", True, BROKER_ASKED_EVERY_S):
         asking = Thread(target=_ask_broker, daemon=True)
@@ -88,7 +89,7 @@ def broker_reachable_lately(*, wait_s: float) -> bool | None:
 def _ask_broker() -> None:
     reachable = broker_reachable()
     cache.set("broker:now", reachable, timeout=BROKER_ASKED_EVERY_S)
-    cache.set("broker:before", reachable, timeout=None)
+    cache.set("broker:before", reachable, timeout=BROKER_ANSWER_HOLDS_S)
 
 
 USUAL_OF = 20

@@ -73,7 +73,8 @@ class HookAdmin(ModelAdmin):
         dialog=RENEW,
     )
     def renew(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
-        hook = Hook.objects.select_related("config").filter(pk=int(object_id)).first()
+        known = Hook.objects.select_related("config")
+        hook = known.filter(pk=object_id).first() if object_id.isdecimal() else None
         if hook is None:
             self.message_user(request, _("There is no such hook."), messages.WARNING)
         else:

@@ -106,3 +106,11 @@ def test_hooks_are_for_editors(local_root: Path, role: str) -> None:
 
     assert [answer.status_code for answer in answers] == [403] * 4
     assert Hook.objects.get().token_hash == hook.token_hash
+
+
+def test_no_hook_has_a_name_for_a_number() -> None:
+    client = sign_in("editor")
+
+    answer = client.post("/admin/filesync/hook/abc/renew/", SUBMITTED)
+
+    assert answer.status_code in (200, 302, 404)
