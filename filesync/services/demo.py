@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from filesync.models import Storage, SyncConfig
 
 CONFIG_NAME = "Demo"
+REMARK = "Copies a small tree every minute"
+"""What tells the demo's own rows from others of their names."""
 TREE_FOLDERS, FILES_PER_FOLDER = 12, 25
 
 
@@ -34,9 +38,10 @@ def make_tree(root: Path) -> None:
 
 
 def make_demo(source: Path, destination: Path) -> SyncConfig:
-    """Make the demo's storages and its config, or set them to these folders.
+    """Make the demo's storages and its config, or set those of an earlier demo to these folders.
 
-    Raises ValidationError where a folder lies outside the local roots.
+    Raises ValidationError where a folder lies outside the local roots, and where something that is
+    no demo has one of the names.
     """
     with transaction.atomic():
         storages = [
@@ -44,9 +49,13 @@ def make_demo(source: Path, destination: Path) -> SyncConfig:
             for role, path in (("source", source), ("destination", destination))
         ]
         config = SyncConfig.objects.filter(name=CONFIG_NAME).first() or SyncConfig(name=CONFIG_NAME)
+        if config.pk and config.remark != REMARK:
+            raise ValidationError(_("%s exists and is no demo: rename it first") % config.name)
+        config.method = SyncConfig.Method.INCREMENTAL
+        config.source_path = config.destination_path = ""
         config.source_storage, config.destination_storage = storages
         config.cron, config.enable = "* * * * *", True
-        config.remark = "Copies a small tree every minute"
+        config.remark = REMARK
         config.full_clean()
         config.save()
     return config
@@ -54,7 +63,10 @@ def make_demo(source: Path, destination: Path) -> SyncConfig:
 
 def _storage(name: str, root: Path) -> Storage:
     storage = Storage.objects.filter(name=name).first() or Storage(name=name)
-    storage.backend, storage.root = "local", str(root)
+    same = storage.backend == "local" and storage.root == str(root)
+    if storage.pk and storage.remark != REMARK and not same:
+        raise ValidationError(_("%s exists and is no demo: rename it first") % name)
+    storage.backend, storage.root, storage.remark = "local", str(root), REMARK
     storage.full_clean()
     storage.save()
     return storage

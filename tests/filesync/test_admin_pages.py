@@ -19,7 +19,7 @@ from django.utils import timezone
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from filesync.engine.log import command_line
-from filesync.models import RunItem, SyncConfig, SyncRun
+from filesync.models import RunItem, Storage, SyncConfig, SyncRun
 from filesync.services.leases import Claim
 from filesync.services.run_logs import log_path
 from tests.filesync.factories import allow_local_root as allow_local_root
@@ -172,6 +172,20 @@ def test_a_button_makes_a_demo_for_those_who_may_add_storages(
     source = local_root / "demo" / "source"
     assert len([path for path in source.rglob("*") if path.is_file()]) == 300
     assert any("文件夹" in path.name for path in source.iterdir())
+
+
+def test_the_demo_takes_over_nothing_of_its_name(local_root: Path, superuser: Client) -> None:
+    config = make_config(
+        local_root, name="Demo", method=SyncConfig.Method.MOVE, enable=False, cron=""
+    )
+
+    answer = superuser.post("/admin/demo/")
+
+    assert answer["HX-Redirect"] == INDEX
+    assert "rename it first" in superuser.get(INDEX).content.decode()
+    config.refresh_from_db()
+    assert (config.method, config.enable, config.cron) == ("MOVE", False, "")
+    assert not Storage.objects.filter(name__startswith="Demo").exists()
 
 
 def test_a_demo_that_cannot_be_made_says_why(local_root: Path, superuser: Client) -> None:
