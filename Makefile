@@ -24,15 +24,19 @@ demo: $(VENV)/.installed ## Sync a sample, or SRC=folder DST=folder; ONCE=1 ends
 up: $(VENV)/.installed ## Run everything: web, worker, beat, and Redis unless CELERY_BROKER is set
 	@$(PY) manage.py up
 
-# Both at once: most tests wait for servers and processes more than they compute. The PostgreSQL
-# half, the shorter one, is shown when both are over.
+# Two halves at once: most tests wait for servers and processes more than they compute. The second,
+# PostgreSQL and then the engine, which knows no database, is shown when both are over.
+CHOSEN = -m "not drill and not browser" $(PYTEST_ARGS)
 test: $(VENV)/.tested ## Run the tests on SQLite, and those that touch a database on PostgreSQL
 	@log=$$(mktemp); \
-	$(PY) -m pytest -m "not drill and not browser" --database=postgres $(PYTEST_ARGS) >"$$log" 2>&1 & postgres=$$!; \
-	trap 'kill $$postgres 2>/dev/null; rm -f "$$log"' EXIT; trap 'exit 130' INT TERM; \
+	( status=0; trap 'kill $$part 2>/dev/null; exit 143' TERM; \
+	  $(PY) -m pytest --database=postgres $(CHOSEN) & part=$$!; wait $$part || status=1; \
+	  $(PY) -m pytest $(CHOSEN) tests/filesync/engine & part=$$!; wait $$part || status=1; \
+	  exit $$status ) >"$$log" 2>&1 & half=$$!; \
+	trap 'kill $$half 2>/dev/null; rm -f "$$log"' EXIT; trap 'exit 130' INT TERM; \
 	status=0; \
-	$(PY) -m pytest -m "not drill and not browser" $(PYTEST_ARGS) || status=1; \
-	echo "The half on PostgreSQL:"; wait $$postgres || status=1; cat "$$log"; exit $$status
+	$(PY) -m pytest --ignore=tests/filesync/engine $(CHOSEN) || status=1; \
+	echo "The half on PostgreSQL, and the engine:"; wait $$half || status=1; cat "$$log"; exit $$status
 
 test-browser: $(VENV)/.tested ## Drive the admin with Debian's chromium, in both languages
 	@$(PY) -m pytest -m browser $(PYTEST_ARGS) tests/browser
