@@ -6,10 +6,13 @@ pool's module says "prefork". Without that both used one, and read each other's 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from celery.concurrency.prefork import TaskPool
@@ -36,7 +39,15 @@ class StoppingPool(TaskPool):
         if self._pool is not None:
             for process in list(self._pool._pool):
                 self._pool.terminate_job(process.pid, signal.SIGQUIT)
+                # Celery has a last word for each: on a full pipe that nobody reads it would hang.
+                with suppress(OSError):
+                    _make_room(process.inq._writer.fileno())
         super().on_stop()
+
+
+def _make_room(pipe: int) -> None:
+    if sys.platform == "linux":
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 2 * fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ))
 
 
 def end_in_time() -> None:

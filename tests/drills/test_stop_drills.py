@@ -35,6 +35,10 @@ def test_a_worker_stops_while_it_hands_a_task_to_a_process_that_does_not_read(
     lab: RunLab,
 ) -> None:
     worker = lab.start_worker(SYNCBEAT_WORKER_CONCURRENCY="1")
+    # A worker is ready before its pool is, which it is once it has carried out a run.
+    [run_id] = lab.queue(lab.add_syncs(1))
+    lab.wait_for_state(run_id, "SUCCEEDED")
+    lab.wait_for(lambda: lab.ask(is_idle), "it is idle", timeout_s=STARTS_WITHIN_S)
     [process] = pool_of(worker)
     process.suspend()
     lab.ask(publish_padded)
@@ -80,6 +84,12 @@ def seconds_until_stopped(worker: Worker) -> float:
     told_at = time.monotonic()
     worker.wait()
     return time.monotonic() - told_at
+
+
+def is_idle() -> bool:
+    """Tell whether every worker says that it carries nothing out."""
+    answers = current_app.control.inspect(timeout=1.0).active()
+    return answers is not None and not any(answers.values())
 
 
 def publish_padded() -> None:
