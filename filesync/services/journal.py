@@ -62,13 +62,13 @@ def tell_refreshed() -> None:
             sealed = decrypt(document["sealed"])
             storage_id = int(document["storage_id"])
             used, values = json.loads(sealed["used"]), json.loads(sealed["values"])
+            replace_secrets(storage_id, used, values)
         except FileNotFoundError:
             continue  # another process of this host was first
         except (ValueError, KeyError, TypeError, SecretsUnreadable) as error:
-            logger.error("the kept token %s cannot be read and is put aside: %s", path, error)
+            logger.error("the kept token %s cannot be stored and is put aside: %s", path, error)
             _put_aside(path)
             continue
-        replace_secrets(storage_id, used, values)
         path.unlink(missing_ok=True)
 
 

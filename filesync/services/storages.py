@@ -158,29 +158,31 @@ def store_refreshed(used: Storage, values: Mapping[str, str]) -> None:
     Only over the values that were used: those entered meanwhile are newer.
     """
     if values and used.pk is not None:
-        replace_secrets(used.pk, used.secrets, values)
+        try:
+            replace_secrets(used.pk, used.secrets, values)
+        except SecretsUnreadable as error:
+            logger.error("storage %s: a refreshed token is not stored: %s", used.pk, error)
 
 
-def replace_secrets(storage_id: int, used: Mapping[str, str], values: Mapping[str, str]) -> bool:
-    """Store `values` over what was `used`; say whether that still stood there."""
+def replace_secrets(storage_id: int, used: Mapping[str, str], values: Mapping[str, str]) -> None:
+    """Store `values` over what was `used`, if that still stands there.
+
+    Raises:
+        SecretsUnreadable: none of the configured keys opens what stands there.
+    """
     with transaction.atomic():
         storage = Storage.objects.select_for_update(no_key=True).filter(pk=storage_id).first()
         if storage is None:
-            return False
-        try:
-            stored = storage.secrets
-        except SecretsUnreadable as error:
-            logger.error("storage %s: a refreshed token is not stored: %s", storage_id, error)
-            return False
+            return
+        stored = storage.secrets
         # By value: a rotation of the keys rewrites the text of all of them. Where nothing stood
         # before, all of them have to be as they were.
         names = values.keys() if values.keys() <= used.keys() else used.keys() | values.keys()
         if any(stored.get(name) != used.get(name) for name in names):
             logger.warning("storage %s changed while it was in use", storage_id)
-            return False
+            return
         storage.secrets = {**stored, **values}
         storage.save(update_fields=["encrypted_secrets", "updated_at"])
-    return True
 
 
 def blame(run: SyncRun, failure: engine.Failure) -> None:

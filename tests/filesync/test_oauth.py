@@ -251,3 +251,14 @@ def test_a_kept_token_that_cannot_be_read_is_put_aside(
     assert [path.name for path in kept_files(settings)] == ["1-1.bad"]
     cloud.refresh_from_db()
     assert cloud.secrets["token"] == "new"
+
+
+def test_a_kept_token_of_a_storage_that_cannot_be_read_is_not_lost(
+    cloud: Storage, settings: SettingsWrapper
+) -> None:
+    journal.keep_refreshed(cloud, {"token": "new"})
+    Storage.objects.filter(pk=cloud.pk).update(encrypted_secrets="of another key")
+
+    journal.tell_refreshed()
+
+    assert [path.suffix for path in kept_files(settings)] == [".bad"]
