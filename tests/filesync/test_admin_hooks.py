@@ -108,9 +108,11 @@ def test_hooks_are_for_editors(local_root: Path, role: str) -> None:
     assert Hook.objects.get().token_hash == hook.token_hash
 
 
-def test_no_hook_has_a_name_for_a_number() -> None:
+def test_what_is_no_number_renews_no_hook(local_root: Path) -> None:
+    hook, _ = Hook.issue(make_config(local_root))
     client = sign_in("editor")
 
     answer = client.post("/admin/filesync/hook/abc/renew/", SUBMITTED)
 
-    assert answer.status_code in (200, 302, 404)
+    assert "There is no such hook." in client.get(answer["HX-Redirect"]).content.decode()
+    assert Hook.objects.get().token_hash == hook.token_hash
