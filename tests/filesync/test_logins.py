@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from filesync.services import storages
 from filesync.services.logins import SecretsNeeded, merged_secrets
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import client_of, make_storage
+from tests.servers.http import HttpServer, QuietHandler
 
 pytestmark = pytest.mark.django_db
 
@@ -107,32 +106,31 @@ def test_secrets_that_cannot_be_read_do_not_follow_either(
         merged_secrets(stored, {}, backend="webdav", options={"url": "http://new.example"})
 
 
-class _Listener(BaseHTTPRequestHandler):
-    def do_PROPFIND(self) -> None:
-        self.server.heard.append(self.headers.get("Authorization"))  # type: ignore[attr-defined]
-        self.send_error(404)
+class Elsewhere(HttpServer):
+    """What another person would put in a storage's place; `heard` are the logins sent to it."""
 
-    def log_message(self, *_: object) -> None:
-        return
+    def __init__(self) -> None:
+        self.heard: list[str | None] = []
+        heard = self.heard
+
+        class Handler(QuietHandler):
+            def do_PROPFIND(self) -> None:
+                heard.append(self.headers.get("Authorization"))
+                self.send_error(404)
+
+        super().__init__(Handler)
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[ThreadingHTTPServer]:
-    """Serve what another person would put in the place of a storage, and note logins."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Listener)
-    server.heard = []  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def elsewhere() -> Iterator[Elsewhere]:
+    with Elsewhere() as server:
+        yield server
 
 
 def test_the_api_sends_a_stored_login_to_no_other_server(
-    stored: Storage, elsewhere: ThreadingHTTPServer
+    stored: Storage, elsewhere: Elsewhere
 ) -> None:
-    place = {"url": f"http://127.0.0.1:{elsewhere.server_port}", "user": "kim"}
+    place = {"url": f"http://{elsewhere.address}", "user": "kim"}
     client = client_of("superuser")
 
     refused = client.patch(f"{STORAGES}/{stored.pk}", {"options": place}, format="json")
@@ -141,8 +139,8 @@ def test_the_api_sends_a_stored_login_to_no_other_server(
     tested = {"backend": "webdav", "options": place}
     assert client.post(f"{STORAGES}/test", tested, format="json").status_code == 200
     login = base64.b64encode(b"kim:old").decode()
-    assert elsewhere.heard  # type: ignore[attr-defined]
-    assert login not in str(elsewhere.heard)  # type: ignore[attr-defined]
+    assert elsewhere.heard
+    assert login not in str(elsewhere.heard)
 
     body = {"options": place, "secrets": {"pass": "entered-again"}}
     assert client.patch(f"{STORAGES}/{stored.pk}", body, format="json").status_code == 200
@@ -150,4 +148,4 @@ def test_the_api_sends_a_stored_login_to_no_other_server(
     assert stored.secrets == {"pass": "entered-again", ENCRYPTION_PASSWORD: "vault"}
     storages.check_storage(stored)
     again = base64.b64encode(b"kim:entered-again").decode()
-    assert f"Basic {again}" in elsewhere.heard  # type: ignore[attr-defined]
+    assert f"Basic {again}" in elsewhere.heard

@@ -11,12 +11,9 @@ import base64
 import hashlib
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.servers.process import HOST
+from tests.servers.http import HttpServer, QuietHandler
 
 BUCKET = "bucket"
 # Clients refresh from ten seconds before the end on.
@@ -24,7 +21,7 @@ LATE_S = 5
 EXPIRED = "2020-01-01T00:00:00Z"
 
 
-class OAuthProvider:
+class OAuthProvider(HttpServer):
     """`refreshes` counts new tokens, `refused` holds refresh tokens that came a second time."""
 
     def __init__(self) -> None:
@@ -38,7 +35,7 @@ class OAuthProvider:
         self._lock = threading.Lock()
         provider = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 asked = parse_qs(body.decode())
@@ -56,29 +53,11 @@ class OAuthProvider:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer((HOST, 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Handler)
 
     @property
     def base(self) -> str:
-        return f"http://{HOST}:{self._server.server_port}"
+        return f"http://{self.address}"
 
     @property
     def token_url(self) -> str:

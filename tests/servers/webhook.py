@@ -8,19 +8,18 @@ from __future__ import annotations
 import email
 import email.policy
 import json
-import threading
 from email.message import EmailMessage
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from tests.servers.http import HttpServer, QuietHandler
 from tests.servers.process import HOST, free_port
 
 
-class WebhookReceiver:
+class WebhookReceiver(HttpServer):
     """Records every request; answers `status`, or redirects to `location` where it is set."""
 
     def __init__(self) -> None:
@@ -30,7 +29,7 @@ class WebhookReceiver:
         self.bodies: list[dict[str, Any]] = []
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def _answer(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length)
@@ -46,29 +45,7 @@ class WebhookReceiver:
             do_GET = _answer
             do_POST = _answer
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer((HOST, 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    @property
-    def address(self) -> str:
-        return f"{HOST}:{self._server.server_port}"
+        super().__init__(Handler)
 
     @property
     def titles(self) -> list[str]:
