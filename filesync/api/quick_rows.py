@@ -23,7 +23,7 @@ _Reader = tuple[str, Callable[[Any], Any], Callable[[Any], Any] | None]
 class QuickRows:
     """Show a row within a list or another answer without building fields; mix in before others.
 
-    Of 22 ms for a page of 50 configs DRF took 4 to build the fields and 8 to walk them row by row.
+    To show 50 configs took DRF 8.4 ms of the processor and takes 2.4 so, 50 runs 6.3 and 1.6.
     The fields of a row know no context: no request, no view.
     """
 
