@@ -8,6 +8,7 @@ from pathlib import Path
 from filesync.engine import tuning
 from filesync.engine.filters import is_speakable
 from filesync.engine.ini import CONFIG_FILE
+from filesync.engine.partials import partial_suffix
 from filesync.engine.renames import name_transforms
 from filesync.engine.request import Compare, Limits, Method, Remote, SyncRequest
 from filesync.engine.tuning import PairFacts
@@ -242,6 +243,8 @@ def _copying(
     flags: list[str] = []
     if request.only_paths is None:
         flags.append("--create-empty-src-dirs")
+    if suffix := partial_suffix(request.destination):
+        flags += ["--partial-suffix", suffix]
     if sides.backup is not None:
         flags += ["--backup-dir", sides.backup]
     if stage.verb == "sync" and max_delete is not None:

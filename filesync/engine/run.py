@@ -33,6 +33,7 @@ from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_to
 from filesync.engine.landlock import ruleset
 from filesync.engine.log import RunLog
 from filesync.engine.outcome import conclude, name_folders
+from filesync.engine.partials import remove_partials
 from filesync.engine.plan import PlanTally, ReportCounts
 from filesync.engine.prepare import (
     Prepared,
@@ -112,6 +113,8 @@ class _Run:
         )
         self._reader = RunReader(request.method)
         self._plan: Plan | None = None
+        # Whether rclone may have left partial files: until it has ended well.
+        self._writes = False
         self._sections: dict[str, dict[str, str]] = {}
 
     def execute(self, log_path: Path | None) -> Iterator[Event]:
@@ -207,9 +210,11 @@ class _Run:
         exit_code = 0
         for stage in to_run:
             yield from reader.begin_stage()
+            self._writes = True
             exit_code = yield from stages.drive(stage, reader.take, max_delete=max_delete)
             if exit_code != 0:
                 break
+            self._writes = False
         if request.method is Method.CHECK:
             yield from differences(prepared.files.report, reader)
             self._plan = Plan() if request.dry_run else None
@@ -247,6 +252,8 @@ class _Run:
     def close(self) -> None:
         """Leave nothing behind: the log is finished and the private folder emptied."""
         self._driver.close()
+        if self._writes:
+            remove_partials(self._request.destination)
         empty_folder(self._work_dir)
 
 

@@ -47,7 +47,8 @@ BASE = [
 def test_a_plain_copy() -> None:
     assert argv(REQUEST, Stage("copy")) == [
         *["/bin/rclone", "copy", *BASE, "--transfers", "4", "--checkers", "8"],
-        *["--filter-from", "/run/1/filter", "--create-empty-src-dirs", "--ignore-checksum"],
+        *["--filter-from", "/run/1/filter", "--create-empty-src-dirs"],
+        *["--partial-suffix", ".08efed3.partial", "--ignore-checksum"],
         *["--", "src:/data/a", "dst:/data/b"],
     ]
 
@@ -81,7 +82,8 @@ def test_a_planned_sync_with_everything_set() -> None:
         *["--filter-from", "/run/1/filter", "--min-size", "1B", "--max-size", "1000B"],
         *["--min-age", "60s", "--max-age", "3600s"],
         *["--name-transform", r"file,regex=^a\x3d(.*)$/${1}"],
-        *["--create-empty-src-dirs", "--backup-dir", "dst:/data/kept", "--max-delete", "7"],
+        *["--create-empty-src-dirs", "--partial-suffix", ".08efed3.partial"],
+        *["--backup-dir", "dst:/data/kept", "--max-delete", "7"],
         *["--ignore-checksum", "--local-hashes", "none"],
         *["--checksum", "--", "src:/data/a", "dst:/data/b"],
     ]

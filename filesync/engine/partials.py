@@ -1,0 +1,50 @@
+"""Partial files between local folders: whose they are, and what a stopped rclone left of them.
+
+rclone writes to a name of its own beside the final one and removes that when it is stopped. A file
+that it begins in that moment stays: 2 of 40 stops left one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from filesync.engine.paths import full_path
+from filesync.engine.request import Endpoint
+
+# A stop has its own time limit, and a tree can have any number of folders.
+SEARCHED_FOR_S = 2.0
+
+
+def partial_suffix(destination: Endpoint) -> str | None:
+    """Give the end of the names of a destination's partial files; None where rclone's own serves.
+
+    It is the destination's own, so that a file of a person is not taken for one, and the same in
+    every run, so that the next one overwrites what a killed one left. rclone takes 16 characters.
+    """
+    if destination.remote.backend != "local" or destination.remote.encryption is not None:
+        return None
+    return f".{hashlib.sha256(os.fsencode(full_path(destination))).hexdigest()[:7]}.partial"
+
+
+def remove_partials(destination: Endpoint) -> None:
+    """Remove the partial files of a local destination; gives up after `SEARCHED_FOR_S`.
+
+    No rclone may write there. Links are not followed.
+    """
+    suffix = partial_suffix(destination)
+    if suffix is None:
+        return
+    until_s = time.monotonic() + SEARCHED_FOR_S
+    # Of a destination that was never made there is nothing to remove.
+    with suppress(FileNotFoundError):
+        for _folder, _folders, names, folder_fd in os.fwalk(Path(full_path(destination))):
+            for name in names:
+                if name.endswith(suffix):
+                    with suppress(OSError):
+                        os.unlink(name, dir_fd=folder_fd)
+            if time.monotonic() > until_s:
+                return
