@@ -3,7 +3,7 @@
 # every test starts its own, on loopback, with its own data.
 set -euo pipefail
 
-PACKAGES=(openssh-server apache2 samba rabbitmq-server redis-server postgresql chromium)
+PACKAGES=(openssh-server apache2 samba rabbitmq-server redis-server postgresql chromium rsync)
 POLICY=/usr/sbin/policy-rc.d
 
 if ! command -v apt-get >/dev/null; then

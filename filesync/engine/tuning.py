@@ -100,6 +100,10 @@ def is_careful(remote: Remote) -> bool:
 
 def tuned_options(remote: Remote, method: Method) -> dict[str, str]:
     """Give the options a remote's section gets unless the user set them."""
+    if remote.backend == "local":
+        # Reserving space before each file takes half the time of a copy of small files, and left
+        # large ones in as many pieces; cp and rsync do not do it either.
+        return {"no_preallocate": "true"}
     if remote.backend == "webdav" and not is_careful(remote):
         return {"pacer_min_sleep": "0s"}
     if remote.backend == "s3":

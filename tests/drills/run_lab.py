@@ -449,7 +449,8 @@ class RunLab(Lab):
         assert set(self._asked) <= {run.pk for run in ended}, "a row is lost"
         lost = {run.pk for run in ended if run.state == "LOST"}
         assert lost == set(given_up), self.failed("lost")
-        assert [run for run in ended if run.status != run.task_status] == [], "told otherwise"
+        otherwise = [run for run in ended if run.status != run.task_status]
+        assert otherwise == [], self.failed(f"celery told otherwise: {otherwise}")
         self._assert_never_two_at_once(ended)
         self.passed = True
         return ended

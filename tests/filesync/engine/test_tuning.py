@@ -59,7 +59,7 @@ def test_the_users_word_on_care_counts(careful: bool) -> None:
         (Remote("s3", "b"), Method.FULL, {"no_check_bucket": "true", "no_head": "true"}),
         (Remote("s3", "b"), Method.MOVE, {"no_check_bucket": "true"}),
         (Remote("sftp"), Method.FULL, {}),
-        (Remote("local", "/a"), Method.FULL, {}),
+        (Remote("local", "/a"), Method.FULL, {"no_preallocate": "true"}),
     ],
 )
 def test_backends_are_tuned(remote: Remote, method: Method, options: dict[str, str]) -> None:
