@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs the Debian servers that some tests run against, and starts none of them:
+# Installs the Debian servers and tools that some tests need, and starts none of them:
 # every test starts its own, on loopback, with its own data.
 set -euo pipefail
 
-PACKAGES=(openssh-server apache2 samba rabbitmq-server redis-server postgresql chromium rsync)
+PACKAGES=(openssh-server apache2 samba rabbitmq-server redis-server postgresql chromium rsync sqlite3
+    systemd)
 POLICY=/usr/sbin/policy-rc.d
 
 if ! command -v apt-get >/dev/null; then

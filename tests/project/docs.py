@@ -129,6 +129,9 @@ def check(command: Command) -> None:
             curl_request(command[1:])
         case [".", ".venv/bin/activate"]:
             pass
+        case ["pg_dump" | "pg_restore" | "sqlite3" | "rm" | "cp", *_]:
+            # Typed as they stand, in tests/project/test_backup.py.
+            pass
         case _:
             raise ValueError(f"nothing here can check {shlex.join(command)}")
 
