@@ -42,6 +42,7 @@ from tests.project.docs import (
     settings_read,
     settings_table,
 )
+from tests.servers.installed import requires
 from tests.servers.process import REPOSITORY, free_port
 
 SPEC_CRONS = {"0 2 * * *", "*/30 * * * *", "0 9,18 * * 1-5", "0 0 1 * *"}
@@ -165,6 +166,25 @@ def test_a_systemd_unit_starts_what_exists(unit: Path) -> None:
     check([Path(words[0]).name, *words[1:]])
     assert service["EnvironmentFile"] == "/etc/syncbeat.env"
     assert parser["Install"]["WantedBy"] == "multi-user.target"
+
+
+@requires("systemd")
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_has_nothing_to_say_against_a_unit(unit: Path, tmp_path: Path) -> None:
+    text = unit.read_text()
+    assert systemd_says(text, tmp_path / unit.name) == ""
+    assert "Unknown key" in systemd_says(
+        text.replace("RestartSec", "RestartSecs"), tmp_path / unit.name
+    )
+
+
+def systemd_says(text: str, unit: Path) -> str:
+    """Return what systemd says of a unit, whose programs are looked for in this virtualenv."""
+    programs = Path(sys.executable).parent
+    unit.write_text(text.replace("/opt/syncbeat/.venv/bin", str(programs)))
+    argv = ["systemd-analyze", "verify", "--man=no", str(unit)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return done.stderr.replace(str(unit), unit.name)
 
 
 # --- settings
