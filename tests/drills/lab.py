@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from tests.project.system import own_environment, run_command
 from tests.servers.postgres import PostgresServer
-from tests.servers.process import GuardedProcess
+from tests.servers.process import HOST, REPOSITORY, GuardedProcess, answers_tcp, free_port
 from tests.servers.rabbitmq import RabbitmqServer
 from tests.servers.redis import RedisServer
 
@@ -48,7 +48,7 @@ class DrillFailed(AssertionError):
 
 
 class Databases(ABC):
-    """Makes migrated databases, each a copy of one that was migrated once."""
+    """Makes migrated databases, each a copy of one that was migrated once, by `checkout`."""
 
     @abstractmethod
     def fresh(self, folder: Path) -> str:
@@ -56,9 +56,9 @@ class Databases(ABC):
 
 
 class SqliteDatabases(Databases):
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, checkout: Path = REPOSITORY) -> None:
         self._template = folder / "template.sqlite3"
-        migrate(own_environment(folder, DATABASE_URL=f"sqlite:///{self._template}"))
+        migrate(own_environment(folder, DATABASE_URL=f"sqlite:///{self._template}"), checkout)
 
     def fresh(self, folder: Path) -> str:
         target = folder / "lab.sqlite3"
@@ -72,11 +72,11 @@ class PostgresDatabases(Databases):
 
     _numbers = itertools.count(1)
 
-    def __init__(self, server: PostgresServer, folder: Path) -> None:
+    def __init__(self, server: PostgresServer, folder: Path, checkout: Path = REPOSITORY) -> None:
         self._server = server
         self._template = f"drill_{os.getpid()}_{next(self._numbers)}"
         self._create(self._template)
-        migrate(own_environment(folder, DATABASE_URL=self._url(self._template)))
+        migrate(own_environment(folder, DATABASE_URL=self._url(self._template)), checkout)
 
     def fresh(self, folder: Path) -> str:
         name = f"{self._template}_{next(self._numbers)}"
@@ -94,12 +94,24 @@ class PostgresDatabases(Databases):
 class Beat:
     """One `celery -A project beat`, below a guardian; its log is a file of its own."""
 
-    def __init__(self, environment: Mapping[str, str], log_file: Path, scheduler: str) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        log_file: Path,
+        scheduler: str,
+        checkout: Path = REPOSITORY,
+    ) -> None:
         argv = [sys.executable, "-m", "celery", "-A", "project", "beat", "--loglevel", "INFO"]
         argv += ["--pidfile", "", "--scheduler", scheduler]
         self._log_file = log_file
-        self._process = GuardedProcess(argv, log_file=log_file, environment=environment)
+        self._process = GuardedProcess(
+            argv, log_file=log_file, environment=environment, cwd=checkout
+        )
         self.name = f"{socket.gethostname()}:{self._process.pid}"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def running(self) -> bool:
@@ -169,10 +181,17 @@ class Lab:
         """Call a module's function in the lab's Django process; both ways must fit pickle."""
         return self._desk.submit(_answer, function, args, kwargs).result(ANSWERS_WITHIN_S)
 
-    def start_beat(self, *, scheduler: str = OURS, ready: bool = True, **settings: str) -> Beat:
+    def start_beat(
+        self,
+        *,
+        scheduler: str = OURS,
+        ready: bool = True,
+        checkout: Path = REPOSITORY,
+        **settings: str,
+    ) -> Beat:
         """Start one more beat and wait until it ticks, unless it is not to be `ready` yet."""
         log_file = self._folder / f"beat{len(self.beats)}.log"
-        beat = Beat(self._environment | settings, log_file, scheduler)
+        beat = Beat(self._environment | settings, log_file, scheduler, checkout)
         self.beats.append(beat)
         if ready:
             wanted = (" schedules loaded", " stands by") if scheduler == OURS else ("Starting",)
@@ -183,9 +202,9 @@ class Lab:
             )
         return beat
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, checkout: Path = REPOSITORY) -> str:
         """Run a manage.py command and return what it prints; it must exit with 0."""
-        done = run_command(arguments, self._environment)
+        done = run_command(arguments, self._environment, checkout=checkout)
         if done.returncode != 0:
             raise self.failed(f"manage.py {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
@@ -195,6 +214,22 @@ class Lab:
         argv = [sys.executable, "manage.py", *arguments]
         log_file = self._folder / f"{arguments[0]}.log"
         return GuardedProcess(argv, log_file=log_file, environment=self._environment)
+
+    def start_web(self, **settings: str) -> GuardedProcess:
+        """Start a web server and wait until it serves; it ends with the lab."""
+        port = free_port()
+        argv = [sys.executable, "-m", "gunicorn", "project.wsgi:application"]
+        argv += ["--bind", f"{HOST}:{port}", "--worker-class", "gthread", "--no-control-socket"]
+        web = GuardedProcess(
+            argv,
+            log_file=self._folder / "web.log",
+            environment={"DJANGO_SETTINGS_MODULE": "project.settings"}
+            | self._environment
+            | settings,
+        )
+        self._stack.callback(web.kill)
+        self.wait_for(lambda: answers_tcp(port), "the web serves", timeout_s=BOOTS_WITHIN_S)
+        return web
 
     def wait_for(self, probe: Callable[[], T | None], what: str, *, timeout_s: float) -> T:
         """Return the first truthy answer of `probe`, asked every 50 ms."""
@@ -210,8 +245,8 @@ class Lab:
         return DrillFailed("\n".join([what, *logs]))
 
 
-def migrate(environment: Mapping[str, str]) -> None:
-    done = run_command(["migrate", "--verbosity", "0"], environment)
+def migrate(environment: Mapping[str, str], checkout: Path = REPOSITORY) -> None:
+    done = run_command(["migrate", "--verbosity", "0"], environment, checkout=checkout)
     if done.returncode != 0:
         raise DrillFailed(f"migrate: {done.stderr}")
 

@@ -11,6 +11,7 @@ import itertools
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -56,7 +57,10 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Run(NamedTuple):
-    """A run as its row tells, and `status`, the word in its celery result row."""
+    """A run as its row tells, and `status`, the word in its celery result row.
+
+    Times are Unix times, 0 where there is none.
+    """
 
     pk: int
     config_id: int
@@ -70,6 +74,7 @@ class Run(NamedTuple):
     bytes_done: int
     files_transferred: int
     failure_class: str
+    slot: float
     started_at: float
     finished_at: float
 
@@ -176,6 +181,7 @@ def _told(run: SyncRun, statuses: Mapping[str, str]) -> Run:
         bytes_done=bytes_done if isinstance(bytes_done, int) else 0,
         files_transferred=run.files_transferred,
         failure_class=run.failure_class,
+        slot=run.slot.timestamp() if run.slot else 0.0,
         started_at=run.started_at.timestamp() if run.started_at else 0.0,
         finished_at=run.finished_at.timestamp() if run.finished_at else 0.0,
     )
@@ -188,7 +194,12 @@ class Worker:
     """One worker as `manage.py up` starts it; its log is a file of its own."""
 
     def __init__(
-        self, argv: Sequence[str], environment: Mapping[str, str], name: str, log_file: Path
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        name: str,
+        log_file: Path,
+        checkout: Path = REPOSITORY,
     ) -> None:
         self._log_file = log_file
         with log_file.open("ab") as log:
@@ -198,7 +209,7 @@ class Worker:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={"DJANGO_SETTINGS_MODULE": "project.settings", **environment},
-                cwd=REPOSITORY,
+                cwd=checkout,
                 start_new_session=True,
                 preexec_fn=lambda: _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),
             )
@@ -360,16 +371,20 @@ class RunLab(Lab):
         remote: str = "",
     ) -> list[int]:
         """Save configs with a source tree each; with `seconds` a run of it lasts about as long."""
-        numbers = list(itertools.islice(self._numbers, count))
-        for number in numbers:
-            source = self.files / f"from {number}"
+        names = self.make_sources(count, seconds=seconds)
+        bandwidth = SLOW if seconds else ""
+        return self.ask(add_syncs, str(self.files), names, bandwidth, limit, remote)
+
+    def make_sources(self, count: int, *, seconds: int = 0) -> list[str]:
+        """Make source trees, and return the names of the configs that they are for."""
+        names = [str(number) for number in itertools.islice(self._numbers, count)]
+        for name in names:
+            source = self.files / f"from {name}"
             source.mkdir()
             for part in range(seconds or 1):
                 size = SECOND_BYTES if seconds else 10
                 (source / f"{part:03}.bin").write_bytes(os.urandom(size))
-        names = [str(number) for number in numbers]
-        bandwidth = SLOW if seconds else ""
-        return self.ask(add_syncs, str(self.files), names, bandwidth, limit, remote)
+        return names
 
     def queue(self, config_ids: Sequence[int]) -> list[int]:
         """Queue a run of each config as an execute call does; return the runs' ids."""
@@ -377,11 +392,23 @@ class RunLab(Lab):
         self._asked += run_ids
         return run_ids
 
-    def start_worker(self, *, ready: bool = True, **settings: str) -> Worker:
-        """Start one more worker and wait until it takes runs, unless it need not be `ready`."""
-        name = f"worker{len(self.workers)}"
+    def start_worker(
+        self,
+        *,
+        ready: bool = True,
+        checkout: Path = REPOSITORY,
+        command: Sequence[str] = (),
+        name: str = "",
+        **settings: str,
+    ) -> Worker:
+        """Start one more worker and wait until it takes runs, unless it need not be `ready`.
+
+        With a `command` it is started by that, which gives it its `name`.
+        """
+        name = name or f"worker{len(self.workers)}"
         log_file = self._folder / f"{name}.log"
-        worker = Worker(self._argv, self._environment | settings, name, log_file)
+        argv = [sys.executable, "-m", *command] if command else self._argv
+        worker = Worker(argv, self._environment | settings, name, log_file, checkout)
         self.workers.append(worker)
         if ready:
             self.wait_for(lambda: " ready" in worker.log(), "it is up", timeout_s=BOOTS_WITHIN_S)
@@ -431,7 +458,8 @@ class RunLab(Lab):
 
         None is active after 90 s, and none of what was asked for is missing; the runs `given_up`
         are LOST and no others. None ever ran twice at once: no two processes of a config were
-        seen, and each held the config's flock. Each celery result row says what its run says.
+        seen, and each held the config's flock. Each celery result row says what its run says; a
+        slot that was skipped or missed has none.
         Beats and workers are stopped here, and no process is left.
         """
         self.wait_for(
@@ -449,7 +477,7 @@ class RunLab(Lab):
         assert set(self._asked) <= {run.pk for run in ended}, "a row is lost"
         lost = {run.pk for run in ended if run.state == "LOST"}
         assert lost == set(given_up), self.failed("lost")
-        otherwise = [run for run in ended if run.status != run.task_status]
+        otherwise = [run for run in ended if run.status != told_of(run)]
         assert otherwise == [], self.failed(f"celery told otherwise: {otherwise}")
         self._assert_never_two_at_once(ended)
         self.passed = True
@@ -485,6 +513,11 @@ class RunLab(Lab):
     def failed(self, what: str) -> DrillFailed:
         logs = [f"--- {worker.name}\n{worker.log()[-6000:]}" for worker in self.workers]
         return DrillFailed("\n".join([str(super().failed(what)), *logs]))
+
+
+def told_of(run: Run) -> str:
+    """Return what the celery result row of an ended run says; empty where there is to be none."""
+    return "" if run.task_status == "IGNORED" else run.task_status
 
 
 def name_of(config_id: int) -> str:

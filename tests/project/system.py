@@ -236,13 +236,15 @@ def start_command(
 
 
 def run_command(
-    arguments: Sequence[str], environment: Mapping[str, str]
+    arguments: Sequence[str], environment: Mapping[str, str], *, checkout: Path = REPOSITORY
 ) -> subprocess.CompletedProcess[str]:
     """Run a manage.py command to its end."""
-    return run([sys.executable, "manage.py", *arguments], environment)
+    return run([sys.executable, "manage.py", *arguments], environment, checkout=checkout)
 
 
-def run(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def run(
+    argv: Sequence[str], environment: Mapping[str, str], *, checkout: Path = REPOSITORY
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         list(argv),
         stdin=subprocess.DEVNULL,
@@ -250,7 +252,7 @@ def run(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Compl
         text=True,
         errors="replace",
         env=dict(environment),
-        cwd=REPOSITORY,
+        cwd=checkout,
         timeout=60,
     )
 
