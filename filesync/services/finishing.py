@@ -233,10 +233,13 @@ def cancel_for_deleted_config(config_id: int) -> None:
 
 
 def ring_waiting(run: SyncRun) -> None:
-    """Ring the runs whose turn it is on the storages that `run` has left: one per free place."""
+    """Ring the runs whose turn it is on the storages that `run` has left: one per free place.
+
+    Not those whose message waits for a worker: where all are busy, each end would add some more.
+    """
     ready = islice(places.may_start_on(places.storages_of(run)), RING_AT_MOST)
     ids = [waiting.run_id for waiting in ready]
-    ring(list(SyncRun.objects.filter(pk__in=ids).order_by("pk")))
+    ring(list(SyncRun.objects.filter(places.unheard(), pk__in=ids).order_by("pk")))
 
 
 def _released() -> dict[str, object]:

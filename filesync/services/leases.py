@@ -56,6 +56,8 @@ def answer_doorbell(task_id: str, *, worker: str) -> Claim | None:
     claim = claim_run(task_id, worker=worker)
     if claim is not None:
         return claim
+    # Before the look at who may start: whoever ends a run after that look rings this one again.
+    SyncRun.objects.filter(task_id=task_id, state=SyncRun.State.QUEUED).update(rung_at=None)
     for _ in range(TURN_TRIES):
         run_id = _whose_turn(task_id)
         if run_id is None or not _is_for_same_workers(task_id, run_id):
@@ -71,7 +73,7 @@ def _is_for_same_workers(task_id: str, run_id: int) -> bool:
     runs = SyncRun.objects.filter(Q(task_id=task_id) | Q(pk=run_id))
     if runs.values("queue").order_by().distinct().count() < 2:
         return True
-    ring(runs.filter(pk=run_id))
+    ring(runs.filter(places.unheard(), pk=run_id))
     return False
 
 

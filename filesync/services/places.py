@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Min, Q, QuerySet
+from django.db.models import F, Min, Q, QuerySet
 from django.db.models.functions import Now
 
 from filesync.models import Storage, SyncRun
@@ -104,6 +104,14 @@ def queued_and_due() -> QuerySet[SyncRun]:
     """Return the runs that wait for a worker and a place, and for nothing else."""
     due = Q(not_before=None) | Q(not_before__lte=Now())
     return SyncRun.objects.filter(due, ~PAUSED, state=SyncRun.State.QUEUED, config__isnull=False)
+
+
+def unheard() -> Q:
+    """Match queued runs whose own message is not on its way: nobody was rung, or it came too early.
+
+    A message that is heard takes its run, or leaves it unheard (`leases.answer_doorbell`).
+    """
+    return Q(rung_at=None) | Q(not_before__gt=F("rung_at"))
 
 
 def _line(up_to: int | None, full: Sequence[int]) -> Iterator[Waiting]:

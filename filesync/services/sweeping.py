@@ -137,14 +137,12 @@ def _ring_forgotten() -> int:
     room = min(_free_slots() * RING_PER_SLOT, RING_AT_MOST)
     if room <= 0:
         return 0
-    unheard = (
-        Q(rung_at=None) | Q(rung_at__lt=from_now(-RING_AGAIN_S)) | Q(not_before__gt=F("rung_at"))
-    )
+    may_be_lost = places.unheard() | Q(rung_at__lt=from_now(-RING_AGAIN_S))
     forgotten: list[SyncRun] = []
     ready = places.may_start()
     while len(forgotten) < room and (some := list(islice(ready, RING_AT_MOST))):
         ids = [waiting.run_id for waiting in some]
-        forgotten += SyncRun.objects.filter(unheard, pk__in=ids).order_by("pk")
+        forgotten += SyncRun.objects.filter(may_be_lost, pk__in=ids).order_by("pk")
     return ring(forgotten[:room], tell=False)
 
 

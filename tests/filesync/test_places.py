@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from django.db.models.functions import Now
 
+from filesync import engine
 from filesync.models import Storage, SyncRun
 from filesync.services import places
-from filesync.services.finishing import cancel_run
+from filesync.services.finishing import cancel_run, finish_run
 from filesync.services.leases import answer_doorbell
 from filesync.services.places import Waiting, next_to_start
 from tests.filesync.factories import allow_local_root as allow_local_root
@@ -26,6 +28,7 @@ from tests.filesync.factories import use_broker as use_broker
 from tests.servers.redis import RedisServer
 
 A, B, C = 1, 2, 3
+SUCCESS = engine.SyncResult(outcome=engine.Outcome.SUCCEEDED)
 
 
 def started(free: dict[int, int], *needs: Iterable[int]) -> list[int]:
@@ -260,5 +263,49 @@ def test_a_cancelled_run_lets_the_next_of_its_line_be_rung(
     [younger] = queue_of(local_root, free, 1)
 
     cancel_run(older.pk)
+
+    assert [task_id for task_id, _ in waiting_messages(broker)] == [str(younger.task_id)]
+
+
+@pytest.mark.django_db
+def test_a_run_whose_message_waits_for_a_worker_is_not_rung_again_when_another_ends(
+    local_root: Path, broker: RedisServer
+) -> None:
+    running, *waiting = queue_of(local_root, make_storage(local_root, max_concurrent_runs=9), 6)
+    held = claim(running)
+    SyncRun.objects.filter(state="QUEUED").update(rung_at=Now())
+    [unheard, *_] = waiting
+    SyncRun.objects.filter(pk=unheard.pk).update(rung_at=None)
+
+    finish_run(held, SUCCESS)
+
+    assert [task_id for task_id, _ in waiting_messages(broker)] == [str(unheard.task_id)]
+
+
+@pytest.mark.django_db
+def test_a_run_whose_message_came_while_there_was_no_place_is_rung_when_there_is(
+    local_root: Path, broker: RedisServer
+) -> None:
+    running, waiting = queue_of(local_root, make_storage(local_root, max_concurrent_runs=1), 2)
+    held = claim(running)
+    SyncRun.objects.filter(state="QUEUED").update(rung_at=Now())
+    assert answered(waiting) is None
+
+    finish_run(held, SUCCESS)
+
+    assert [task_id for task_id, _ in waiting_messages(broker)] == [str(waiting.task_id)]
+
+
+@pytest.mark.django_db
+def test_a_run_whose_message_served_an_older_one_is_rung_when_that_ends(
+    local_root: Path, broker: RedisServer
+) -> None:
+    older, younger = queue_of(local_root, make_storage(local_root, max_concurrent_runs=1), 2)
+    SyncRun.objects.update(rung_at=Now())
+    taken = answer_doorbell(str(younger.task_id), worker="w")
+    assert taken is not None
+    assert taken.run_id == older.pk
+
+    finish_run(taken, SUCCESS)
 
     assert [task_id for task_id, _ in waiting_messages(broker)] == [str(younger.task_id)]
