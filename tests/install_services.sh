@@ -3,8 +3,8 @@
 # every test starts its own, on loopback, with its own data.
 set -euo pipefail
 
-PACKAGES=(openssh-server apache2 samba rabbitmq-server redis-server postgresql chromium rsync sqlite3
-    systemd)
+PACKAGES=(openssh-server apache2 samba rabbitmq-server redis-server postgresql chromium
+    openssl rsync sqlite3 systemd)
 POLICY=/usr/sbin/policy-rc.d
 
 if ! command -v apt-get >/dev/null; then

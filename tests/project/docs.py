@@ -25,6 +25,7 @@ PAGES = (
     "CHANGELOG.md",
     "docs/architecture.md",
     "docs/operations.md",
+    "docs/operations.zh.md",
     "docs/reliability.md",
 )
 

@@ -25,7 +25,7 @@ NOT_STARTED = {"beat", "workers", "broker"}
 
 FILL = """
 from filesync.models import Storage, SyncConfig, SyncRun
-disk = Storage.objects.create(name="disk", backend="local", root="/srv/files")
+disk = Storage.objects.create(name="disk", backend="local", root="/tmp/files")
 dav = Storage(name="dav", backend="webdav", options={"url": "https://dav.example.org"})
 dav.secrets = {"pass": "canary-secret"}
 dav.save()
@@ -46,7 +46,7 @@ found = {
     "rows": list(PeriodicTask.objects.filter(name__startswith="filesync.").values_list("enabled")),
 }
 # A sequence that was not restored would hand out an id that is taken.
-Storage.objects.create(name="new", backend="local", root="/srv/other")
+Storage.objects.create(name="new", backend="local", root="/tmp/other")
 print("FOUND", json.dumps(found))
 """
 
@@ -67,7 +67,10 @@ class Operator:
         settings = {"DATABASE_URL": database_url} if database_url else {}
         path = [str(Path(sys.executable).parent), str(find_binaries()), os.environ["PATH"]]
         self.environment = own_environment(
-            self.data_dir, CELERY_BROKER="redis://127.0.0.1:1/0", **settings
+            self.data_dir,
+            CELERY_BROKER="redis://127.0.0.1:1/0",
+            FILESYNC_LOCAL_ROOTS="/tmp",
+            **settings,
         ) | {"PATH": os.pathsep.join(path)}
 
     def type(self, commands: str, *, changed: Mapping[str, str] | None = None) -> str:
@@ -143,3 +146,26 @@ def test_a_backup_that_is_restored_holds_everything_and_goes_on(
     findings = json.loads(operator.type("python manage.py doctor --json || true"))
     problems = {entry["what"] for entry in findings if entry["level"] == "problem"}
     assert problems <= NOT_STARTED
+
+
+def test_what_people_entered_moves_into_another_installation(operator: Operator) -> None:
+    """The commands of the page, the export here and the imports there, with another key."""
+    operator.type("python manage.py migrate")
+    operator.python(FILL)
+    export, *imports = block_with("python manage.py export_configs").splitlines()
+    passphrase = operator.folder / "passphrase"
+    passphrase.write_text("of several words\n")
+    changed = {"/root/passphrase": str(passphrase)}
+    operator.type(export, changed=changed)
+    there = operator.folder / "there"
+    there.mkdir()
+    other = Operator(there)
+    (operator.folder / "syncbeat.yaml").rename(there / "syncbeat.yaml")
+    assert "canary-secret" not in (there / "syncbeat.yaml").read_text()
+    other.type("python manage.py migrate")
+    for command in imports:
+        other.type(command, changed=changed)
+    found = json.loads(other.python(LOOK).partition("FOUND ")[2])
+    assert found["secret"] == {"pass": "canary-secret"}
+    assert found["configs"] == [["照片", "0 2 * * *"]]
+    assert found["rows"] == [[True]]

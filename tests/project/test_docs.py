@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from click import NoSuchOption
+from cryptography.fernet import Fernet
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -86,14 +87,15 @@ def test_a_command_that_would_fail_is_noticed(line: str) -> None:
         check(words)
 
 
-def test_both_readmes_show_the_same_commands() -> None:
+@pytest.mark.parametrize("page", ["README", "docs/operations"])
+def test_a_page_shows_the_same_commands_in_both_languages(page: str) -> None:
     def without_names(page: str) -> list[Command]:
         return [
             [word for word in command if not word.startswith("{")]
             for command in block_commands(page)
         ]
 
-    assert without_names("README.md") == without_names("README.zh.md")
+    assert without_names(f"{page}.md") == without_names(f"{page}.zh.md")
 
 
 @pytest.mark.django_db(transaction=True, reset_sequences=True)
@@ -212,6 +214,20 @@ def test_env_example_names_settings_and_what_compose_reads() -> None:
     required = {name for name, kind in variables.items() if kind == ":?"}
     assert required == {"SYNCBEAT_SECRET_KEY", "FILESYNC_SECRET_KEYS", "POSTGRES_PASSWORD"}
     assert {name for name in required if example[name] == "#"} == set()
+
+
+@requires("openssl")
+def test_the_keys_of_env_example_can_be_made_as_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = re.findall(r"(openssl rand .+)$", read(".env.example"), re.MULTILINE)
+    made = [
+        subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout
+        for command in commands
+    ]
+    call_command("make_secret_key")
+    signing, *encrypting, password = [*made[:2], capsys.readouterr().out, made[2]]
+    assert len(signing.strip()) == 64
+    assert [Fernet(key.strip()).decrypt(Fernet(key.strip()).encrypt(b"x")) for key in encrypting]
+    assert password.strip().isalnum()
 
 
 def test_compose_runs_commands_that_exist_with_settings_that_exist() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -266,3 +268,20 @@ def test_validation_names_the_field_of_an_invalid_cron() -> None:
     assert answer["field"] == "hour"
     assert "25" in str(answer["error"])
     assert scheduler.validate_cron_expression("0 2 * * *", "No/Where")["field"] == "timezone"
+
+
+def test_the_commands_clear_and_refresh_and_say_what_they_did(
+    local_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = make_config(local_root, cron="0 2 * * *")
+    call_command("clear_schedules")
+    assert capsys.readouterr().out == "1 removed\n"
+    assert periodic_row(config) is None
+    call_command("refresh_schedules")
+    assert capsys.readouterr().out.startswith("1 created, 0 updated")
+    assert the_row(config).enabled
+    call_command("refresh_schedules", "--json")
+    assert json.loads(capsys.readouterr().out)["unchanged"] == 1
+    SyncConfig.objects.update(cron="0 25 * * *")
+    with pytest.raises(CommandError, match="hour: 25 is out of range"):
+        call_command("refresh_schedules")

@@ -41,6 +41,7 @@ SERVERS: Mapping[str, Callable[[], bool]] = MappingProxyType(
         "apache": lambda: bool(program("apache2")) and (APACHE_MODULES / "mod_dav.so").exists(),
         "samba": has_samba,
         "chromium": lambda: bool(program("chromium")),
+        "openssl": lambda: bool(program("openssl")),
         "sqlite3": lambda: bool(program("sqlite3")),
         "systemd": lambda: bool(program("systemd-analyze")),
     }
