@@ -55,9 +55,14 @@ def next_to_start(waiting: Iterable[Waiting], free: Mapping[int, int]) -> Iterat
                 left[pk] -= 1
 
 
-def may_start(*, up_to: int | None = None) -> Iterator[Waiting]:
-    """Yield the queued runs that may start now, oldest first; `up_to` is the last to look at."""
-    free = free_places()
+def may_start(
+    *, up_to: int | None = None, free: Mapping[int, int] | None = None
+) -> Iterator[Waiting]:
+    """Yield the queued runs that may start now, oldest first; `up_to` is the last to look at.
+
+    `free` are the free places where the caller has read them already.
+    """
+    free = free_places() if free is None else free
     full = [pk for pk, places in free.items() if places <= 0]
     return next_to_start(_line(up_to, full), free)
 
@@ -72,14 +77,18 @@ def has_turn(run: SyncRun) -> bool:
 
     Sure only while the caller holds the locks of these storages.
     """
-    if not has_room(storages_of(run)):
+    free = free_places()
+    if not _has_room(storages_of(run), free):
         return False
-    return any(ready.run_id == run.pk for ready in may_start(up_to=run.pk))
+    return any(ready.run_id == run.pk for ready in may_start(up_to=run.pk, free=free))
 
 
 def has_room(storage_ids: Iterable[int]) -> bool:
     """Whether each of the storages has a free place, whoever waits for it."""
-    free = free_places()
+    return _has_room(storage_ids, free_places())
+
+
+def _has_room(storage_ids: Iterable[int], free: Mapping[int, int]) -> bool:
     return all(free.get(pk, 0) > 0 for pk in storage_ids)
 
 
