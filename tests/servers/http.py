@@ -39,5 +39,9 @@ class HttpServer:
         self._server.server_close()
 
     @property
+    def port(self) -> int:
+        return self._server.server_port
+
+    @property
     def address(self) -> str:
-        return f"{HOST}:{self._server.server_port}"
+        return f"{HOST}:{self.port}"

@@ -5,9 +5,11 @@ They record what arrives; they run in threads, as nothing here kills or freezes 
 
 from __future__ import annotations
 
+import asyncio
 import email
 import email.policy
 import json
+import threading
 from email.message import EmailMessage
 from types import TracebackType
 from typing import Any, Self
@@ -20,9 +22,14 @@ from tests.servers.process import HOST, free_port
 
 
 class WebhookReceiver(HttpServer):
-    """Records every request; answers `status`, or redirects to `location` where it is set."""
+    """Records every request; answers `status`, or redirects to `location` where it is set.
+
+    While `gate` is cleared it answers nobody.
+    """
 
     def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
         self.status = 200
         self.location = ""
         self.paths: list[str] = []
@@ -36,6 +43,7 @@ class WebhookReceiver(HttpServer):
                 receiver.paths.append(self.path)
                 if body:
                     receiver.bodies.append(json.loads(body))
+                receiver.gate.wait()
                 self.send_response(receiver.status)
                 if receiver.location:
                     self.send_header("Location", receiver.location)
@@ -54,12 +62,24 @@ class WebhookReceiver(HttpServer):
 
 
 class MailServer:
-    """An SMTP server without a login; `mails` are those that arrived, oldest first."""
+    """An SMTP server without a login; `mails` are those that arrived, oldest first.
+
+    While `gate` is cleared it takes no recipient, and so no mail.
+    """
 
     def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
         self.mails: list[EmailMessage] = []
         self.port = free_port()
         self._controller = Controller(self, hostname=HOST, port=self.port)
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        await asyncio.to_thread(self.gate.wait)
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         content = envelope.content
