@@ -5,7 +5,7 @@ Read from rows in a handful of queries, whatever the number of configs and runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -92,14 +92,14 @@ def read_status() -> Status:
         queue_depth=SyncRun.objects.filter(state=SyncRun.State.QUEUED).count(),
         busy_slots=sum(worker.busy for worker in workers),
         free_slots=free,
-        warnings=warnings(beat, workers, queued, broker=broker, paused=_paused_storages(), now=now),
+        warnings=warnings(beat, workers, active, broker=broker, paused=_paused_storages(), now=now),
     )
 
 
 def warnings(
     beat: BeatHealth,
     workers: Sequence[ProcessHealth],
-    queued: Sequence[SyncRun],
+    active: Sequence[SyncRun],
     *,
     broker: bool,
     paused: Sequence[str],
@@ -114,6 +114,8 @@ def warnings(
             _("%(storages)s: paused, as sign-in or quota failed; runs wait. Mend it, then test it.")
             % {"storages": ", ".join(paused)}
         )
+    said += _late_warnings(active, now)
+    queued = [run for run in active if run.state == SyncRun.State.QUEUED]
     waiting = [run for run in queued if (run.not_before or run.created_at) < now - WAITS_LONG]
     if waiting and broker and any(worker.free for worker in workers):
         said.append(
@@ -121,6 +123,35 @@ def warnings(
             % {"run": waiting[0], "time": in_words(now - waiting[0].created_at)}
         )
     return said
+
+
+def _late_warnings(active: Sequence[SyncRun], now: datetime) -> Iterator[str]:
+    """Tell of the runs that the watch found late: the first of each kind, and how many."""
+    unstarted = [
+        (run, run.slot)
+        for run in active
+        if (run.state, run.late) == (SyncRun.State.QUEUED, SyncRun.Late.NOT_STARTED) and run.slot
+    ]
+    if unstarted:
+        run, slot = unstarted[0]
+        yield ngettext(
+            "%(run)s is late: it has not started %(time)s after its slot.",
+            "%(count)d runs are late: %(run)s has not started %(time)s after its slot.",
+            len(unstarted),
+        ) % {"run": run, "count": len(unstarted), "time": in_words(now - slot)}
+    long = [
+        (run, run.started_at)
+        for run in active
+        if (run.state, run.late) == (SyncRun.State.RUNNING, SyncRun.Late.TOO_LONG)
+        and run.started_at
+    ]
+    if long:
+        run, started_at = long[0]
+        yield ngettext(
+            "%(run)s takes far longer than usual: %(time)s so far.",
+            "%(count)d runs take far longer than usual: %(run)s, %(time)s so far.",
+            len(long),
+        ) % {"run": run, "count": len(long), "time": in_words(now - started_at)}
 
 
 def _paused_storages() -> list[str]:

@@ -448,6 +448,39 @@ def test_a_run_that_waits_though_workers_are_free_is_told(local_root: Path) -> N
     assert status.warnings(BEAT, [full], [waits], broker=True, paused=[], now=NOON) == []
 
 
+def test_runs_that_are_late_are_told_until_they_start_or_end(local_root: Path) -> None:
+    storage = make_storage(local_root)
+    unstarted, other, long = (
+        make_run(
+            make_config(local_root, source_storage=storage, name=name),
+            state=state,
+            slot=NOON - timedelta(minutes=40),
+            started_at=NOON - timedelta(hours=3) if state == SyncRun.State.RUNNING else None,
+        )
+        for name, state in [
+            ("photos", SyncRun.State.QUEUED),
+            ("music", SyncRun.State.QUEUED),
+            ("films", SyncRun.State.RUNNING),
+        ]
+    )
+    full = ProcessHealth("worker@a", NOON, alive=True, leading=False, slots=1, busy=1)
+
+    def said(*active: SyncRun) -> list[str]:
+        return status.warnings(BEAT, [full], active, broker=True, paused=[], now=NOON)
+
+    assert said(long, unstarted, other) == []
+    unstarted.late = SyncRun.Late.NOT_STARTED
+    long.late = SyncRun.Late.TOO_LONG
+    assert said(long, unstarted, other) == [
+        f"photos #{unstarted.pk} is late: it has not started 40 min after its slot.",
+        f"films #{long.pk} takes far longer than usual: 3 h so far.",
+    ]
+    other.late = SyncRun.Late.NOT_STARTED
+    assert said(unstarted, other)[0].startswith("2 runs are late: photos")
+    unstarted.state = SyncRun.State.RUNNING
+    assert said(unstarted) == []
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h"), (200_000, "2 d"), (-3, "0 s")],
