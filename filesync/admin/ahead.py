@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from heapq import nsmallest
 from typing import Any
 
 from django.contrib import admin, messages
@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from filesync import day_ahead
+from filesync import clashes, day_ahead
 from filesync.admin import words
 from filesync.services.configs import change_crons
 from scheduler import cron
@@ -93,17 +93,17 @@ def _timeline(window: Window, now: datetime) -> dict[str, Any]:
     storages = day_ahead.storage_limits()
     limits = {pk: limit for pk, (_name, limit) in storages.items()}
     # A week of every config is too much to lay side by side; its first day stands for it.
-    clashing = day_ahead.clashes(_first_day(plans, now), limits)
+    clashing = clashes.clashes(plans, limits, until=now + timedelta(days=1))
     counts = day_ahead.histogram(plans, now, window.bucket, window.buckets)
     names = {plan.config_id: plan.name for plan in plans}
-    busiest = sorted(plans, key=lambda plan: (plan.slots[0], plan.name))
+    soonest = nsmallest(LANES, plans, key=lambda plan: (plan.slots[0], plan.name))
     return {
         "width": WIDTH,
         "ticks": _ticks(window, now),
         "bars": _bars(counts, window, now),
         "most": max(counts, default=0),
         "peaks": _peaks(counts, window, now),
-        "lanes": [_lane(plan, window, now) for plan in busiest[:LANES]],
+        "lanes": [_lane(plan, window, now) for plan in soonest],
         "lanes_left_off": max(0, len(plans) - LANES),
         "clashes": [
             {
@@ -120,7 +120,7 @@ def _timeline(window: Window, now: datetime) -> dict[str, Any]:
             _change(change)
             for change in day_ahead.clock_changes(plans, now, now + timedelta(days=7))
         ],
-        "moves": day_ahead.spread(plans, clashing)[:MOVES],
+        "moves": clashes.spread(plans, clashing, at_most=MOVES),
         "zone": timezone.get_current_timezone_name(),
     }
 
@@ -128,24 +128,6 @@ def _timeline(window: Window, now: datetime) -> dict[str, Any]:
 def _floor(moment: datetime, step: timedelta) -> datetime:
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + (moment - midnight) // step * step
-
-
-def _first_day(plans: Sequence[day_ahead.Planned], now: datetime) -> list[day_ahead.Planned]:
-    until = now + timedelta(days=1)
-    if not any(plan.slots[-1] > until for plan in plans):
-        return list(plans)
-    return [
-        day_ahead.Planned(
-            plan.config_id,
-            plan.name,
-            plan.cron,
-            plan.timezone,
-            plan.storages,
-            plan.usual_s,
-            tuple(slot for slot in plan.slots if slot <= until),
-        )
-        for plan in plans
-    ]
 
 
 def _x(moment: datetime, window: Window, now: datetime) -> float:

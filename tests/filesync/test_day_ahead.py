@@ -9,7 +9,8 @@ import pytest
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from filesync import day_ahead
-from filesync.day_ahead import Clash, Planned
+from filesync.clashes import Clash, clashes, spread
+from filesync.day_ahead import Planned
 from filesync.models import SyncConfig, SyncRun
 from scheduler import cron
 from tests.filesync.factories import allow_local_root as allow_local_root
@@ -68,7 +69,7 @@ def at(hour: int, minute: int) -> datetime:
 def test_a_clash_is_when_more_runs_want_a_storage_than_it_allows(
     plans: list[Planned], limit: int, expected: list[Clash]
 ) -> None:
-    assert day_ahead.clashes(plans, dict.fromkeys((1, 2, 3), limit)) == expected
+    assert clashes(plans, dict.fromkeys((1, 2, 3), limit)) == expected
 
 
 def test_starts_are_counted_in_their_span_of_time() -> None:
@@ -81,25 +82,25 @@ def test_starts_are_counted_in_their_span_of_time() -> None:
 
 def test_spreading_ends_the_clashes_and_keeps_hours_and_days() -> None:
     plans = [plan(number, "0 2 * * 0", usual_s=300) for number in range(1, 7)]
-    clashing = day_ahead.clashes(plans, {1: 1})
+    clashing = clashes(plans, {1: 1})
     assert clashing
 
-    moves = day_ahead.spread(plans, clashing)
+    moves = spread(plans, clashing, at_most=100)
 
     moved = {move.config_id: move.new_cron for move in moves}
     assert len(moved) == 5
     assert all(text.endswith(" 2 * * 0") for text in moved.values())
     after = [plan(p.config_id, moved.get(p.config_id, p.cron), usual_s=300) for p in plans]
-    assert day_ahead.clashes(after, {1: 1}) == []
+    assert clashes(after, {1: 1}) == []
 
 
 @pytest.mark.parametrize("expr", ["*/5 * * * *", "0,30 * * * *", "0-5 2 * * *"])
 def test_a_cron_with_more_than_one_minute_is_never_moved(expr: str) -> None:
     plans = [plan(1, expr, usual_s=600), plan(2, expr, usual_s=600)]
-    clashing = day_ahead.clashes(plans, {1: 1})
+    clashing = clashes(plans, {1: 1})
     assert clashing
 
-    assert day_ahead.spread(plans, clashing) == []
+    assert spread(plans, clashing, at_most=100) == []
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import pickle
 from datetime import UTC, datetime, timedelta, timezone
-from itertools import islice, pairwise
+from functools import partial
+from itertools import islice, pairwise, takewhile
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -586,6 +588,33 @@ def test_the_ends_of_the_calendar_are_said_and_not_overrun() -> None:
     with pytest.raises(InvalidCron, match="does not fire in UTC by 9998"):
         next_slots("0 0 29 2 *", "UTC", after=utc("9997-01-01 00:00"), count=1)
     assert previous_slot("0 0 29 2 *", "UTC", at=utc("0003-01-01 00:00")) is None
+
+
+@pytest.mark.parametrize(
+    ("zone", "begin"),
+    [
+        ("UTC", datetime(2026, 12, 30, 23, 30, tzinfo=UTC)),
+        ("Europe/Berlin", datetime(2026, 3, 28, 20, 0, tzinfo=UTC)),
+        ("Europe/Berlin", datetime(2026, 10, 24, 20, 0, 30, tzinfo=UTC)),
+        ("Australia/Lord_Howe", datetime(2025, 4, 5, 10, 0, tzinfo=UTC)),
+        ("Australia/Lord_Howe", datetime(2025, 10, 4, 10, 0, tzinfo=UTC)),
+        ("America/Sao_Paulo", datetime(2018, 11, 3, 20, 0, tzinfo=UTC)),
+        ("Pacific/Apia", datetime(2011, 12, 29, 20, 0, tzinfo=UTC)),
+    ],
+)
+@pytest.mark.parametrize(
+    "expr",
+    ["* * * * *", "*/7 1-3 * * *", "0 */2 * * *", "30 2 * * *", "0,30 0-3 1-7 * 0", "0 0 30 12 *"],
+)
+def test_slots_between_are_those_of_a_walk_from_slot_to_slot(
+    zone: str, begin: datetime, expr: str
+) -> None:
+    for hours in (1, 12, 60):
+        end = begin + timedelta(hours=hours)
+        walk = iter_slots(expr, zone, after=begin)
+        walked = list(takewhile(partial(operator.ge, end), walk))
+
+        assert slots_between(expr, zone, after=begin, until=end) == walked
 
 
 def test_slots_between_excludes_after_includes_until_and_stops_at_the_limit() -> None:
