@@ -117,15 +117,14 @@ def numbers(*, now: datetime | None = None) -> Numbers:
     queue = SyncRun.objects.filter(state=SyncRun.State.QUEUED).aggregate(
         count=Count("pk"), oldest=Min("created_at", filter=waiting)
     )
-    configs = SyncConfig.objects.aggregate(
-        total=Count("pk"), enabled=Count("pk", filter=Q(enable=True))
-    )
+    by_enable = SyncConfig.objects.order_by().values_list("enable")
+    configs = dict(by_enable.annotate(configs=Count("enable")))
     return Numbers(
         runs_today=today["runs"],
         failed_today=today["failed"],
         bytes_today=today["bytes"],
-        configs_enabled=configs["enabled"],
-        configs_total=configs["total"],
+        configs_enabled=configs.get(True, 0),
+        configs_total=sum(configs.values()),
         queued=queue["count"],
         oldest_wait=queue["oldest"],
     )

@@ -210,6 +210,12 @@ class SyncRun(models.Model):
             ),
             # A config's history, newest first.
             models.Index(fields=["config", "-id"], name="filesync_run_history"),
+            # How long a config's good runs took, read from the index alone.
+            models.Index(
+                fields=["config", "-id", "started_at", "finished_at"],
+                condition=Q(state="SUCCEEDED", dry_run=False),
+                name="filesync_run_good",
+            ),
             # What is kept and may be over its time.
             models.Index(
                 fields=["kept_until"],

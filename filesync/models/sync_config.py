@@ -250,6 +250,8 @@ class SyncConfig(Schedulable):
             ("force_syncconfig", "Can force a run past its guards"),
         ]
         indexes = [
+            # The API's filter by `enable` in the order of its lists, and how many there are.
+            models.Index(fields=["enable", "name"], name="filesync_config_enabled"),
             # The distinct schedules, and who has one of them: the next runs of all configs.
             models.Index(
                 fields=["cron", "timezone", "start_time", "end_time", "id"],
