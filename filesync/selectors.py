@@ -9,7 +9,7 @@ from threading import Thread
 
 from celery import current_app
 from django.core.cache import cache
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
@@ -24,6 +24,8 @@ BROKER_ANSWER_HOLDS_S = 60
 # A page waits no longer than this for an answer, and a program no longer than that.
 PAGE_WAITS_S = 0.3
 STATUS_WAITS_S = 3.0
+# Ids rise with time, but for this long: a transaction, or the clocks of two hosts.
+CLOCK_SLACK = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,15 @@ def _ask_broker() -> None:
     reachable = broker_reachable()
     cache.set("broker:now", reachable, timeout=BROKER_ASKED_EVERY_S)
     cache.set("broker:before", reachable, timeout=BROKER_ANSWER_HOLDS_S)
+
+
+def last_id_before(moment: datetime) -> QuerySet[SyncRun, int]:
+    """Return a subquery of the last run that may have been queued before a moment.
+
+    A list by id that begins its walk there does not throw away all that came later.
+    """
+    near = SyncRun.objects.filter(created_at__lt=moment + CLOCK_SLACK)
+    return near.order_by("-created_at", "-id").values_list("id", flat=True)[:1]
 
 
 USUAL_OF = 20

@@ -23,6 +23,7 @@ from scheduler import cron
 
 WIDTH = 960
 LANES = 60
+NARROWEST = 2.0
 PEAKS = 3
 MOVES = 100
 SEPARATOR = "|"
@@ -97,9 +98,11 @@ def _timeline(window: Window, now: datetime) -> dict[str, Any]:
     counts = day_ahead.histogram(plans, now, window.bucket, window.buckets)
     names = {plan.config_id: plan.name for plan in plans}
     soonest = nsmallest(LANES, plans, key=lambda plan: (plan.slots[0], plan.name))
+    ticks = _ticks(window, now)
     return {
         "width": WIDTH,
-        "ticks": _ticks(window, now),
+        "ticks": ticks,
+        "grid": "".join(f"M{x} 0V16" for x, _label in ticks),
         "bars": _bars(counts, window, now),
         "most": max(counts, default=0),
         "peaks": _peaks(counts, window, now),
@@ -179,12 +182,13 @@ def _peaks(counts: list[int], window: Window, now: datetime) -> list[str]:
 
 
 def _lane(plan: day_ahead.Planned, window: Window, now: datetime) -> dict[str, Any]:
-    """Return one config's runs as marks; marks that touch are one."""
-    lasts = WIDTH * plan.usual_s / (3600 * window.hours)
+    """Return one config's runs as one path of marks; marks that touch are one."""
+    scale = WIDTH / timedelta(hours=window.hours).total_seconds()
+    width = max(plan.usual_s * scale, NARROWEST)
     marks: list[list[float]] = []
     for slot in plan.slots:
-        x = _x(slot, window, now)
-        end = min(x + max(lasts, 2.0), WIDTH)
+        x = (slot - now).total_seconds() * scale
+        end = min(x + width, WIDTH)
         if marks and x <= marks[-1][1]:
             marks[-1][1] = max(end, marks[-1][1])
         else:
@@ -197,7 +201,7 @@ def _lane(plan: day_ahead.Planned, window: Window, now: datetime) -> dict[str, A
     return {
         "name": plan.name,
         "url": reverse("admin:filesync_syncconfig_change", args=[plan.config_id]),
-        "marks": [{"x": x, "width": round(end - x, 1)} for x, end in marks],
+        "marks": "".join(f"M{x:.1f} 2H{end:.1f}V14H{x:.1f}Z" for x, end in marks),
         "label": label,
     }
 

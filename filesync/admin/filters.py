@@ -16,6 +16,7 @@ from unfold.contrib.filters.admin import RangeDateFilter
 from unfold.utils import parse_date_str
 
 from filesync.models import Storage, SyncRun
+from filesync.selectors import last_id_before
 
 COUNTED = 10_000
 
@@ -64,6 +65,19 @@ class DaysFilter(RangeDateFilter):
             ends = _midnight(last + timedelta(days=1))
             queryset = queryset.filter(**{f"{self.parameter_name}__lt": ends})
         return queryset
+
+
+class RunDaysFilter(DaysFilter):
+    """Days on which runs ended; the walk by id begins at the last run that was queued by then."""
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[SyncRun]
+    ) -> QuerySet[SyncRun] | None:
+        last = parse_date_str(self.used_parameters.get(f"{self.parameter_name}_to") or "")
+        if last is not None:
+            ends = _midnight(last + timedelta(days=1))
+            queryset = queryset.filter(pk__lte=last_id_before(ends))
+        return super().queryset(request, queryset)
 
 
 def _midnight(day: date) -> datetime:

@@ -31,7 +31,7 @@ def run_document(run: SyncRun, *, now: datetime | None = None) -> Document:
         "url": reverse("admin:filesync_syncrun_change", args=[run.pk]),
         "cancel_url": reverse("admin:filesync_syncrun_cancel_now", args=[run.pk]),
         "state": run.state,
-        "state_label": run.get_state_display(),
+        "state_label": words.state(run.state),
         "badge_class": f"sb-badge sb-{words.tone(run.state)}",
         "active": not run.is_terminal,
         "running": running,
@@ -125,7 +125,7 @@ def _wait_class(oldest: datetime | None) -> str:
 
 
 def _tick(run: SyncRun) -> Document:
-    label = f"{run.config_name}: {run.get_state_display()}"
+    label = f"{run.config_name}: {words.state(run.state)}"
     if run.duration_s is not None:
         label = f"{label}, {words.duration(run.duration_s)}"
     return {

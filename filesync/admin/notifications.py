@@ -62,7 +62,7 @@ class NotificationChannelAdmin(ModelAdmin):
     search_fields = ["name", "remark"]
     list_filter = ["enabled"]
     list_per_page = 25
-    filter_horizontal = ["configs"]
+    autocomplete_fields = ["configs"]
     actions_detail = ["send_test"]
     readonly_fields = ["scheme", "last_sent_at", "last_error"]
     fields = [

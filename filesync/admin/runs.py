@@ -18,7 +18,7 @@ from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
 from filesync.admin import words
-from filesync.admin.filters import CappedPaginator, DaysFilter, StorageFilter
+from filesync.admin.filters import CappedPaginator, RunDaysFilter, StorageFilter
 from filesync.admin.live import run_document
 from filesync.admin.run_page import items_csv, log_document, run_context
 from filesync.api.permissions import RUN
@@ -61,7 +61,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     list_filter = [
         ("config", AutocompleteSelectFilter),
         StorageFilter,
-        ("finished_at", DaysFilter),
+        ("finished_at", RunDaysFilter),
         "trigger",
     ]
     list_filter_submit = True
@@ -71,6 +71,8 @@ class SyncRunAdmin(ReadOnlyAdmin):
     search_fields = ["config_name"]
     search_help_text = _("name or remark of the sync, or the number of a run")
     show_full_result_count = False
+    # By what an index holds: to sort a million runs took a second.
+    sortable_by = ["title", "state_badge", "trigger"]
     # The page has a template of its own, which shows none of the stock form.
     fields = ["config_name"]
     actions_detail = ["cancel_now", "retry_now", "retry_failed_now", "restore_now"]

@@ -5,11 +5,12 @@ Rows of ours are read-only there: they follow their sync config.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+from celery.states import ALL_STATES
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django_celery_beat.admin import ClockedScheduleAdmin as StockClockedScheduleAdmin
 from django_celery_beat.admin import CrontabScheduleAdmin as StockCrontabScheduleAdmin
@@ -29,6 +30,7 @@ from django_celery_results.models import GroupResult, TaskResult
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from filesync.admin.filters import CappedPaginator, DaysFilter
 from scheduler import rows
 from scheduler.models import schedulable_models
 
@@ -42,6 +44,21 @@ for model in (
     GroupResult,
 ):
     admin.site.unregister(model)
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """Results by celery's word; the stock filter reads all rows to find the words."""
+
+    title = _("Task State")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(state, state) for state in sorted(ALL_STATES)]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[TaskResult]
+    ) -> QuerySet[TaskResult] | None:
+        return queryset.filter(status=self.value()) if self.value() else None
 
 
 class TaskSelect(UnfoldAdminSelectWidget, TaskSelectWidget):
@@ -77,8 +94,25 @@ class SuperuserWrites:
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(SuperuserWrites, StockPeriodicTaskAdmin, ModelAdmin):
     form = PeriodicTaskForm
+    list_per_page = 25
+    paginator = CappedPaginator
+    show_full_result_count = False
+    # There is one for each schedule; to write them all into the form took a second.
+    autocomplete_fields = ["crontab"]
     # The stock page has an inline script that only repeats the crontab in words.
     change_form_template = None
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Leave out the stock view, which puts every crontab into words for that script."""
+        view = super(StockPeriodicTaskAdmin, self).changeform_view
+        answer: HttpResponse = view(request, object_id, form_url, extra_context)
+        return answer
 
     def has_change_permission(self, request: HttpRequest, obj: PeriodicTask | None = None) -> bool:
         return super().has_change_permission(request, obj) and not _is_ours(obj)
@@ -121,6 +155,10 @@ class IntervalScheduleAdmin(SuperuserWrites, ModelAdmin):
 
 @admin.register(CrontabSchedule)
 class CrontabScheduleAdmin(SuperuserWrites, StockCrontabScheduleAdmin, ModelAdmin):
+    list_per_page = 25
+    search_fields = ["minute", "hour", "timezone"]
+    ordering = ["hour", "minute", "pk"]
+
     def has_change_permission(
         self, request: HttpRequest, obj: CrontabSchedule | None = None
     ) -> bool:
@@ -144,7 +182,17 @@ class ClockedScheduleAdmin(SuperuserWrites, StockClockedScheduleAdmin, ModelAdmi
 
 @admin.register(TaskResult)
 class TaskResultAdmin(StockTaskResultAdmin, ModelAdmin):
-    pass
+    """A run's result is found by its task's id; nothing here looks through a million rows."""
+
+    list_per_page = 25
+    paginator = CappedPaginator
+    show_full_result_count = False
+    date_hierarchy: ClassVar[Any] = None
+    list_filter: ClassVar[Any] = (StatusFilter, ("date_done", DaysFilter))
+    list_filter_submit = True
+    search_fields: ClassVar[Any] = ("task_id__exact",)
+    search_help_text = _("the whole id of a task")
+    sortable_by = ("date_done",)
 
 
 @admin.register(GroupResult)

@@ -117,10 +117,14 @@ def tone(state: str) -> str:
     return TONES[SyncRun.State(state)]
 
 
-def badge(state: str) -> SafeString:
+def state(name: str) -> str:
+    """Return a run's state; `get_state_display` translates all states to find one."""
+    return str(SyncRun.State(name).label)
+
+
+def badge(name: str) -> SafeString:
     """Return the coloured label of a run's state."""
-    label = SyncRun.State(state).label
-    return format_html('<span class="sb-badge sb-{}">{}</span>', tone(state), label)
+    return format_html('<span class="sb-badge sb-{}">{}</span>', tone(name), state(name))
 
 
 def phase(name: str) -> str:

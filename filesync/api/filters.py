@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -12,9 +12,7 @@ from django_filters import rest_framework as filters
 from django_filters.widgets import BooleanWidget
 
 from filesync.models import NotificationChannel, SyncConfig, SyncRun
-
-# Ids rise with time, but for this long: a transaction, or the clocks of two hosts.
-CLOCK_SLACK = timedelta(hours=1)
+from filesync.selectors import CLOCK_SLACK, last_id_before
 
 
 class IdFilter(filters.NumberFilter):
@@ -103,6 +101,4 @@ class RunFilter(filters.FilterSet):
 
         By the time alone PostgreSQL walks the ids from the newest and throws away what is later.
         """
-        near = SyncRun.objects.filter(created_at__lt=moment + CLOCK_SLACK)
-        last = near.order_by("-created_at", "-id").values("id")[:1]
-        return runs.filter(created_at__lt=moment, id__lte=last)
+        return runs.filter(created_at__lt=moment, id__lte=last_id_before(moment))

@@ -16,6 +16,7 @@ from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django_celery_results.models import TaskResult
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from filesync.engine.log import command_line
@@ -215,7 +216,24 @@ def test_polls_are_for_those_who_may_see_runs(local_root: Path) -> None:
     assert sign_in("nobody").get(INDEX).status_code == 200
 
 
-@pytest.mark.parametrize("url", [INDEX, "/admin/live/", RUNS, CONFIGS, AHEAD, f"{CONFIGS}live/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        INDEX,
+        "/admin/live/",
+        RUNS,
+        f"{RUNS}?finished_at_from=2026-01-01&finished_at_to=2099-01-01",
+        CONFIGS,
+        AHEAD,
+        f"{AHEAD}?window=week",
+        f"{CONFIGS}live/",
+        "/admin/filesync/notificationchannel/add/",
+        "/admin/django_celery_beat/periodictask/",
+        "/admin/django_celery_beat/periodictask/add/",
+        "/admin/django_celery_beat/crontabschedule/",
+        "/admin/django_celery_results/taskresult/",
+    ],
+)
 def test_pages_take_the_same_queries_however_much_there_is(
     local_root: Path,
     superuser: Client,
@@ -225,8 +243,9 @@ def test_pages_take_the_same_queries_however_much_there_is(
 ) -> None:
     def more(count: int) -> None:
         for _ in range(count):
-            config = make_config(local_root, cron="0 2 * * *")
-            make_run(config, state=SyncRun.State.FAILED, failure_class="AUTH")
+            config = make_config(local_root, cron=f"{SyncConfig.objects.count()} 2 * * *")
+            run = make_run(config, state=SyncRun.State.FAILED, failure_class="AUTH")
+            TaskResult.objects.create(task_id=run.task_id, status="FAILURE")
             make_run(config, state=SyncRun.State.RUNNING, progress=PROGRESS)
         ids = ",".join(str(pk) for pk in SyncConfig.objects.values_list("pk", flat=True))
         asked["ids"] = ids
@@ -245,6 +264,42 @@ def test_pages_take_the_same_queries_however_much_there_is(
 
     with django_assert_num_queries(queries):
         superuser.get(url, asked)
+
+
+def test_forms_do_not_write_out_every_config_and_every_schedule(
+    local_root: Path, superuser: Client
+) -> None:
+    for number in range(5):
+        make_config(local_root, name=f"unchosen-{number}", cron=f"{number} 2 * * *")
+
+    channel = superuser.get("/admin/filesync/notificationchannel/add/").content.decode()
+    task = superuser.get("/admin/django_celery_beat/periodictask/add/").content.decode()
+
+    assert "unchosen-" not in channel
+    assert 'name="configs"' in channel
+    chosen = Page(task, "").tags
+    (crontab,) = [attrs for tag, attrs in chosen if attrs.get("name") == "crontab"]
+    assert "/admin/autocomplete/" in str(crontab["data-ajax--url"])
+    assert "0 2 * * *" not in task
+
+
+def test_a_result_is_found_by_its_tasks_whole_id(local_root: Path, superuser: Client) -> None:
+    run = make_run(make_config(local_root), state=SyncRun.State.FAILED)
+    TaskResult.objects.create(task_id=run.task_id, status="FAILURE")
+    TaskResult.objects.create(task_id="other", status="SUCCESS")
+    url = "/admin/django_celery_results/taskresult/"
+
+    def shown(query: str) -> set[str]:
+        page = superuser.get(f"{url}?{query}").content.decode()
+        return {task for task in (str(run.task_id), "other") if f">{task}<" in page}
+
+    assert shown("") == {str(run.task_id), "other"}
+    assert shown(f"q={run.task_id}") == {str(run.task_id)}
+    assert shown("q=oth") == set()
+    assert shown("status=SUCCESS") == {"other"}
+    today = timezone.localdate()
+    assert shown(f"date_done_from={today}&date_done_to={today}") == {str(run.task_id), "other"}
+    assert shown(f"date_done_to={today - timedelta(days=2)}") == set()
 
 
 # One run -----------------------------------------------------------------------------------------
@@ -399,7 +454,10 @@ def test_runs_are_chosen_by_state_storage_config_and_date(
     gone = make_config(local_root, name="name-gone")
     make_run(gone, state=SyncRun.State.FAILED)
     gone.delete()
-    make_run(make_config(local_root, name="name-b"), state=SyncRun.State.LOST, finished_at=old)
+    lost = make_run(
+        make_config(local_root, name="name-b"), state=SyncRun.State.LOST, finished_at=old
+    )
+    SyncRun.objects.filter(pk=lost.pk).update(created_at=old)
     make_run(make_config(local_root, name="name-c"))
     filled = query.format(storage=first.source_storage_id, config=first.pk, run=run.pk)
 
