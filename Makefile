@@ -10,7 +10,7 @@ export SRC DST ONCE
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo up test test-browser screenshots drills fuzz-api check messages \
-	bench-scheduler bench-engine bench-api soak clean
+	bench-scheduler bench-engine bench-api bench-admin soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench-engine: $(VENV)/.tested ## Measure the engine beside bare rclone, rsync an
 
 bench-api: $(VENV)/.tested ## Measure the API as shipped: 100,000 configs, 1,000,000 runs
 	@$(PY) -m tests.benchmarks.api --write docs/benchmarks.md
+
+bench-admin: $(VENV)/.tested ## Measure each page of the admin: 10,000 configs, 1,000,000 runs
+	@$(PY) -m tests.benchmarks.admin --write docs/benchmarks.md
 
 MINUTES ?= 30
 CONFIGS ?= 500

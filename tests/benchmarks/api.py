@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import statistics
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ from itertools import count
 from pathlib import Path
 
 from tests.benchmarks.installation import RUNNING, SINCE, Filled, in_child, servers
-from tests.benchmarks.report import Row, write_section
+from tests.benchmarks.report import Row, quantiles_ms, write_section
 
 READERS = 2
 STARTERS = 8
@@ -40,8 +39,7 @@ class Measured:
     took_s: float
 
     def shown(self, *, with_rate: bool) -> str:
-        cuts = statistics.quantiles(self.times_s, n=100)
-        text = f"p50 {cuts[49] * 1000:.0f} ms, p99 {cuts[98] * 1000:.0f} ms"
+        text = quantiles_ms(self.times_s)
         if with_rate:
             text = f"{len(self.times_s) / self.took_s:.0f} per s, {text}"
         return text + (f", {len(self.wrong)} errors" if self.wrong else "")
