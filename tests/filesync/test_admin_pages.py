@@ -19,6 +19,7 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 from pytest_django.fixtures import DjangoAssertNumQueries
 
+from filesync import selectors
 from filesync.engine.log import command_line
 from filesync.models import RunItem, Storage, SyncConfig, SyncRun
 from filesync.services.leases import Claim
@@ -153,6 +154,41 @@ def test_the_dashboards_poll_tells_what_runs_in_words(local_root: Path, superuse
         "Broker",
         "Database",
     ]
+
+
+def test_the_strip_is_told_in_each_readers_language(local_root: Path) -> None:
+    run = make_run(make_config(local_root, name="Photos"), state=SyncRun.State.SUCCEEDED)
+
+    def label(language: str) -> str:
+        (tick,) = sign_in("viewer", language=language).get("/admin/live/").json()["strip"]
+        assert tick["url"] == reverse("admin:filesync_syncrun_change", args=[run.pk])
+        return str(tick["label"])
+
+    assert label("en").startswith("Photos: Succeeded")
+    assert label("zh-hans").startswith("Photos: 成功")
+    SyncRun.objects.filter(pk=run.pk).update(state="LOST")
+    assert label("en").startswith("Photos: Lost")
+
+
+def test_the_poll_and_the_status_share_one_answer_of_the_broker(
+    local_root: Path, superuser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def answer() -> bool:
+        asked.append(True)
+        return True
+
+    monkeypatch.setattr(selectors, "broker_reachable", answer)
+    monkeypatch.setattr(selectors, "PAGE_WAITS_S", 20)
+
+    for _ in range(2):
+        vitals = superuser.get("/admin/live/").json()["vitals"]
+        status = superuser.get("/api/v1/task/scheduler/task-status").json()
+
+        assert [vital["words"] for vital in vitals if vital["name"] == "Broker"] == ["answers"]
+        assert status["broker"] == {"reachable": True}
+    assert len(asked) == 1
 
 
 def test_a_button_makes_a_demo_for_those_who_may_add_storages(
