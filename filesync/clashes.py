@@ -7,11 +7,12 @@ minute the same others clash as with one that ends on its last second.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby, takewhile
+from itertools import accumulate, takewhile
 from operator import itemgetter
 
 from filesync.day_ahead import Planned
@@ -42,11 +43,11 @@ class Move:
     new_cron: str
 
 
-# A minute since 1970 at which runs of one kind start (1) or have ended (-1). A kind is a tuple of
-# slots, by a number in their order of coming, and a length in minutes.
+# Runs of one kind start at the same minutes and take as many: a tuple of slots, by a number in
+# their order of coming, and a length. Minutes are counted from 1970.
 _Kind = tuple[int, int]
-_Event = tuple[int, int, _Kind]
 _Members = dict[_Kind, list[int]]
+_Spans = dict[_Kind, list[tuple[int, int]]]
 
 
 def clashes(
@@ -74,47 +75,48 @@ def clashes(
         kind = number, length_min(plan.usual_s)
         for storage_id in plan.storages:
             by_storage[storage_id][kind].append(plan.config_id)
-    events_of: dict[int, list[_Event]] = {}
-    found: list[tuple[int, int, int, int, int]] = []
-    for storage_id, members in by_storage.items():
-        events = sorted(event for kind in members for event in _events(kind, minutes_of[kind[0]]))
-        events_of[storage_id] = events
-        found += (
-            (starts, storage_id, ends, peak, most)
-            for starts, ends, peak, most in _passed(events, members, limits[storage_id])
-        )
-    earliest = sorted(found)[:at_most]
-    who = {
-        storage_id: _running_at(
-            [peak for _, other, _, peak, _ in earliest if other == storage_id],
-            events_of[storage_id],
-            by_storage[storage_id],
-        )
-        for storage_id in {entry[1] for entry in earliest}
+    spans: _Spans = {
+        kind: _spans(minutes_of[kind[0]], kind[1])
+        for members in by_storage.values()
+        for kind in members
     }
+    earliest = sorted(
+        (starts, storage_id, ends, peak, most)
+        for storage_id, members in by_storage.items()
+        for starts, ends, peak, most in _passed(members, spans, limits[storage_id])
+    )[:at_most]
+    peaks: dict[int, list[int]] = defaultdict(list)
+    for _, storage_id, _, peak, _ in earliest:
+        peaks[storage_id].append(peak)
+    who = {pk: _running_at(wanted, by_storage[pk], spans) for pk, wanted in peaks.items()}
     return [
-        Clash(storage_id, _moment(starts), _moment(ends), most, limits[storage_id], names)
-        for starts, storage_id, ends, peak, most in earliest
-        for names in [who[storage_id][peak]]
+        Clash(pk, _moment(starts), _moment(ends), most, limits[pk], who[pk][peak])
+        for starts, pk, ends, peak, most in earliest
     ]
 
 
-def _events(kind: _Kind, minutes: Iterable[int]) -> Iterator[_Event]:
+def _spans(minutes: Iterable[int], length: int) -> list[tuple[int, int]]:
+    """Return begin and end of each run; what falls into one that goes on starts no other."""
     ends = -1
+    found: list[tuple[int, int]] = []
     for minute in minutes:
         if minute >= ends:
-            ends = minute + kind[1]
-            yield minute, 1, kind
-            yield ends, -1, kind
+            ends = minute + length
+            found.append((minute, ends))
+    return found
 
 
-def _passed(
-    events: Iterable[_Event], members: _Members, limit: int
-) -> Iterator[tuple[int, int, int, int]]:
+def _passed(members: _Members, spans: _Spans, limit: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield begin, end and peak of each time over the limit, in minutes, and the most runs."""
+    changes: dict[int, int] = defaultdict(int)
+    for kind, ids in members.items():
+        for starts, ends in spans[kind]:
+            # What ends in a minute makes place for what starts in it.
+            changes[starts] += len(ids)
+            changes[ends] -= len(ids)
     count, since, peak, most = 0, None, 0, 0  # type: int, int | None, int, int
-    for minute, changes in groupby(events, key=itemgetter(0)):
-        count += sum(change * len(members[kind]) for _, change, kind in changes)
+    for minute in sorted(changes):
+        count += changes[minute]
         if count > limit:
             since = minute if since is None else since
             if count > most:
@@ -125,21 +127,19 @@ def _passed(
 
 
 def _running_at(
-    peaks: Sequence[int], events: Iterable[_Event], members: _Members
+    peaks: Sequence[int], members: _Members, spans: _Spans
 ) -> dict[int, tuple[int, ...]]:
     """Return the configs that run at each of the peaks, ascending minutes, first come first."""
-    running: dict[_Kind, None] = {}
+    begun = sorted((starts, ends, kind) for kind in members for starts, ends in spans[kind])
+    running: list[tuple[int, _Kind]] = []
     found: dict[int, tuple[int, ...]] = {}
-    waiting = list(reversed(peaks))
-    for minute, change, kind in events:
-        while waiting and minute > waiting[-1]:
-            found[waiting.pop()] = tuple(pk for known in running for pk in members[known])
-        if not waiting:
-            break
-        if change > 0:
-            running[kind] = None
-        else:
-            del running[kind]
+    position = 0
+    for peak in peaks:
+        upto = bisect_right(begun, peak, lo=position, key=itemgetter(0))
+        running += [(ends, kind) for _, ends, kind in begun[position:upto]]
+        running = [(ends, kind) for ends, kind in running if ends > peak]
+        found[peak] = tuple(pk for _, kind in running for pk in members[kind])
+        position = upto
     return found
 
 
@@ -164,9 +164,7 @@ def spread(plans: Sequence[Planned], clashing: Iterable[Clash], *, at_most: int)
     """
     by_id = {plan.config_id: plan for plan in plans}
     minutes = {plan.config_id: _minute_field(plan.cron) for plan in plans}
-    load: dict[int, list[int]] = defaultdict(lambda: [0] * MINUTES)
-    for plan in plans:
-        _occupy(load, plan, minutes[plan.config_id], 1)
+    load = _load(plans, minutes)
     seen: set[int] = set()
     moves: list[Move] = []
     for clash in clashing:
@@ -194,19 +192,35 @@ def _minute_field(expr: str) -> int | None:
     return int(first) if first.isdecimal() else None
 
 
-def _occupy(load: dict[int, list[int]], plan: Planned, minute: int | None, change: int) -> None:
-    if minute is None:
-        return
-    length = min(MINUTES, length_min(plan.usual_s))
+def _load(plans: Iterable[Planned], minutes: Mapping[int, int | None]) -> dict[int, list[int]]:
+    """Return for each storage how many runs go on in each minute of an hour."""
+    changes: dict[int, list[int]] = defaultdict(lambda: [0] * (2 * MINUTES + 1))
+    for plan in plans:
+        if (minute := minutes[plan.config_id]) is not None:
+            ends = minute + _length_in_hour(plan)
+            for storage_id in plan.storages:
+                changes[storage_id][minute] += 1
+                changes[storage_id][ends] -= 1
+    return {
+        storage_id: [sum(pair) for pair in zip(counts[:MINUTES], counts[MINUTES:], strict=False)]
+        for storage_id, change in changes.items()
+        for counts in [list(accumulate(change))]
+    }
+
+
+def _occupy(load: dict[int, list[int]], plan: Planned, minute: int, change: int) -> None:
     for storage_id in plan.storages:
-        taken = load[storage_id]
-        for step in range(minute, minute + length):
-            taken[step % MINUTES] += change
+        for step in range(minute, minute + _length_in_hour(plan)):
+            load[storage_id][step % MINUTES] += change
+
+
+def _length_in_hour(plan: Planned) -> int:
+    return min(MINUTES, length_min(plan.usual_s))
 
 
 def _costs(load: dict[int, list[int]], plan: Planned) -> list[int]:
     """Return for each minute how many minutes of other runs lie in a run that starts there."""
-    length = min(MINUTES, length_min(plan.usual_s))
+    length = _length_in_hour(plan)
     both = [sum(column) for column in zip(*(load[pk] for pk in plan.storages), strict=True)]
     twice = both + both
     costs = [sum(twice[:length])]

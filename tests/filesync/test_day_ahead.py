@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from tests.filesync.factories import make_config, make_run, make_storage
 
 NOW = datetime(2026, 3, 1, 0, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
 
 
 def plan(
@@ -70,6 +73,76 @@ def test_a_clash_is_when_more_runs_want_a_storage_than_it_allows(
     plans: list[Planned], limit: int, expected: list[Clash]
 ) -> None:
     assert clashes(plans, dict.fromkeys((1, 2, 3), limit)) == expected
+
+
+def test_what_follows_without_a_gap_is_one_clash_and_a_config_never_clashes_with_itself() -> None:
+    often = [plan(number, "*/5 2 * * *", usual_s=300) for number in (1, 2)]
+    itself = plan(3, "* 4 * * *", usual_s=600)
+
+    assert clashes([*often, itself], {1: 1}) == [Clash(1, at(2, 0), at(3, 0), 2, 1, (1, 2))]
+
+
+def test_clashes_are_looked_for_until_a_moment_and_the_earliest_are_kept() -> None:
+    plans = [plan(number, "0 2,4,6 * * *") for number in (1, 2)]
+
+    def hours(until: datetime | None, at_most: int) -> list[int]:
+        found = clashes(plans, {1: 1}, until=until, at_most=at_most)
+        return [clash.starts.hour for clash in found]
+
+    assert hours(None, 20) == [2, 4, 6]
+    assert hours(at(4, 0), 20) == [2, 4]
+    assert hours(None, 1) == [2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_clashes_are_those_that_counting_minute_by_minute_finds(seed: int) -> None:
+    chance = random.Random(seed)
+    crons = ["*/7 1-3 * * *", "0 * * * *", "30 2 * * *", "*/20 * * * *", "5,6,9 3 * * *"]
+    plans = [
+        plan(
+            number,
+            chance.choice(crons),
+            usual_s=chance.choice([0.4, 59, 60, 61, 400, 2000]),
+            storages=tuple(sorted(chance.sample([1, 2, 3], 2))),
+        )
+        for number in range(12)
+    ]
+    limits = {1: 2, 2: 3, 3: 4}
+
+    found = clashes(plans, limits, at_most=10_000)
+
+    told = {(clash.storage_id, moment) for clash in found for moment in minutes_of(clash)}
+    assert told == {
+        (storage_id, NOW + timedelta(minutes=minute))
+        for storage_id, limit in limits.items()
+        for minute in range(2 * 24 * 60)
+        if len(running_in(plans, storage_id, minute)) > limit
+    }
+    for clash in found:
+        most = [
+            names
+            for moment in minutes_of(clash)
+            if len(names := running_in(plans, clash.storage_id, (moment - NOW) // MINUTE))
+            == clash.runs
+        ]
+        assert set(clash.config_ids) == most[0]
+
+
+def minutes_of(clash: Clash) -> list[datetime]:
+    return [clash.starts + step * MINUTE for step in range((clash.ends - clash.starts) // MINUTE)]
+
+
+def running_in(plans: list[Planned], storage_id: int, minute: int) -> set[int]:
+    """Return the configs of which a run goes on in a minute after NOW."""
+    moment, found = NOW + minute * MINUTE, set()
+    for entry in plans:
+        ends = NOW
+        for slot in entry.slots:
+            if slot >= ends and storage_id in entry.storages:
+                ends = slot + math.ceil(entry.usual_s / 60) * MINUTE
+                if slot <= moment < ends:
+                    found.add(entry.config_id)
+    return found
 
 
 def test_starts_are_counted_in_their_span_of_time() -> None:
