@@ -31,8 +31,10 @@ PAGES = {
     "storages": "/admin/filesync/storage/",
     "storage types": "/admin/filesync/storage/add/",
     "storage": "/admin/filesync/storage/add/?preset=minio",
+    "channel": "/admin/filesync/notificationchannel/add/",
     "users": "/admin/auth/user/",
     "tasks": "/admin/django_celery_beat/periodictask/",
+    "task": "/admin/django_celery_beat/periodictask/add/",
     "results": "/admin/django_celery_results/taskresult/",
 }
 # At this rate what is synced takes minutes, so that a run is seen while it runs.

@@ -161,7 +161,7 @@
       const label = field?.id && document.querySelector(`label[for="${CSS.escape(field.id)}"]`);
       if (!label) continue;
       label.id ||= `${field.id}_label`;
-      const chosen = box.querySelector("[role=textbox]");
+      const chosen = box.querySelector("[role=textbox], [role=searchbox]");
       box.setAttribute("aria-labelledby", `${label.id} ${chosen?.id ?? ""}`.trim());
       chosen?.setAttribute("aria-labelledby", label.id);
     }
