@@ -35,6 +35,7 @@ def run_document(run: SyncRun, *, now: datetime | None = None) -> Document:
         "state": run.state,
         "state_label": words.state(run.state),
         "badge_class": f"sb-badge sb-{words.tone(run.state)}",
+        "late": run.get_late_display(),
         "active": not run.is_terminal,
         "running": running,
         "cancelling": running and run.cancel_requested_at is not None,

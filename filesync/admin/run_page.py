@@ -15,6 +15,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from filesync.admin import words
+from filesync.admin.attempts import attempt_rows
 from filesync.admin.filters import CappedPaginator
 from filesync.admin.live import run_document
 from filesync.models import RunItem, SyncRun
@@ -38,6 +39,7 @@ def run_context(run: SyncRun, request: HttpRequest) -> dict[str, Any]:
         "counters": _counters(run),
         "failure": words.failure(run.failure_class),
         "advice": run.next_step,
+        "attempts": attempt_rows(run),
         "plan": _plan(run),
         "items": _items(run, request),
         "actions": [(str(name), str(label)) for name, label in words.ACTIONS.items()],
@@ -76,7 +78,7 @@ def _facts(run: SyncRun) -> list[tuple[str, str]]:
         (_("created"), _moment(run.created_at)),
         (_("started"), _moment(run.started_at)),
         (_("finished"), _moment(run.finished_at)),
-        (_("attempts"), _attempts(run)),
+        (_("attempts"), _attempt_count(run)),
         (_("not before"), _moment(run.not_before) if run.state == run.State.QUEUED else ""),
         (_("workers lost"), str(run.crashes) if run.crashes else ""),
         (_("worker"), run.worker),
@@ -85,7 +87,7 @@ def _facts(run: SyncRun) -> list[tuple[str, str]]:
     return [(name, text) for name, text in facts if text]
 
 
-def _attempts(run: SyncRun) -> str:
+def _attempt_count(run: SyncRun) -> str:
     if run.config is None or not run.attempt:
         return str(run.attempt or "")
     numbers = {"attempt": run.attempt, "most": run.config.max_attempts}

@@ -11,6 +11,8 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
@@ -89,7 +91,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SyncRun]:
         runs: QuerySet[SyncRun] = super().get_queryset(request)
-        return runs.defer("plan", "progress", "advice")
+        return runs.defer("plan", "progress", "advice", "attempts")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[SyncRun], search_term: str
@@ -114,8 +116,9 @@ class SyncRunAdmin(ReadOnlyAdmin):
         return str(run)
 
     @admin.display(description=_("state"), ordering="state")
-    def state_badge(self, run: SyncRun) -> str:
-        return words.badge(run.state)
+    def state_badge(self, run: SyncRun) -> SafeString:
+        badge = words.badge(run.state)
+        return format_html("{} {}", badge, words.late_badge(run)) if run.late else badge
 
     @admin.display(description=_("started"), ordering="started_at")
     def started(self, run: SyncRun) -> str:

@@ -127,6 +127,12 @@ def badge(name: str) -> SafeString:
     return format_html('<span class="sb-badge sb-{}">{}</span>', tone(name), state(name))
 
 
+def late_badge(run: SyncRun) -> SafeString:
+    """Return the label of a run that is late, or was."""
+    label, words = _("late"), run.get_late_display()
+    return format_html('<span class="sb-badge sb-warning" title="{}">{}</span>', words, label)
+
+
 def phase(name: str) -> str:
     return str(PHASES[engine.Phase(name)]) if name in list(engine.Phase) else ""
 

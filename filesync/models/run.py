@@ -128,6 +128,8 @@ class SyncRun(models.Model):
     dry_run = models.BooleanField(_("dry run"), default=False)
     force = models.BooleanField(_("forced"), default=False)
     attempt = models.PositiveSmallIntegerField(_("attempt"), default=0)
+    # Those that ended, oldest first, as `filesync.services.attempts` writes them.
+    attempts = models.JSONField(_("attempts"), default=list, blank=True, editable=False)
     crashes = models.PositiveSmallIntegerField(_("workers lost"), default=0)
     not_before = models.DateTimeField(_("not before"), null=True, blank=True)
 

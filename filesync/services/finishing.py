@@ -15,6 +15,7 @@ from filesync import engine
 from filesync.errors import NotFound, RunFinished
 from filesync.models import SyncRun
 from filesync.services import places
+from filesync.services.attempts import with_ended_attempt
 from filesync.services.documents import plan_document
 from filesync.services.leases import Claim
 from filesync.services.queueing import ring
@@ -31,11 +32,17 @@ RING_AT_MOST = 4
 def change_run(condition: Q, **values: object) -> SyncRun | None:
     """Change the run that `condition` names, with its celery result; None where none fits.
 
-    The count of the conditional update decides: of two racers one changes the row.
+    The count of the conditional update decides: of two racers one changes the row. Where it ends
+    an attempt, that is noted with the run.
     """
     with transaction.atomic():
-        run = SyncRun.objects.filter(condition).select_for_update(no_key=True).first()
-        if run is None or not SyncRun.objects.filter(condition, pk=run.pk).update(**values):
+        found = SyncRun.objects.filter(condition).annotate(now=Now())
+        run = found.select_for_update(no_key=True).first()
+        if run is None:
+            return None
+        if run.state == SyncRun.State.RUNNING:
+            values["attempts"] = with_ended_attempt(run, values, run.now)
+        if not SyncRun.objects.filter(condition, pk=run.pk).update(**values):
             return None
         run.refresh_from_db()
         store_result(run)
