@@ -14,6 +14,10 @@ class FilesyncError(Exception):
     code: ClassVar[str] = "filesync"
     retryable: ClassVar[bool] = False
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
 
 class NotFound(FilesyncError):
     """What was asked for does not exist."""

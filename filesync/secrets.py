@@ -13,12 +13,18 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from filesync.engine import Text
+
 
 class SecretsUnreadable(Exception):
     """Stored secrets were encrypted with a key that is not configured."""
 
     code = "secrets_unreadable"
     retryable = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 @cache
@@ -55,7 +61,9 @@ def decrypt(text: str) -> dict[str, str]:
         document = json.loads(cipher().decrypt(text.encode("ascii")))
     except InvalidToken:
         raise SecretsUnreadable(
-            "the stored secrets cannot be decrypted: put the key that was in use back into "
-            "FILESYNC_SECRET_KEYS, or enter the secrets again"
+            Text(
+                "the stored secrets cannot be decrypted: put the key that was in "
+                "use back into FILESYNC_SECRET_KEYS, or enter the secrets again"
+            )
         ) from None
     return {str(key): str(value) for key, value in document.items()}

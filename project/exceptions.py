@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from filesync.errors import Conflict, FilesyncError, KeyReused, NotFound, RunActive
+from filesync.texts import say
 from scheduler.cron import InvalidCron
 from scheduler.sync_scheduler import ScheduleConflict
 
@@ -30,7 +31,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         field = "timezone" if error.field == "timezone" else "cron"
         return exception_handler(FieldErrors({field: [str(error)]}), context)
     if isinstance(error, FilesyncError | ScheduleConflict):
-        body = {"detail": str(error), "code": error.code}
+        told = say(error.message) if isinstance(error, FilesyncError) else str(error)
+        body = {"detail": told, "code": error.code}
         if isinstance(error, RunActive) and error.task_id:
             body["task_id"] = error.task_id
         return Response(body, status=_status(error))

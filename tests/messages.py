@@ -19,7 +19,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = REPOSITORY / "project" / "locale" / "zh_Hans" / "LC_MESSAGES"
 PO, MO = FOLDER / "django.po", FOLDER / "django.mo"
 PACKAGES = ("project", "scheduler", "filesync")
-SINGLE = frozenset({"_", "gettext", "gettext_lazy", "gettext_noop"})
+# `Text` is what the engine says: it knows no gettext.
+SINGLE = frozenset({"_", "gettext", "gettext_lazy", "gettext_noop", "Text"})
 PLURAL = frozenset({"ngettext", "ngettext_lazy"})
 # What `templatize` leaves of a template: calls with one literal, two for a plural.
 LITERAL = r"""(u?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"))"""

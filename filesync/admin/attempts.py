@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.utils.formats import localize
 from django.utils.html import format_html
@@ -14,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from filesync.admin import words
 from filesync.models import SyncRun
+from filesync.texts import read_text, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,11 @@ def attempt_rows(run: SyncRun) -> list[AttemptRow]:
     return rows
 
 
-def _ended(attempt: Mapping[str, str]) -> AttemptRow:
+def _ended(attempt: Mapping[str, Any]) -> AttemptRow:
     started = datetime.fromisoformat(attempt["started_at"]) if attempt["started_at"] else None
     ended = datetime.fromisoformat(attempt["ended_at"])
     reason = SyncRun.Reason(attempt["reason"]).label if attempt["reason"] else ""
-    told = [words.failure(attempt["failure_class"]), attempt["message"]]
+    told = [words.failure(attempt["failure_class"]), say(read_text(attempt["message"]))]
     message = ": ".join(filter(None, told))
     return AttemptRow(
         number=int(attempt["number"]),

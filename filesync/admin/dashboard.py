@@ -195,8 +195,8 @@ def _failures() -> list[dict[str, Any]]:
             "badge": words.badge(run.state),
             "when": words.ago(run.finished_at),
             "failure": words.failure(run.failure_class),
-            "message": run.message,
-            "advice": _(run.advice) if run.advice else "",
+            "message": run.explanation,
+            "advice": run.next_step,
             "url": reverse("admin:filesync_syncrun_change", args=[run.pk]),
             "retry_url": reverse("admin:filesync_syncrun_retry_now", args=[run.pk])
             if run.config_id

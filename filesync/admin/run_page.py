@@ -20,6 +20,7 @@ from filesync.admin.filters import CappedPaginator
 from filesync.admin.live import run_document
 from filesync.models import RunItem, SyncRun
 from filesync.run_log import read_log
+from filesync.texts import say
 
 ITEMS_PER_PAGE = 50
 PLAN_ITEMS = 50
@@ -145,7 +146,7 @@ def _items(run: SyncRun, request: HttpRequest) -> dict[str, Any]:
     paginator = CappedPaginator(chosen_items(run, request), ITEMS_PER_PAGE)
     page: Page[RunItem] = paginator.get_page(request.GET.get("page"))
     rows = [
-        (words.action(item.action), item.path, words.size(item.size_bytes), item.error)
+        (words.action(item.action), item.path, words.size(item.size_bytes), say(item.error))
         for item in page
     ]
     kept = request.GET.copy()

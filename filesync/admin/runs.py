@@ -11,8 +11,6 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
@@ -29,6 +27,7 @@ from filesync.models import RunItem, SyncConfig, SyncRun
 from filesync.services.finishing import cancel_run
 from filesync.services.queueing import retry_run
 from filesync.services.undo import queue_restore
+from filesync.texts import say
 
 SEARCHED_CONFIGS = 500
 LONGEST_ID = 19
@@ -116,9 +115,8 @@ class SyncRunAdmin(ReadOnlyAdmin):
         return str(run)
 
     @admin.display(description=_("state"), ordering="state")
-    def state_badge(self, run: SyncRun) -> SafeString:
-        badge = words.badge(run.state)
-        return format_html("{} {}", badge, words.late_badge(run)) if run.late else badge
+    def state_badge(self, run: SyncRun) -> str:
+        return words.badges(run)
 
     @admin.display(description=_("started"), ordering="started_at")
     def started(self, run: SyncRun) -> str:
@@ -191,7 +189,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
             run = cancel_run(int(object_id))
             self.message_user(request, _("Run %d is being cancelled") % run.pk)
         except FilesyncError as error:
-            self.message_user(request, str(error), messages.WARNING)
+            self.message_user(request, say(error.message), messages.WARNING)
         url = reverse("admin:filesync_syncrun_change", args=[object_id])
         return HttpResponse(headers={"HX-Redirect": url})
 
@@ -253,7 +251,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
             run_id = queue(run_id).pk
             self.message_user(request, _("Run %d is queued") % run_id)
         except FilesyncError as error:
-            self.message_user(request, str(error), messages.WARNING)
+            self.message_user(request, say(error.message), messages.WARNING)
         url = reverse("admin:filesync_syncrun_change", args=[run_id])
         return HttpResponse(headers={"HX-Redirect": url})
 

@@ -22,10 +22,12 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
 from filesync import engine
+from filesync.admin import words
 from filesync.admin.storage_form import Choice, StorageForm, form_for, offered, preset_named
 from filesync.errors import StorageRefused
 from filesync.models import Storage
 from filesync.services import storages
+from filesync.texts import say
 
 
 class StorageFormAdmin(ModelAdmin):
@@ -68,7 +70,7 @@ class StorageFormAdmin(ModelAdmin):
             try:
                 backends = offered()
             except engine.RcloneUnusable as error:
-                self.message_user(request, str(error), messages.ERROR)
+                self.message_user(request, say(error.message), messages.ERROR)
             picks = "pick" in request.GET or choice_of(request, storage) is None
             if backends and picks and request.method == "GET":
                 return self._pick(request, backends, storage)
@@ -127,7 +129,7 @@ class StorageFormAdmin(ModelAdmin):
         try:
             result = storages.probe_unsaved(form.instance)
         except StorageRefused as error:
-            return JsonResponse({"ok": False, "text": str(error)})
+            return JsonResponse({"ok": False, "text": say(error.message)})
         if result.failure is not None:
             return JsonResponse(_failed(result.failure))
         return JsonResponse({"ok": True, "text": says_it_works(result)})
@@ -143,7 +145,7 @@ class StorageFormAdmin(ModelAdmin):
         try:
             found = storages.folders_of(form.instance)
         except StorageRefused as error:
-            return JsonResponse({"ok": False, "text": str(error)})
+            return JsonResponse({"ok": False, "text": say(error.message)})
         if found.failure is not None:
             return JsonResponse(_failed(found.failure))
         folders = [{"name": root.rpartition("/")[2] or root, "root": root} for root in found.roots]
@@ -177,6 +179,6 @@ def _incomplete(wrong: list[str]) -> dict[str, object]:
 def _failed(failure: engine.Failure) -> dict[str, object]:
     return {
         "ok": False,
-        "text": f"{failure.failure_class.value}: {failure.message}",
+        "text": f"{words.failure(failure.failure_class)}: {say(failure.message)}",
         "advice": gettext(failure.advice),
     }

@@ -18,6 +18,7 @@ from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
 from filesync import engine
+from filesync.admin import words
 from filesync.admin.storage_drafts import StorageFormAdmin, choice_of, says_it_works
 from filesync.admin.storage_fields import SECRET_PREFIX
 from filesync.admin.storage_form import ENCRYPTION_SECRETS, option_fieldsets
@@ -25,6 +26,7 @@ from filesync.api.permissions import RUN
 from filesync.errors import StorageRefused
 from filesync.models import Storage
 from filesync.services import storages
+from filesync.texts import say
 
 
 @admin.register(Storage)
@@ -82,19 +84,19 @@ class StorageAdmin(StorageFormAdmin):
         if storage.last_check_at is None:
             return "untested", str(_("not tested"))
         if storage.last_check_class:
-            return "failed", storage.last_check_class
+            return "failed", words.failure(storage.last_check_class)
         return "ok", str(_("works"))
 
     @admin.display(description=_("last test"))
     def last_check(self, storage: Storage) -> str:
         if storage.last_check_at is None:
             return "-"
-        said = storage.last_check_message or str(_("works"))
+        said = say(storage.last_check_message) or str(_("works"))
         advice = ""
         if storage.last_check_class in list(engine.FailureClass):
             advice = gettext(engine.FailureClass(storage.last_check_class).advice)
         when = f"{storage.last_check_at:%Y-%m-%d %H:%M:%S} UTC"
-        return format_html("{}: {}<br>{}<br>{}", when, said, advice, storage.paused_reason)
+        return format_html("{}: {}<br>{}<br>{}", when, said, advice, say(storage.paused_reason))
 
     @action(
         description=_("Test"),
@@ -116,10 +118,10 @@ class StorageAdmin(StorageFormAdmin):
         try:
             result = storages.check_storage(storage)
         except StorageRefused as error:
-            self.message_user(request, str(error), messages.ERROR)
+            self.message_user(request, say(error.message), messages.ERROR)
         else:
             if result.failure is not None:
-                said = f"{result.failure.message} {gettext(result.failure.advice)}"
+                said = f"{say(result.failure.message)} {gettext(result.failure.advice)}"
                 self.message_user(request, said, messages.ERROR)
             else:
                 self.message_user(request, says_it_works(result), messages.SUCCESS)
@@ -135,7 +137,7 @@ class StorageAdmin(StorageFormAdmin):
         try:
             page = storages.browse(storage, path, wanted)
         except StorageRefused as error:
-            self.message_user(request, str(error), messages.ERROR)
+            self.message_user(request, say(error.message), messages.ERROR)
             return HttpResponseRedirect(storage_url)
         failure = page.listing.failure
         context = self.admin_site.each_context(request) | {
@@ -144,6 +146,7 @@ class StorageAdmin(StorageFormAdmin):
             "storage": storage,
             "storage_url": storage_url,
             "page": page,
+            "failed": say(failure.message) if failure is not None else "",
             "advice": gettext(failure.advice) if failure is not None else "",
             "crumbs": _crumbs(page.path),
             "table": _table(page),

@@ -127,10 +127,14 @@ def badge(name: str) -> SafeString:
     return format_html('<span class="sb-badge sb-{}">{}</span>', tone(name), state(name))
 
 
-def late_badge(run: SyncRun) -> SafeString:
-    """Return the label of a run that is late, or was."""
-    label, words = _("late"), run.get_late_display()
-    return format_html('<span class="sb-badge sb-warning" title="{}">{}</span>', words, label)
+def badges(run: SyncRun) -> SafeString:
+    """Return the label of a run's state, and one more where the run is or was late."""
+    if not run.late:
+        return badge(run.state)
+    late = format_html(
+        '<span class="sb-badge sb-warning" title="{}">{}</span>', run.get_late_display(), _("late")
+    )
+    return format_html("{} {}", badge(run.state), late)
 
 
 def phase(name: str) -> str:

@@ -33,6 +33,7 @@ from filesync.errors import NotFound
 from filesync.models import SyncRun
 from filesync.services import idempotency, queueing
 from filesync.services.waiting import LONGEST_WAIT_S, wait_until_ended
+from filesync.texts import say
 
 NUMBER = OpenApiParameter(
     "config_id", int, OpenApiParameter.PATH, description="id of the sync config"
@@ -158,7 +159,7 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
                 "name": outcome.config_name,
                 "task_id": outcome.run.task_id if outcome.run else None,
                 "status": outcome.code,
-                "detail": outcome.detail,
+                "detail": say(outcome.detail),
             }
             for outcome in outcomes
         ]
@@ -226,7 +227,7 @@ def _find_run(task_id: str) -> SyncRun | None:
 def _error(run: SyncRun) -> str | None:
     if not run.message:
         return None
-    return f"{run.failure_class}: {run.message} {run.advice}".strip()
+    return f"{run.failure_class}: {run.explanation} {run.next_step}".strip()
 
 
 def _json(text: str | None) -> object:

@@ -60,6 +60,7 @@ from filesync.services.queueing import retry_run
 from filesync.services.run_logs import text_lines
 from filesync.services.switching import switch_configs
 from filesync.services.undo import queue_restore
+from filesync.texts import say
 
 IN_USE = OpenApiResponse(ErrorSerializer, "A sync config uses it; the answer names which.")
 TAKEN = OpenApiResponse(ErrorSerializer, "A periodic task of somebody else has its name.")
@@ -183,7 +184,7 @@ class RuleSetViewSet(ModelViewSet):  # type: ignore[type-arg]
         try:
             verdicts = rules.try_rules(lines, wish.validated_data["paths"])
         except FilterRefused as error:
-            raise ValidationError({"filters": [error.message]}) from None
+            raise ValidationError({"filters": [say(error.message)]}) from None
         return Response(VerdictSerializer(verdicts, many=True).data)
 
 

@@ -82,6 +82,7 @@ from filesync.engine.request import (
 )
 from filesync.engine.restore import run_restore
 from filesync.engine.run import run_sync
+from filesync.engine.texts import Text
 
 __all__ = [
     "ADDRESSES",
@@ -138,6 +139,7 @@ __all__ = [
     "StorageLimits",
     "SyncRequest",
     "SyncResult",
+    "Text",
     "Tick",
     "TokensLeft",
     "Totals",

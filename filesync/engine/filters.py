@@ -9,6 +9,7 @@ from filesync.engine.errors import FilterRefused, LimitRefused
 from filesync.engine.globs import compile_glob
 from filesync.engine.renames import MARKS
 from filesync.engine.request import KEPT_FOLDER, Limits, Rules
+from filesync.engine.texts import Text
 
 MAX_LINES = 2000
 """The most filter lines that one text may have; a run may have those of several."""
@@ -36,29 +37,42 @@ def filter_lines(text: str) -> tuple[str, ...]:
 def validate_filters(lines: Sequence[str], *, most: int = MAX_LINES) -> tuple[str, ...]:
     """Give the filter lines without blanks at their ends; raises FilterRefused naming the line."""
     if len(lines) > most:
-        raise FilterRefused(f"more than {most} filter lines", field="filters")
+        raise FilterRefused(Text("more than {most} filter lines", most=most), field="filters")
     return tuple(_filter_line(number, line) for number, line in enumerate(lines, start=1))
 
 
 def _filter_line(number: int, line: str) -> str:
-    where = f"filter line {number} ({line[:60]!r})"
+    where = Text("filter line {number} ({line!r})", number=number, line=line[:60])
     if _CONTROL.search(line):
-        raise FilterRefused(f"{where} contains a line break or control character", field="filters")
+        raise FilterRefused(
+            Text("{where} contains a line break or control character", where=where), field="filters"
+        )
     line = line.strip()
     if len(line) > MAX_LINE_CHARS:
-        raise FilterRefused(f"{where} is longer than {MAX_LINE_CHARS} characters", field="filters")
+        raise FilterRefused(
+            Text(
+                "{where} is longer than {most} characters",
+                where=where,
+                most=MAX_LINE_CHARS,
+            ),
+            field="filters",
+        )
     if line[:2] not in ("+ ", "- ") or not line[2:].strip():
-        raise FilterRefused(f"{where} must be '+ pattern' or '- pattern'", field="filters")
+        raise FilterRefused(
+            Text("{where} must be '+ pattern' or '- pattern'", where=where), field="filters"
+        )
     complaint = _pattern_complaint(line[2:].strip()) or _glob_complaint(line[2:])
     if complaint:
-        raise FilterRefused(f"{where} {complaint}", field="filters")
+        raise FilterRefused(
+            Text("{where} {complaint}", where=where, complaint=complaint), field="filters"
+        )
     return line
 
 
-def _pattern_complaint(pattern: str) -> str | None:
+def _pattern_complaint(pattern: str) -> Text | None:
     """Say why rclone could not read a glob pattern; None when it can."""
     if "***" in pattern:
-        return "has more than two stars in a row"
+        return Text("has more than two stars in a row")
     if "{{" in pattern:
         return _regex_complaint(pattern)
     in_class = in_braces = escaped = False
@@ -72,42 +86,42 @@ def _pattern_complaint(pattern: str) -> str | None:
         elif char == "[":
             in_class = True
         elif char == "]":
-            return "has ']' without '['"
+            return Text("has ']' without '['")
         elif char == "{":
             if in_braces:
-                return "nests '{'"
+                return Text("nests '{{'")
             in_braces = True
         elif char == "}":
             if not in_braces:
-                return "has '}' without '{'"
+                return Text("has '}}' without '{{'")
             in_braces = False
     if in_class or in_braces:
-        return "leaves '[' or '{' open"
-    return "ends with a backslash" if escaped else None
+        return Text("leaves '[' or '{{' open")
+    return Text("ends with a backslash") if escaped else None
 
 
-def _glob_complaint(pattern: str) -> str | None:
+def _glob_complaint(pattern: str) -> Text | None:
     try:
         compile_glob(pattern)
     except re.error as error:
-        return f"cannot be read: {error}"
+        return Text("cannot be read: {error}", error=str(error))
     return None
 
 
-def _regex_complaint(pattern: str) -> str | None:
+def _regex_complaint(pattern: str) -> Text | None:
     opened, closed = pattern.count("{{"), pattern.count("}}")
     if opened != 1 or closed != 1 or pattern.index("{{") > pattern.index("}}"):
-        return "must hold one '{{regular expression}}'"
+        return Text("must hold one '{{{{regular expression}}}}'")
     return _go_regex_complaint(pattern[pattern.index("{{") + 2 : pattern.index("}}")])
 
 
-def _go_regex_complaint(regex: str) -> str | None:
+def _go_regex_complaint(regex: str) -> Text | None:
     if _NOT_IN_GO.search(regex):
-        return "uses what Go's regular expressions do not have (lookaround, back reference)"
+        return Text("uses what Go's regular expressions do not have (lookaround, back reference)")
     try:
         re.compile(regex)
     except re.error as error:
-        return f"is no regular expression: {error}"
+        return Text("is no regular expression: {error}", error=str(error))
     return None
 
 
@@ -116,12 +130,15 @@ def validate_rules(rules: Rules) -> Rules:
     for name in ("min_size_bytes", "max_size_bytes", "min_age_s", "max_age_s"):
         value: int | None = getattr(rules, name)
         if value is not None and value < 0:
-            raise FilterRefused(f"{name} must not be negative", field=name)
+            raise FilterRefused(Text("{name} must not be negative", name=name), field=name)
     for low, high in (("min_size_bytes", "max_size_bytes"), ("min_age_s", "max_age_s")):
         least: int | None = getattr(rules, low)
         most: int | None = getattr(rules, high)
         if least is not None and most is not None and least > most:
-            raise FilterRefused(f"{low} is greater than {high}: no file could match", field=low)
+            raise FilterRefused(
+                Text("{low} is greater than {high}: no file could match", low=low, high=high),
+                field=low,
+            )
     for pattern, replacement in rules.renames:
         _check_rename(pattern, replacement)
     return Rules(
@@ -135,30 +152,46 @@ def validate_rules(rules: Rules) -> Rules:
 
 
 def _check_rename(pattern: str, replacement: str) -> None:
-    where = f"rename rule {pattern!r}"
+    where = Text("rename rule {pattern!r}", pattern=pattern)
     if not pattern:
-        raise FilterRefused("a rename rule has no pattern", field="renames")
+        raise FilterRefused(Text("a rename rule has no pattern"), field="renames")
     # rclone splits the rule at '/' and '=': a name has no slash, and "\x3d" stands for '='.
     if MARKS & set(pattern + replacement):
         raise FilterRefused(
-            f"{where} contains a code point that is no character (U+FDD0 to U+FDD2)",
+            Text(
+                "{where} contains a code point that is no character (U+FDD0 to U+FDD2)", where=where
+            ),
             field="renames",
         )
     if _CONTROL.search(pattern + replacement) or "/" in pattern + replacement:
-        raise FilterRefused(f"{where} contains '/' or a control character", field="renames")
+        raise FilterRefused(
+            Text("{where} contains '/' or a control character", where=where), field="renames"
+        )
     if "=" in replacement:
-        raise FilterRefused(f"{where}: rclone cannot put '=' into a name", field="renames")
+        raise FilterRefused(
+            Text("{where}: rclone cannot put '=' into a name", where=where), field="renames"
+        )
     if run_on := _RUN_ON_GROUP.search(replacement):
         raise FilterRefused(
-            f"{where}: {run_on['group']} and what follows it are read as one name, of no group; "
-            f"write ${{{run_on['group'][1:]}}}",
+            Text(
+                "{where}: {group} and what follows it are read as one name, of no "
+                "group; write ${{{number}}}",
+                where=where,
+                group=run_on["group"],
+                number=run_on["group"][1:],
+            ),
             field="renames",
         )
     if replacement in (".", ".."):
-        raise FilterRefused(f"{where} would name a file {replacement!r}", field="renames")
+        raise FilterRefused(
+            Text("{where} would name a file {replacement!r}", where=where, replacement=replacement),
+            field="renames",
+        )
     complaint = _go_regex_complaint(pattern)
     if complaint:
-        raise FilterRefused(f"{where} {complaint}", field="renames")
+        raise FilterRefused(
+            Text("{where} {complaint}", where=where, complaint=complaint), field="renames"
+        )
 
 
 def validate_limits(limits: Limits) -> None:
@@ -174,11 +207,22 @@ def validate_limits(limits: Limits) -> None:
     )
     for name, value, least, most in ranges:
         if value is not None and not least <= value <= most:
-            raise LimitRefused(f"{name} must be between {least:g} and {most:g}", field=name)
+            raise LimitRefused(
+                Text(
+                    "{name} must be between {least:g} and {most:g}",
+                    name=name,
+                    least=least,
+                    most=most,
+                ),
+                field=name,
+            )
     if limits.bandwidth is not None and not _BANDWIDTH.fullmatch(limits.bandwidth):
         raise LimitRefused(
-            f"bandwidth {limits.bandwidth!r} must be a rate like '512K' or a timetable like "
-            "'08:00,512K 23:00,off'",
+            Text(
+                "bandwidth {bandwidth!r} must be a rate like '512K' or a timetable "
+                "like '08:00,512K 23:00,off'",
+                bandwidth=limits.bandwidth,
+            ),
             field="bandwidth",
         )
 

@@ -7,6 +7,7 @@ from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import Plan
 from filesync.engine.plan import PlanTally
 from filesync.engine.request import SyncRequest
+from filesync.engine.texts import Text
 
 # A folder that cannot be listed fails with one of these; the others concern the whole storage.
 _LISTING_CLASSES = frozenset(
@@ -51,17 +52,22 @@ def reading_failure(tally: PlanTally) -> Failure | None:
     if problem.failure_class is FailureClass.NOT_FOUND and not problem.path:
         return Failure.of(
             FailureClass.GUARD,
-            f"The source does not exist: {problem.text}. Nothing was deleted.",
+            Text("The source does not exist: {text}. Nothing was deleted.", text=problem.text),
             guard="source_missing",
         )
     if problem.failure_class not in _LISTING_CLASSES or (problem.critical and not problem.path):
-        return Failure.of(problem.failure_class, f"The plan could not be made: {problem.text}")
-    where = f" {problem.path}" if problem.path else ""
+        return Failure.of(
+            problem.failure_class, Text("The plan could not be made: {text}", text=problem.text)
+        )
     return Failure.of(
         FailureClass.GUARD,
-        f"{tally.problems} path(s) could not be read while planning, the first:{where} "
-        f"({problem.text}). What cannot be seen must not be taken for deleted, so nothing was "
-        "done.",
+        Text(
+            "{count} path(s) could not be read while planning, the first: {path} ({text}). What "
+            "cannot be seen must not be taken for deleted, so nothing was done.",
+            count=tally.problems,
+            path=problem.path or "/",
+            text=problem.text,
+        ),
         guard="source_unreadable",
     )
 
@@ -71,8 +77,12 @@ def _empty_source(plan: Plan) -> Failure | None:
         return None
     return Failure.of(
         FailureClass.GUARD,
-        f"The source has no files, and {plan.deletes} of the destination's "
-        f"{plan.destination_files} files would be deleted.",
+        Text(
+            "The source has no files, and {deletes} of the destination's "
+            "{total} files would be deleted.",
+            deletes=plan.deletes,
+            total=plan.destination_files or 0,
+        ),
         guard="source_empty",
     )
 
@@ -81,17 +91,30 @@ def _too_many_deletes(request: SyncRequest, plan: Plan) -> Failure | None:
     guards = request.guards
     total = plan.destination_files or 0
     percent = 100 * plan.deletes / total if total else 0.0
-    numbers = f"{plan.deletes} of the destination's {total} files would be deleted"
+    numbers = Text(
+        "{deletes} of the destination's {total} files would be deleted",
+        deletes=plan.deletes,
+        total=total,
+    )
     if guards.max_delete_files is not None and plan.deletes > guards.max_delete_files:
         return Failure.of(
             FailureClass.GUARD,
-            f"{numbers}; the limit is {guards.max_delete_files}.",
+            Text(
+                "{numbers}; the limit is {most}.",
+                numbers=numbers,
+                most=guards.max_delete_files,
+            ),
             guard="max_delete_files",
         )
     if guards.max_delete_percent is not None and percent > guards.max_delete_percent:
         return Failure.of(
             FailureClass.GUARD,
-            f"{numbers}, which is {percent:.1f} %; the limit is {guards.max_delete_percent:g} %.",
+            Text(
+                "{numbers}, which is {percent:.1f} %; the limit is {most:g} %.",
+                numbers=numbers,
+                percent=percent,
+                most=guards.max_delete_percent,
+            ),
             guard="max_delete_percent",
         )
     return None
@@ -102,8 +125,8 @@ def _shrunk(request: SyncRequest, plan: Plan) -> Failure | None:
     if guards.max_shrink_percent is None:
         return None
     for what, before, now in (
-        ("files", guards.last_good_source_files, plan.source_files),
-        ("bytes", guards.last_good_source_bytes, plan.source_bytes),
+        (Text("files"), guards.last_good_source_files, plan.source_files),
+        (Text("bytes"), guards.last_good_source_bytes, plan.source_bytes),
     ):
         if not before or now is None or now >= before:
             continue
@@ -111,8 +134,15 @@ def _shrunk(request: SyncRequest, plan: Plan) -> Failure | None:
         if percent > guards.max_shrink_percent:
             return Failure.of(
                 FailureClass.GUARD,
-                f"The source shrank from {before} to {now} {what} since the last good run, by "
-                f"{percent:.1f} %; the limit is {guards.max_shrink_percent:g} %.",
+                Text(
+                    "The source shrank from {before} to {now} {what} since the last good run, by "
+                    "{percent:.1f} %; the limit is {most:g} %.",
+                    before=before,
+                    now=now,
+                    what=what,
+                    percent=percent,
+                    most=guards.max_shrink_percent,
+                ),
                 guard="source_shrunk",
             )
     return None

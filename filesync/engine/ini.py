@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from filesync.engine import options
 from filesync.engine.errors import OptionRefused
 from filesync.engine.request import Remote
+from filesync.engine.texts import Text
 
 # rclone's own published key: obscuring hides a password from a glance, it is no encryption.
 _OBSCURE_KEY = bytes.fromhex("9c935b48730a554d6bfd7c63c886a92bd390198eb8128afbf4de162b8b95f638")
@@ -76,7 +77,7 @@ def render_ini(sections: Mapping[str, Mapping[str, str]]) -> str:
 
 def _quoted(name: str, value: str) -> str:
     if not _KEY.match(name):
-        raise OptionRefused(f"{name!r} is no option name", field=name)
+        raise OptionRefused(Text("{name!r} is no option name", name=name), field=name)
     check_value(name, value)
     if value == value.strip() and not value.startswith(("`", _FENCE)):
         return value
@@ -84,15 +85,17 @@ def _quoted(name: str, value: str) -> str:
         return f"`{value}`"
     if _FENCE not in value:
         return f"{_FENCE}{value}{_FENCE}"
-    raise OptionRefused(f"{name} mixes backticks and triple quotes", field=name)
+    raise OptionRefused(Text("{name} mixes backticks and triple quotes", name=name), field=name)
 
 
 def check_value(name: str, value: str) -> None:
     """Raise OptionRefused when a one-line value cannot be written without changing its meaning."""
     if re.search(r"[\r\n\0]", value):
-        raise OptionRefused(f"{name} must be one line", field=name)
+        raise OptionRefused(Text("{name} must be one line", name=name), field=name)
     if _INTERPOLATION.search(value):
-        raise OptionRefused(f"{name} must not contain %(...)s: rclone would replace it", field=name)
+        raise OptionRefused(
+            Text("{name} must not contain %(...)s: rclone would replace it", name=name), field=name
+        )
 
 
 def write_private(path: Path, text: str) -> None:

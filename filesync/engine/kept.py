@@ -17,6 +17,7 @@ from filesync.engine.prepare import validate_remote
 from filesync.engine.readers import Problems
 from filesync.engine.request import KEPT_FOLDER, Endpoint, Limits, Method, Remote
 from filesync.engine.sections import sections_of, target
+from filesync.engine.texts import Text
 
 PURGE_LIMITS = Limits(max_runtime_s=600, stall_timeout_s=120)
 # rclone's list of optional features: these neither move nor copy within themselves.
@@ -38,7 +39,14 @@ def purge_kept(
     """
     names = paths.validate_path(folder).split("/")
     if names[0] != KEPT_FOLDER or len(names) < 2:
-        raise PathRefused(f"{folder!r} is no folder below {KEPT_FOLDER}", field="folder")
+        raise PathRefused(
+            Text(
+                "{folder!r} is no folder below {parent}",
+                folder=folder,
+                parent=KEPT_FOLDER,
+            ),
+            field="folder",
+        )
     validate_remote(remote, local_roots)
     where = target("dst", Endpoint(remote, folder), local_roots)
     with tempfile.TemporaryDirectory(prefix="syncbeat-purge-") as name:

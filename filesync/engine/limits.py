@@ -10,6 +10,7 @@ from typing import TypeVar
 from filesync.engine.errors import LimitRefused
 from filesync.engine.filters import validate_limits
 from filesync.engine.request import Limits
+from filesync.engine.texts import Text
 
 Number = TypeVar("Number", int, float)
 _FACTORS = {
@@ -40,8 +41,11 @@ def validate_storage_limits(limits: StorageLimits) -> None:
         validate_limits(Limits(bandwidth=limits.bandwidth))
         if "," in limits.bandwidth:
             raise LimitRefused(
-                f"bandwidth {limits.bandwidth!r} must be one rate like '4M'; a timetable belongs "
-                "to a sync",
+                Text(
+                    "bandwidth {bandwidth!r} must be one rate like '4M'; a timetable "
+                    "belongs to a sync",
+                    bandwidth=limits.bandwidth,
+                ),
                 field="bandwidth",
             )
 

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from filesync.engine.errors import OptionRefused
+from filesync.engine.texts import Text
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -112,9 +113,16 @@ def policy_of(backend: str) -> BackendPolicy:
         return policy
     if backend in REFUSED_BACKENDS:
         why = REFUSED_BACKENDS[backend].why
-        raise OptionRefused(f"{backend} is not offered: {why}", field="backend")
+        raise OptionRefused(
+            Text("{backend} is not offered: {why}", backend=backend, why=why), field="backend"
+        )
     raise OptionRefused(
-        f"{backend!r} is not offered; choose one of {', '.join(sorted(POLICY))}", field="backend"
+        Text(
+            "{backend!r} is not offered; choose one of {offered}",
+            backend=backend,
+            offered=", ".join(sorted(POLICY)),
+        ),
+        field="backend",
     )
 
 
@@ -170,17 +178,33 @@ def check_options(backend: str, options: Mapping[str, str], secrets: Mapping[str
     for name in [*options, *secrets]:
         kind = policy.classify(name)
         if kind is None:
-            raise OptionRefused(f"{backend} has no known option {name!r}", field=name)
+            raise OptionRefused(
+                Text("{backend} has no known option {name!r}", backend=backend, name=name),
+                field=name,
+            )
         if kind is OptionClass.REFUSED:
             reason = policy.refused[name]
-            raise OptionRefused(f"{backend} option {name} is refused: {reason}", field=name)
+            raise OptionRefused(
+                Text(
+                    "{backend} option {name} is refused: {reason}",
+                    backend=backend,
+                    name=name,
+                    reason=reason,
+                ),
+                field=name,
+            )
         if kind is OptionClass.SECRET and name in options:
-            raise OptionRefused(f"{name} is a secret and belongs among the secrets", field=name)
+            raise OptionRefused(
+                Text("{name} is a secret and belongs among the secrets", name=name), field=name
+            )
     for name, value in options.items():
         if _LOGIN_IN_URL.match(value):
             raise OptionRefused(
-                f"{name} holds a password, and options are shown: leave it out of the address and "
-                "put it among the secrets",
+                Text(
+                    "{name} holds a password, and options are shown: leave it out of "
+                    "the address and put it among the secrets",
+                    name=name,
+                ),
                 field=name,
             )
     for name, value in secrets.items():
@@ -195,8 +219,12 @@ def _check_needs(backend: str, policy: BackendPolicy, values: Mapping[str, str])
     given = (values.get(name, "").strip().lower() for name in policy.needs)
     if policy.needs and not any(value not in ("", "false", "0") for value in given):
         raise OptionRefused(
-            f"{backend} needs one of {', '.join(policy.needs)}: without it rclone would use the "
-            "login of this server itself",
+            Text(
+                "{backend} needs one of {options}: without it rclone would use the "
+                "login of this server itself",
+                backend=backend,
+                options=", ".join(policy.needs),
+            ),
             field=policy.needs[0],
         )
 
@@ -205,7 +233,9 @@ def _check_json_file(name: str, value: str) -> None:
     kind = _json_object(name, value).get("type")
     # Google's other types name a file, an address or a program of the server to ask.
     if name == "service_account_credentials" and kind != "service_account":
-        raise OptionRefused(f'{name} must be of the type "service_account"', field=name)
+        raise OptionRefused(
+            Text('{name} must be of the type "service_account"', name=name), field=name
+        )
 
 
 def canonical_token(value: str) -> str:
@@ -217,9 +247,9 @@ def canonical_token(value: str) -> str:
     """
     document = _json_object("token", value)
     if any(not isinstance(document.get(name, ""), str) for name in _TOKEN_TEXTS):
-        raise _no_token(f"{', '.join(_TOKEN_TEXTS)} must be texts")
+        raise _no_token(Text("{names} must be texts", names=", ".join(_TOKEN_TEXTS)))
     if not document.get("access_token"):
-        raise _no_token("it has no access_token")
+        raise _no_token(Text("it has no access_token"))
     token = {name: document[name] for name in _TOKEN_TEXTS if name in document}
     if "expiry" in document:
         try:
@@ -227,13 +257,13 @@ def canonical_token(value: str) -> str:
         except ValueError:
             expiry = datetime.min  # noqa: DTZ901 - has no zone, and is refused below
         if expiry.tzinfo is None:
-            raise _no_token("expiry must be a time with a zone (RFC 3339)")
+            raise _no_token(Text("expiry must be a time with a zone (RFC 3339)"))
         token["expiry"] = expiry.isoformat()
     return json.dumps(token)
 
 
 def _no_token(why: str) -> OptionRefused:
-    message = f"token: {why}; paste the JSON that `rclone authorize` prints"
+    message = Text("token: {why}; paste the JSON that `rclone authorize` prints", why=why)
     return OptionRefused(message, field="token")
 
 
@@ -242,9 +272,11 @@ def _json_object(name: str, value: str) -> dict[str, object]:
         document = json.loads(value)
     except ValueError as error:
         # It tells a place and not the value.
-        raise OptionRefused(f"{name} is no valid JSON: {error}", field=name) from None
+        raise OptionRefused(
+            Text("{name} is no valid JSON: {error}", name=name, error=str(error)), field=name
+        ) from None
     except RecursionError:
-        raise OptionRefused(f"{name} is nested too deeply", field=name) from None
+        raise OptionRefused(Text("{name} is nested too deeply", name=name), field=name) from None
     if not isinstance(document, dict):
-        raise OptionRefused(f"{name} must be a JSON object", field=name)
+        raise OptionRefused(Text("{name} must be a JSON object", name=name), field=name)
     return document

@@ -10,13 +10,14 @@ from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import Outcome, Totals
 from filesync.engine.messages import Problem
 from filesync.engine.readers import Problems
+from filesync.engine.texts import Text
 from filesync.engine.watch import MAX_RUNTIME
 
 # rclone's exit codes that say more than its messages.
 _BY_EXIT_CODE = {
-    2: (FailureClass.CONFIG, "rclone did not accept its command line"),
-    3: (FailureClass.NOT_FOUND, "The folder does not exist"),
-    5: (FailureClass.NETWORK, "A temporary error of the storage"),
+    2: (FailureClass.CONFIG, Text("rclone did not accept its command line")),
+    3: (FailureClass.NOT_FOUND, Text("The folder does not exist")),
+    5: (FailureClass.NETWORK, Text("A temporary error of the storage")),
 }
 _MAX_TRANSFER_EXIT = 8
 # A shell's way of naming the signal that ended a process; rclone's own codes end far below.
@@ -35,7 +36,10 @@ def conclude(
     if failure is None and totals.files_failed == 0:
         return Outcome.SUCCEEDED, None
     if failure is None:
-        failure = Failure.of(FailureClass.INTERNAL, f"{totals.files_failed} file(s) failed")
+        failure = Failure.of(
+            FailureClass.INTERNAL,
+            Text("{count} file(s) failed", count=totals.files_failed),
+        )
     if failure.guard == MAX_RUNTIME:
         # A limit that a person set: what was sent before does not make the run half a success.
         return Outcome.FAILED, failure
@@ -59,7 +63,7 @@ def killed(exit_code: int) -> Failure | None:
         name = f"signal {number}"
     return Failure.of(
         FailureClass.INTERNAL,
-        f"rclone was killed by {name}, which was not sent by this run.",
+        Text("rclone was killed by {name}, which was not sent by this run.", name=name),
         advice=KILLED_ADVICE,
         retryable=True,
     )
@@ -73,7 +77,10 @@ def crashed(exit_code: int, words: str | None) -> Failure | None:
     if exit_code == 0 or words is None:
         return None
     return Failure.of(
-        FailureClass.INTERNAL, f"rclone crashed: {words}", advice=KILLED_ADVICE, retryable=True
+        FailureClass.INTERNAL,
+        Text("rclone crashed: {words}", words=words),
+        advice=KILLED_ADVICE,
+        retryable=True,
     )
 
 
@@ -81,8 +88,15 @@ def name_folders(failure: Failure, problems: Problems, source: str, destination:
     """Add the two folders to the failure of a whole side, as rclone's words name no path."""
     if failure.guard != "source_missing" and not _root_is_missing(problems):
         return failure
-    folders = f'Source: "{source or "/"}", destination: "{destination or "/"}".'
-    return replace(failure, message=f"{failure.message.removesuffix('.')}. {folders}")
+    # rclone's own words have no full stop.
+    what = failure.message if failure.message.endswith(".") else f"{failure.message}."
+    named = Text(
+        '{what} Source: "{source}", destination: "{destination}".',
+        what=what,
+        source=source or "/",
+        destination=destination or "/",
+    )
+    return replace(failure, message=named)
 
 
 def _root_is_missing(problems: Problems) -> bool:
@@ -102,7 +116,7 @@ def _failure(exit_code: int, problems: Problems) -> Failure | None:
     if exit_code == _MAX_TRANSFER_EXIT:
         return Failure.of(
             FailureClass.GUARD,
-            "The limit of bytes for one run is reached. The next run goes on from there.",
+            Text("The limit of bytes for one run is reached. The next run goes on from there."),
             guard="max_bytes",
         )
     main = problems.main
@@ -110,22 +124,28 @@ def _failure(exit_code: int, problems: Problems) -> Failure | None:
     if over is not None:
         return Failure.of(
             FailureClass.GUARD,
-            "More was to be deleted than planned, so the deleting was ended. The source must have "
-            f"changed since: {over.text}",
+            Text(
+                "More was to be deleted than planned, so the deleting was ended. "
+                "The source must have changed since: {text}",
+                text=over.text,
+            ),
             guard="max_delete_backstop",
         )
     if main is not None:
         return _of_problem(exit_code, main, sum(problems.counts.values()))
     failure_class, words = _BY_EXIT_CODE.get(
-        exit_code, (FailureClass.INTERNAL, "rclone ended without a reason")
+        exit_code, (FailureClass.INTERNAL, Text("rclone ended without a reason"))
     )
-    return Failure.of(failure_class, f"{words} (exit code {exit_code})")
+    return Failure.of(
+        failure_class, Text("{words} (exit code {exit_code})", words=words, exit_code=exit_code)
+    )
 
 
 def _of_problem(exit_code: int, main: Problem, count: int) -> Failure:
     failure_class = main.failure_class
     if failure_class is FailureClass.INTERNAL and exit_code in _BY_EXIT_CODE:
         failure_class = _BY_EXIT_CODE[exit_code][0]
-    where = f"{main.path}: " if main.path else ""
-    more = f" ({count} errors in all)" if count > 1 else ""
-    return Failure.of(failure_class, f"{where}{main.text}{more}")
+    text = f"{main.path}: {main.text}" if main.path else main.text
+    if count > 1:
+        text = Text("{text} ({count} errors in all)", text=text, count=count)
+    return Failure.of(failure_class, text)

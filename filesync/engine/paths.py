@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filesync.engine.errors import PathRefused
 from filesync.engine.request import Endpoint, Remote
+from filesync.engine.texts import Text
 
 MAX_PATH_CHARS = 4096
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -16,22 +17,25 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PLACE_OPTIONS = ("url", "host", "port", "endpoint", "provider", "user", "drive_id", "team_drive")
 
 
-def validate_path(path: str) -> str:
+def validate_path(path: str, *, what: str = Text("the path")) -> str:
     """Give a relative path in its one spelling, without slashes at the ends.
 
     Raises PathRefused for traversal, control characters, and a colon in the first name, with
-    which rclone would take it for another remote.
+    which rclone would take it for another remote. `what` is what the error calls it.
     """
     if len(path) > MAX_PATH_CHARS:
-        raise PathRefused(f"the path is longer than {MAX_PATH_CHARS} characters", field="path")
+        too_long = Text("{what} is longer than {most} characters", what=what, most=MAX_PATH_CHARS)
+        raise PathRefused(too_long, field="path")
     if _CONTROL.search(path):
-        raise PathRefused("the path contains a control character", field="path")
+        raise PathRefused(Text("{what} contains a control character", what=what), field="path")
     names = [name for name in path.split("/") if name not in ("", ".")]
     if ".." in names:
-        raise PathRefused(f"{path!r} leads out of its root with '..'", field="path")
+        raise PathRefused(Text("{path!r} leads out of its root with '..'", path=path), field="path")
     if names and ":" in names[0]:
         raise PathRefused(
-            f"{path!r} has a colon in its first name, which would name another remote",
+            Text(
+                "{path!r} has a colon in its first name, which would name another remote", path=path
+            ),
             field="path",
         )
     return "/".join(names)
@@ -40,11 +44,13 @@ def validate_path(path: str) -> str:
 def validate_root(remote: Remote) -> None:
     """Raise PathRefused unless the root is clean, and absolute where it is a local one."""
     if remote.backend == "local" and not remote.root.startswith("/"):
-        raise PathRefused(f"the local root {remote.root!r} is not absolute", field="root")
+        raise PathRefused(
+            Text("the local root {root!r} is not absolute", root=remote.root), field="root"
+        )
     try:
-        validate_path(remote.root)
+        validate_path(remote.root, what=Text("the root"))
     except PathRefused as error:
-        raise PathRefused(error.message.replace("the path", "the root"), field="root") from error
+        raise PathRefused(error.message, field="root") from error
 
 
 def full_path(endpoint: Endpoint) -> str:
@@ -65,7 +71,13 @@ def resolve_local(endpoint: Endpoint, local_roots: tuple[Path, ...]) -> Path:
     real = Path(os.path.realpath(root / validate_path(endpoint.path)))
     if not real.is_relative_to(root):
         raise PathRefused(
-            f"{endpoint.path!r} leads out of {endpoint.remote.root} to {real}", field="path"
+            Text(
+                "{path!r} leads out of {root} to {real}",
+                path=endpoint.path,
+                root=endpoint.remote.root,
+                real=str(real),
+            ),
+            field="path",
         )
     return real
 
@@ -74,9 +86,14 @@ def real_root(remote: Remote, local_roots: tuple[Path, ...]) -> Path:
     """Give the real folder of a local remote's root; raises PathRefused when it is not allowed."""
     root = Path(os.path.realpath(remote.root))
     if not any(root.is_relative_to(os.path.realpath(allowed)) for allowed in local_roots):
-        allowed = ", ".join(str(path) for path in local_roots) or "none"
+        allowed = ", ".join(str(path) for path in local_roots) or Text("none")
         raise PathRefused(
-            f"{remote.root} is outside the allowed local roots ({allowed})", field="root"
+            Text(
+                "{root} is outside the allowed local roots ({allowed})",
+                root=remote.root,
+                allowed=allowed,
+            ),
+            field="root",
         )
     return root
 
@@ -132,7 +149,12 @@ def check_no_overlap(source: Endpoint, destination: Endpoint) -> None:
         or not (one and other)
     ):
         raise PathRefused(
-            f"source {one or '/'} and destination {other or '/'} overlap", field="destination"
+            Text(
+                "source {source} and destination {destination} overlap",
+                source=one or "/",
+                destination=other or "/",
+            ),
+            field="destination",
         )
 
 

@@ -10,6 +10,7 @@ from filesync.engine.errors import FailureClass
 from filesync.engine.events import Action, Event, Plan, PlanItem, Progress
 from filesync.engine.messages import LastWords, Message, Problem, Skipped, Stats
 from filesync.engine.request import Method, SyncRequest
+from filesync.engine.texts import Text
 
 MAX_ITEMS = 1000
 _MAX_REMEMBERED = 200_000
@@ -65,7 +66,8 @@ class PlanTally:
     def ended(self, exit_code: int) -> None:
         """Note how a dry run ended: a failure that named no problem must not look like a plan."""
         if exit_code != 0 and self.first_problem is None and not self.destination_missing:
-            text, failure_class = f"exit code {exit_code}", FailureClass.INTERNAL
+            text: str = Text("exit code {exit_code}", exit_code=exit_code)
+            failure_class = FailureClass.INTERNAL
             if self.last_words is not None:
                 text, failure_class = self.last_words.text, self.last_words.failure_class
             self.take(Problem(text, None, failure_class, critical=True))

@@ -12,6 +12,7 @@ from filesync.engine.command import RunFiles, Sides
 from filesync.engine.errors import EngineError, OptionRefused, PathRefused
 from filesync.engine.request import KEPT_FOLDER, Endpoint, Method, Remote, SyncRequest
 from filesync.engine.sections import sections_of, target
+from filesync.engine.texts import Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,10 @@ def validate_remote(remote: Remote, local_roots: tuple[Path, ...]) -> None:
             ini.check_value(name, value)
     if remote.encryption is not None and not remote.encryption.password:
         raise OptionRefused(
-            "encryption needs a password; keep a copy of it, without it nobody can read the files",
+            Text(
+                "encryption needs a password; keep a copy of it, without it nobody "
+                "can read the files"
+            ),
             field="encryption_password",
         )
     paths.validate_root(remote)
@@ -93,13 +97,17 @@ def _backup(request: SyncRequest, local_roots: tuple[Path, ...]) -> str | None:
     inside = os.path.relpath(f"/{kept}", f"/{synced}")
     if not inside.startswith("..") and inside.split("/")[0] != KEPT_FOLDER:
         raise PathRefused(
-            f"files cannot be kept in {kept!r}: it is inside the destination and not below its "
-            f"{KEPT_FOLDER}",
+            Text(
+                "files cannot be kept in {kept!r}: it is inside the destination "
+                "and not below its {folder}",
+                kept=kept,
+                folder=KEPT_FOLDER,
+            ),
             field="keep_deleted_dir",
         )
     if kept == "" or synced == kept or synced.startswith(kept + "/"):
         raise PathRefused(
-            f"files cannot be kept in {kept!r}: it contains the destination",
+            Text("files cannot be kept in {kept!r}: it contains the destination", kept=kept),
             field="keep_deleted_dir",
         )
     return target("dst", Endpoint(request.destination.remote, kept), local_roots)
@@ -150,7 +158,11 @@ def _checked(tree: Path, remote: Remote, local_roots: tuple[Path, ...]) -> Itera
     for link in paths.escaping_links(tree, root):
         if link is not None:
             raise PathRefused(
-                f"the symbolic link {link} leads out of {remote.root}; remove it",
+                Text(
+                    "the symbolic link {link} leads out of {root}; remove it",
+                    link=str(link),
+                    root=remote.root,
+                ),
                 field="destination",
             )
         yield
@@ -159,7 +171,9 @@ def _checked(tree: Path, remote: Remote, local_roots: tuple[Path, ...]) -> Itera
 def _check_only_path(path: str) -> None:
     names = path.split("/")
     if not path or path.startswith("/") or "\0" in path or ".." in names:
-        raise PathRefused(f"{path!r} is no path of a file below the source", field="only_paths")
+        raise PathRefused(
+            Text("{path!r} is no path of a file below the source", path=path), field="only_paths"
+        )
 
 
 def write_files(prepared: Prepared) -> None:
@@ -174,4 +188,10 @@ def write_files(prepared: Prepared) -> None:
             ini.write_private(files.filters, filters.render_only(only))
             ini.write_private(files.only, "".join(f"{path}\0" for path in only))
     except OSError as error:
-        raise EngineError(f"{files.work_dir} cannot be written: {error.strerror}") from error
+        raise EngineError(
+            Text(
+                "{folder} cannot be written: {why}",
+                folder=str(files.work_dir),
+                why=str(error.strerror),
+            )
+        ) from error

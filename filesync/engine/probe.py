@@ -23,6 +23,7 @@ from filesync.engine.process import RcloneProcess
 from filesync.engine.readers import Problems
 from filesync.engine.request import Endpoint, Method, Remote
 from filesync.engine.sections import sections_of, target
+from filesync.engine.texts import Text
 
 PROBE_TIMEOUT_S = 10.0
 MAX_ENTRIES = 50_000
@@ -164,11 +165,11 @@ def _failure(
             elif isinstance(message, LastWords):
                 problems.last_words = message
         if stop is not None and stop.requested:
-            return Failure.of(FailureClass.TIMEOUT, "Stopped by request.", retryable=False)
+            return Failure.of(FailureClass.TIMEOUT, Text("Stopped by request."), retryable=False)
         if time.monotonic() > deadline_s and not process.ended:
             return Failure.of(
                 FailureClass.TIMEOUT,
-                f"The storage gave no answer within {timeout_s:g} s.",
+                Text("The storage gave no answer within {most_s:g} s.", most_s=timeout_s),
                 advice=FailureClass.NETWORK.advice,
             )
     exit_code = process.wait()
@@ -176,7 +177,7 @@ def _failure(
         return None
     main = problems.main
     if main is None:
-        words = crash or f"rclone ended with exit code {exit_code}"
+        words = crash or Text("rclone ended with exit code {exit_code}", exit_code=exit_code)
         return Failure.of(FailureClass.INTERNAL, words)
     return Failure.of(main.failure_class, main.text)
 

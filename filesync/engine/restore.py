@@ -36,6 +36,7 @@ from filesync.engine.readers import Problems
 from filesync.engine.request import KEPT_FOLDER, Endpoint, Method, UndoRequest
 from filesync.engine.restore_reader import RestoreReader
 from filesync.engine.sections import sections_of, target
+from filesync.engine.texts import Text
 from filesync.engine.undo import FileFacts, Touched, UndoPlan, as_plan, plan_undo
 
 MOST_FOLDERS = 200
@@ -112,7 +113,10 @@ class _Restore:
         check_rclone(self.rclone)
         kept = paths.validate_path(self.request.kept_dir)
         if kept.split("/")[0] != KEPT_FOLDER:
-            raise PathRefused(f"{kept!r} is not below {KEPT_FOLDER}", field="kept_dir")
+            raise PathRefused(
+                Text("{kept!r} is not below {parent}", kept=kept, parent=KEPT_FOLDER),
+                field="kept_dir",
+            )
         sides = {"dst": self.request.destination}
         if self.request.source is not None:
             sides["src"] = self.request.source
@@ -142,11 +146,11 @@ class _Restore:
             source = yield from self._listed(self.places["src"], concerned)
         undo = plan_undo(touched, kept, now, ended_at_s=self.request.ended_at_s, source=source)
         if touched.incomplete:
-            undo.conflicts[""] = (
+            undo.conflicts[""] = Text(
                 "the log of the run was cut: files that it added after that are not known, and stay"
             )
         for folder in self.unknown:
-            undo.conflicts[f"{self.request.kept_dir}/{folder}"] = (
+            undo.conflicts[f"{self.request.kept_dir}/{folder}"] = Text(
                 "it holds files of an attempt whose log is lost; put them back by hand"
             )
         self.plan = as_plan(undo, now)

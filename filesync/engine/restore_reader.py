@@ -10,6 +10,7 @@ from filesync.engine.events import Action, Event, ItemDone, Outcome, Totals
 from filesync.engine.messages import Copied, Deleted, LastWords, Message, Problem
 from filesync.engine.outcome import conclude
 from filesync.engine.readers import Problems
+from filesync.engine.texts import Text
 from filesync.engine.undo import UndoPlan
 
 
@@ -38,7 +39,9 @@ class RestoreReader:
         """Tell what is not touched and why; a conflict of no path is about the kept folder."""
         for path, why in conflicts.items():
             self._failed += 1
-            yield ItemDone(Action.FAILED, path or kept_dir, error=f"left as it is: {why}")
+            yield ItemDone(
+                Action.FAILED, path or kept_dir, error=Text("left as it is: {why}", why=why)
+            )
 
     def take(self, message: Message) -> list[Event]:
         """Turn what rclone did into items."""
@@ -75,8 +78,13 @@ class RestoreReader:
         path, why = next(iter(undo.conflicts.items()))
         failure = Failure.of(
             FailureClass.GUARD,
-            f"{len(undo.conflicts)} path(s) are not as the run left them and were left alone, "
-            f"the first: {path} ({why}).",
+            Text(
+                "{count} path(s) are not as the run left them and were left alone, "
+                "the first: {path} ({why}).",
+                count=len(undo.conflicts),
+                path=path,
+                why=why,
+            ),
             guard="changed_since",
         )
         something = self._done or undo.put_back or undo.remove

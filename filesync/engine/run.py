@@ -46,6 +46,7 @@ from filesync.engine.prepare import (
 from filesync.engine.readers import RunReader
 from filesync.engine.request import Method, SyncRequest
 from filesync.engine.stages import Stages
+from filesync.engine.texts import Text
 from filesync.engine.tuning import PairFacts
 
 
@@ -147,7 +148,9 @@ class _Run:
             empty_folder(self._work_dir)
             self._driver.log = RunLog(log_path)
         except OSError as error:
-            raise EngineError(f"the run's folder cannot be made: {error}") from error
+            raise EngineError(
+                Text("the run's folder cannot be made: {error}", error=str(error))
+            ) from error
         write_files(prepared)
         self._reader = RunReader(
             prepared.request.method,
@@ -258,5 +261,7 @@ class _Run:
 
 
 def _refused(error: EngineError) -> Failure:
-    where = f"{error.field}: " if error.field else ""
-    return Failure.of(FailureClass.CONFIG, f"{where}{error.message}")
+    message = error.message
+    if error.field:
+        message = Text("{field}: {message}", field=error.field, message=message)
+    return Failure.of(FailureClass.CONFIG, message)

@@ -18,6 +18,7 @@ from filesync.engine.outcome import conclude
 from filesync.engine.prepare import Prepared
 from filesync.engine.readers import Problems, RunReader
 from filesync.engine.request import Remote
+from filesync.engine.texts import Text
 from filesync.engine.tuning import PairFacts, RemoteFacts, known_facts, read_features
 
 # rclone's exit code for a folder that is not there, such as a root before its first run.
@@ -64,7 +65,12 @@ class Stages:
         exit_code = yield from self.drive(stage, self.reader.take, answer_path)
         if exit_code != 0:
             _, failure = conclude(exit_code, Totals(), self.reader.problems)
-            raise Stopped(failure or Failure.of(FailureClass.INTERNAL, f"exit code {exit_code}"))
+            raise Stopped(
+                failure
+                or Failure.of(
+                    FailureClass.INTERNAL, Text("exit code {exit_code}", exit_code=exit_code)
+                )
+            )
         return answer_path.read_bytes()
 
     def check_passwords(self) -> Iterator[Event]:

@@ -14,6 +14,7 @@ from filesync.engine.lines import parse_line
 from filesync.engine.log import CUT_MARK
 from filesync.engine.messages import Copied, DirMade, DirRemoved, MovedToBackup
 from filesync.engine.plan import MAX_ITEMS
+from filesync.engine.texts import Text
 
 # A log shows these for bytes that are no UTF-8 and for control characters: which bytes they
 # were it does not tell, and rclone cannot be given the name.
@@ -92,7 +93,7 @@ def plan_undo(
     for path in sorted({*touched.left_with, *kept}):
         conflict = _conflict(path, touched, now.get(path), ended_at_s, known=path in kept)
         if conflict is None and source is not None and path in now and path in source:
-            conflict = "the source has a file of that name again"
+            conflict = Text("the source has a file of that name again")
         if conflict is not None:
             plan.conflicts[path] = conflict
             continue
@@ -112,24 +113,24 @@ def _conflict(
 ) -> str | None:
     """Say why a path must be left alone; None where it stands as the run left it."""
     if _UNSPEAKABLE.search(path):
-        return "its name holds bytes that a log cannot show; put it back by hand"
+        return Text("its name holds bytes that a log cannot show; put it back by hand")
     if now is not None and now.changed_at_s > ended_at_s:
-        return "it was changed or made since the run"
+        return Text("it was changed or made since the run")
     if path not in touched.left_with:
-        return None if known else "nothing is known about it"
+        return None if known else Text("nothing is known about it")
     left_with = touched.left_with[path]
     if left_with is None:
-        return None if now is None else "the run deleted it, and it is there again"
+        return None if now is None else Text("the run deleted it, and it is there again")
     if now is None:
         # A file that the run added and that is gone needs nothing; an older one is missed.
-        return "it was deleted since the run" if known else None
-    return None if now.size_bytes == left_with else "its size is another than the run left"
+        return Text("it was deleted since the run") if known else None
+    return None if now.size_bytes == left_with else Text("its size is another than the run left")
 
 
 def _folders(plan: UndoPlan, touched: Touched) -> None:
     for path in sorted(touched.folders_removed):
         if _UNSPEAKABLE.search(path):
-            plan.conflicts[path] = "its name holds bytes that a log cannot show"
+            plan.conflicts[path] = Text("its name holds bytes that a log cannot show")
         else:
             plan.make_folders.append(path)
     made = touched.folders_made

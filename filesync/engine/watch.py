@@ -8,6 +8,7 @@ from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.messages import Message, Problem, Stats
 from filesync.engine.readers import BREAKER_ERRORS, RunReader
 from filesync.engine.request import Limits
+from filesync.engine.texts import Text
 
 MAX_RUNTIME = "max_runtime"
 
@@ -53,16 +54,22 @@ class Watch:
         if stalled_s > self.limits.stall_timeout_s:
             return Failure.of(
                 FailureClass.TIMEOUT,
-                f"No progress for {stalled_s:.0f} s; the limit is "
-                f"{self.limits.stall_timeout_s:g} s.",
+                Text(
+                    "No progress for {stalled_s:.0f} s; the limit is {most_s:g} s.",
+                    stalled_s=stalled_s,
+                    most_s=self.limits.stall_timeout_s,
+                ),
                 guard="stall_timeout",
             )
         longest_s = self.limits.max_runtime_s
         if longest_s is not None and now_s - self.started_s > longest_s:
             return Failure.of(
                 FailureClass.TIMEOUT,
-                f"The run took longer than {longest_s:g} s. What was sent stays; the next run "
-                "goes on from there.",
+                Text(
+                    "The run took longer than {most_s:g} s. What was sent stays; "
+                    "the next run goes on from there.",
+                    most_s=longest_s,
+                ),
                 guard=MAX_RUNTIME,
                 retryable=False,
             )
@@ -73,15 +80,23 @@ class Watch:
         if most is not None and reader.files_transferred > most:
             return Failure.of(
                 FailureClass.GUARD,
-                f"{reader.files_transferred} files were sent; the limit of one run is "
-                f"{most}. The next run goes on from there.",
+                Text(
+                    "{count} files were sent; the limit of one run is {most}. "
+                    "The next run goes on from there.",
+                    count=reader.files_transferred,
+                    most=most,
+                ),
                 guard="max_files",
             )
         main = reader.problems.main
         if main is not None and reader.problems.breaks:
             return Failure.of(
                 main.failure_class,
-                f"{BREAKER_ERRORS} errors in a row, the first: {main.text}",
+                Text(
+                    "{count} errors in a row, the first: {text}",
+                    count=BREAKER_ERRORS,
+                    text=main.text,
+                ),
                 guard="consecutive_errors",
             )
         return None

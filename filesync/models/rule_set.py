@@ -8,6 +8,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from filesync import engine
+from filesync.texts import say
 
 MOST_RULE_SETS = 9
 """Of one config; with its own rules that is what the engine takes for a run."""
@@ -40,7 +41,7 @@ class RuleSet(models.Model):
             engine.validate_filters(engine.filter_lines(self.filters))
         except engine.FilterRefused as error:
             raise ValidationError(
-                {"filters": ValidationError(error.message, code=error.code)}
+                {"filters": ValidationError(say(error.message), code=error.code)}
             ) from None
 
 

@@ -11,7 +11,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from filesync import engine
+from filesync.models.fields import MessageField
 from filesync.models.sync_config import SyncConfig
+from filesync.texts import say
 from scheduler.log_ids import ids
 
 
@@ -168,7 +170,7 @@ class SyncRun(models.Model):
         blank=True,
         help_text=_("Whether a failure of this kind is tried again, while attempts are left."),
     )
-    message = models.TextField(_("message"), blank=True, default="")
+    message = MessageField(_("message"), blank=True, default="")
     advice = models.TextField(_("advice"), blank=True, default="")
 
     late = models.CharField(
@@ -255,6 +257,11 @@ class SyncRun(models.Model):
         return _TASK_STATUS[self.State(self.state)]
 
     @property
+    def explanation(self) -> str:
+        """Return the message in the reader's language, "" where there is none."""
+        return say(self.message)
+
+    @property
     def next_step(self) -> str:
         """Return the advice in the reader's language, "" where there is none."""
         return gettext(self.advice) if self.advice else ""
@@ -290,7 +297,7 @@ class RunItem(models.Model):
     )
     path = models.TextField(_("path"))
     size_bytes = models.BigIntegerField(_("size"), null=True, blank=True)
-    error = models.TextField(_("error"), blank=True, default="")
+    error = MessageField(_("error"), blank=True, default="")
 
     class Meta:
         verbose_name = _("item")

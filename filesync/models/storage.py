@@ -11,7 +11,9 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from filesync import engine
+from filesync.models.fields import MessageField
 from filesync.secrets import SecretsUnreadable, decrypt, encrypt
+from filesync.texts import say
 
 # Stand among the secrets; no option of rclone begins so.
 ENCRYPTION_PASSWORD = "encryption_password"  # noqa: S105 - the name of a secret
@@ -117,12 +119,12 @@ class Storage(models.Model):
     last_check_class = models.CharField(
         _("result of the test"), max_length=32, blank=True, default="", editable=False
     )
-    last_check_message = models.TextField(
+    last_check_message = MessageField(
         _("message of the test"), blank=True, default="", editable=False
     )
     shares_token = models.BooleanField(default=False, editable=False)
     paused_at = models.DateTimeField(_("paused"), null=True, blank=True, editable=False)
-    paused_reason = models.TextField(_("why it is paused"), blank=True, default="", editable=False)
+    paused_reason = MessageField(_("why it is paused"), blank=True, default="", editable=False)
     remark = models.CharField(_("remark"), max_length=255, blank=True, default="")
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated"), auto_now=True)
@@ -218,10 +220,14 @@ class Storage(models.Model):
             engine.validate_remote(self.as_remote(), tuple(settings.FILESYNC_LOCAL_ROOTS))
         except engine.EngineError as error:
             raise ValidationError(
-                {self._field_of(error): OptionInvalid(error.message, error.code, error.field or "")}
+                {
+                    self._field_of(error): OptionInvalid(
+                        say(error.message), error.code, error.field or ""
+                    )
+                }
             ) from None
         except SecretsUnreadable as error:
-            raise ValidationError(ValidationError(str(error), code=error.code)) from None
+            raise ValidationError(ValidationError(say(error.message), code=error.code)) from None
 
     @staticmethod
     def _field_of(error: engine.EngineError) -> str:

@@ -17,6 +17,7 @@ from filesync import engine
 from filesync.models.rule_set import RuleSet, RuleSetUse
 from filesync.models.storage import Storage
 from filesync.secrets import decrypt, encrypt
+from filesync.texts import say
 from scheduler import cron as cron_rules
 from scheduler.models import DAY_S, Doorbell, DueSlot, Schedulable
 
@@ -409,7 +410,7 @@ class SyncConfig(Schedulable):
         except engine.EngineError as error:
             field = error.field if error.field in _REQUEST_FIELDS else "__all__"
             raise ValidationError(
-                {field: ValidationError(error.message, code=error.code)}
+                {field: ValidationError(say(error.message), code=error.code)}
             ) from None
 
 
@@ -437,7 +438,9 @@ def _rename_rule(line: str) -> tuple[str, str]:
     pattern, arrow, replacement = line.rpartition("=>")
     if not arrow:
         raise engine.FilterRefused(
-            f"rename rule {line[:60]!r} must be 'regular expression => replacement'",
+            engine.Text(
+                "rename rule {line!r} must be 'regular expression => replacement'", line=line[:60]
+            ),
             field="renames",
         )
     return pattern.strip(), replacement.strip()

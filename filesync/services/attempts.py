@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from filesync.models import SyncRun
+from filesync.texts import text_document
 
 # A run that is handed on again and again (a worker per deployment) keeps the latest.
 MOST_KEPT = 50
@@ -32,6 +33,12 @@ def with_ended_attempt(run: SyncRun, outcome: Mapping[str, object], now: datetim
         "state": str(outcome["state"]),
         "reason": str(outcome.get("reason", "")),
         "failure_class": str(outcome.get("failure_class", "")),
-        "message": str(outcome.get("message", ""))[:MESSAGE_CHARS],
+        "message": _shortened(outcome.get("message", "")),
     }
     return [*run.attempts, ended][-MOST_KEPT:]
+
+
+def _shortened(message: object) -> object:
+    """Return what is kept of a message; one that is too long loses its end, and its template."""
+    text = message if isinstance(message, str) else ""
+    return text_document(text if len(text) <= MESSAGE_CHARS else text[:MESSAGE_CHARS])

@@ -149,14 +149,17 @@ def _drive(run: SyncRun, recorder: Recorder) -> engine.SyncResult:
                     recorder.take(event)
         raise RuntimeError("the engine ended without a result")
     except (engine.EngineError, SecretsUnreadable) as error:
-        return _failed(engine.FailureClass.CONFIG, str(error))
+        return _failed(engine.FailureClass.CONFIG, error.message)
     except (_HostBusy, LeaseLost, DatabaseAway):
         raise
     except Exception as error:
         # The top of a run: whatever nobody foresaw ends it with its name, and not in silence when
         # the lease lapses. The text may hold a secret, so it stands in the worker's log only.
         logger.exception("run %s of %s failed in a way nobody foresaw", run.pk, run.config_name)
-        return _failed(engine.FailureClass.INTERNAL, f"unforeseen {type(error).__name__}")
+        return _failed(
+            engine.FailureClass.INTERNAL,
+            engine.Text("unforeseen {kind}", kind=type(error).__name__),
+        )
     finally:
         shutil.rmtree(work_dir, ignore_errors=True)
         # Also of a run that is given up: the provider takes the old token no more.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from filesync import engine
 from filesync.errors import AnotherConfig, FailuresForgotten, NotFound, NothingFailed, RunActive
 from filesync.models import SyncConfig, SyncRun
 
@@ -18,29 +19,50 @@ def run_to_mend(config: SyncConfig, run_id: int) -> SyncRun:
     """
     run = SyncRun.objects.filter(pk=run_id).first()
     if run is None:
-        raise NotFound(f"there is no run {run_id}")
+        raise NotFound(engine.Text("there is no run {run_id}", run_id=run_id))
     if run.config_id != config.pk:
         whose = f"{run.config_name} ({f'config {run.config_id}' if run.config_id else 'deleted'})"
         raise AnotherConfig(
-            f"run {run_id} is one of {whose}, not of {config.name}: name a run of {config.name}"
+            engine.Text(
+                "run {run_id} is one of {whose}, not of {name}: name a run of {name}",
+                run_id=run_id,
+                whose=whose,
+                name=config.name,
+            )
         )
     if not run.is_terminal:
         raise RunActive(
-            f"run {run_id} is {run.state.lower()}, what fails in it is not known yet: "
-            f"wait for task {run.task_id} to end, or cancel it",
+            engine.Text(
+                "run {run_id} is {state}, what fails in it is not known yet: wait "
+                "for task {task_id} to end, or cancel it",
+                run_id=run_id,
+                state=activity(run),
+                task_id=str(run.task_id),
+            ),
             str(run.task_id),
         )
     if run.trigger == SyncRun.Trigger.RESTORE:
-        raise NothingFailed(f"run {run_id} undid another run: undo that one again instead")
+        raise NothingFailed(
+            engine.Text(
+                "run {run_id} undid another run: undo that one again instead", run_id=run_id
+            )
+        )
     failed = run.items.filter(action="FAILED")
     recorded = failed.count()
     if run.files_failed > recorded:
         raise FailuresForgotten(
-            f"{run.files_failed} files failed in run {run_id} and {recorded} of them are recorded: "
-            "run it again as a whole"
+            engine.Text(
+                "{count} files failed in run {run_id} and {recorded} of "
+                "them are recorded: run it again as a whole",
+                count=run.files_failed,
+                run_id=run_id,
+                recorded=recorded,
+            )
         )
     if not failed.exclude(path="").exists():
-        raise NothingFailed(f"no file failed in run {run_id}: run it again as a whole")
+        raise NothingFailed(
+            engine.Text("no file failed in run {run_id}: run it again as a whole", run_id=run_id)
+        )
     return run
 
 
@@ -48,3 +70,9 @@ def failed_paths(run: SyncRun) -> tuple[str, ...]:
     """Return the files that failed in a run."""
     failed = run.items.filter(action="FAILED").exclude(path="")
     return tuple(dict.fromkeys(failed.order_by("id").values_list("path", flat=True)))
+
+
+def activity(run: SyncRun) -> engine.Text:
+    """Return in a word what an active run does."""
+    queued = run.state == SyncRun.State.QUEUED
+    return engine.Text("queued") if queued else engine.Text("running")

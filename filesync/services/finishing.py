@@ -195,7 +195,7 @@ def cancel_run(
         )
         run = SyncRun.objects.filter(pk=run_id).first()
         if run is None:
-            raise NotFound(f"there is no run {run_id}")
+            raise NotFound(engine.Text("there is no run {run_id}", run_id=run_id))
         if asked:
             logger.info(
                 "run %s of %s: cancel asked",
@@ -205,7 +205,11 @@ def cancel_run(
             )
             return run
         if run.is_terminal:
-            raise RunFinished(f"run {run_id} has ended already ({run.state})")
+            raise RunFinished(
+                engine.Text(
+                    "run {run_id} has ended already ({state})", run_id=run_id, state=run.state
+                )
+            )
         # It changed between the two updates: queued again, or started. Ask once more.
 
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from filesync import engine
 from filesync.errors import KeyReused
 from filesync.models import IdempotencyKey
 
@@ -48,8 +49,11 @@ def once(user_id: int, key: str, wish: Mapping[str, object], act: Callable[[], A
             row = mine.get()
             if row.fingerprint != fingerprint:
                 raise KeyReused(
-                    f"the idempotency key {key!r} was used for another request within the last "
-                    "day: take a new key for a new request"
+                    engine.Text(
+                        "the idempotency key {key!r} was used for another request within "
+                        "the last day: take a new key for a new request",
+                        key=key,
+                    )
                 ) from None
             return Outcome(row.answer, replayed=True)
         row.answer = act()

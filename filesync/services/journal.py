@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -24,6 +25,7 @@ from filesync.secrets import SecretsUnreadable, decrypt, encrypt
 from filesync.services.finishing import finish_run
 from filesync.services.leases import Claim
 from filesync.services.storages import replace_secrets
+from filesync.texts import read_text, text_document
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ def keep(claim: Claim, result: engine.SyncResult) -> None:
         "token": str(claim.token),
         "outcome": result.outcome.value,
         "totals": asdict(result.totals),
-        "failure": asdict(result.failure) if result.failure else None,
+        "failure": _failure_document(result.failure) if result.failure else None,
     }
     _write(target, document)
     logger.warning("the outcome of run %s is kept in %s until it can be told", claim.run_id, target)
@@ -136,10 +138,14 @@ def _result(document: dict[str, object]) -> engine.SyncResult:
     )
 
 
-def _failure(values: dict[str, object]) -> engine.Failure:
+def _failure_document(failure: engine.Failure) -> dict[str, object]:
+    return asdict(failure) | {"message": text_document(failure.message)}
+
+
+def _failure(values: dict[str, Any]) -> engine.Failure:
     return engine.Failure(
         failure_class=engine.FailureClass(str(values["failure_class"])),
-        message=str(values["message"]),
+        message=read_text(values["message"]),
         advice=str(values["advice"]),
         retryable=bool(values["retryable"]),
         guard=str(values["guard"]) if values["guard"] else None,

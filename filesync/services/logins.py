@@ -21,8 +21,12 @@ class SecretsNeeded(FilesyncError):
 
     def __init__(self, names: list[str], changed: list[str]) -> None:
         super().__init__(
-            f"{', '.join(changed)} changed, and the stored secrets are for the old place only: "
-            f"enter {', '.join(names)} again, or an empty text to remove"
+            engine.Text(
+                "{changed} changed, and the stored secrets are for the old place only: enter "
+                "{names} again, or an empty text to remove",
+                changed=", ".join(changed),
+                names=names[0] if len(names) == 1 else ", ".join(names),
+            )
         )
         self.names = names
         self.changed = changed
@@ -51,7 +55,7 @@ def merged_secrets(
         {"backend": backend} | engine.address_of({**options, **merged}),
     )
     if changed and (kept or hidden):
-        raise SecretsNeeded(kept or ["all of them"], changed)
+        raise SecretsNeeded(kept or [engine.Text("all of them")], changed)
     return merged
 
 

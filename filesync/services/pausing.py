@@ -7,14 +7,16 @@ import logging
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
 
+from filesync import engine
 from filesync.models import Storage, SyncRun
 from filesync.services.places import PAUSED
 from filesync.services.queueing import ring
 
 logger = logging.getLogger(__name__)
 
-ADVICE = "Correct the storage, then test its connection: the run goes on by itself."
+ADVICE = gettext_noop("Correct the storage, then test its connection: the run goes on by itself.")
 RING_AT_MOST = 200
 
 
@@ -25,7 +27,7 @@ def uses(storage_id: int) -> Q:
 
 def pause(storage: Storage, message: str) -> None:
     """Hold every run that waits for a storage, until it is resumed; told once."""
-    reason = f"{storage.name} is paused: {message}"
+    reason = engine.Text("{name} is paused: {why}", name=storage.name, why=message)
     paused = Storage.objects.filter(pk=storage.pk, paused_at=None).update(
         paused_at=Now(), paused_reason=reason
     )

@@ -14,9 +14,10 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from filesync import engine
 from filesync.errors import ConfigDisabled, NotFound, NothingFailed, RunActive
 from filesync.models import SyncConfig, SyncRun
-from filesync.services.failures import run_to_mend
+from filesync.services.failures import activity, run_to_mend
 from scheduler.bulk import insert_rows
 from scheduler.log_ids import ids
 from scheduler.models import Doorbell, DueSlot
@@ -71,10 +72,12 @@ def queue_run(
     """
     config = SyncConfig.objects.filter(pk=config_id).first()
     if config is None:
-        raise NotFound(f"there is no sync config {config_id}")
+        raise NotFound(engine.Text("there is no sync config {config_id}", config_id=config_id))
     # A disabled config may be undone: that is often why it was disabled.
     if not config.enable and not force and restore_of is None:
-        raise ConfigDisabled(f"{config.name} is disabled: enable it, or run it with force")
+        raise ConfigDisabled(
+            engine.Text("{name} is disabled: enable it, or run it with force", name=config.name)
+        )
     if only_failed_of is not None:
         trigger, retry_of = SyncRun.Trigger.RETRY, run_to_mend(config, only_failed_of)
     run = SyncRun(
@@ -120,11 +123,20 @@ def retry_run(run_id: int, *, user: Asker = None, only_failed: bool = False) -> 
     """
     old = SyncRun.objects.filter(pk=run_id).first()
     if old is None:
-        raise NotFound(f"there is no run {run_id}")
+        raise NotFound(engine.Text("there is no run {run_id}", run_id=run_id))
     if old.config_id is None:
-        raise NotFound(f"the config of run {run_id} was deleted, there is nothing to run again")
+        raise NotFound(
+            engine.Text(
+                "the config of run {run_id} was deleted, there is nothing to run again",
+                run_id=run_id,
+            )
+        )
     if old.trigger == SyncRun.Trigger.RESTORE:
-        raise NothingFailed(f"run {run_id} undid another run: undo that one again instead")
+        raise NothingFailed(
+            engine.Text(
+                "run {run_id} undid another run: undo that one again instead", run_id=run_id
+            )
+        )
     return queue_run(
         old.config_id,
         trigger=SyncRun.Trigger.RETRY,
@@ -153,7 +165,7 @@ def queue_many(
         try:
             run = queue_run(config_id, trigger=trigger, user=user, ring_bell=False)
         except (RunActive, ConfigDisabled, NotFound) as error:
-            outcomes.append(QueueOutcome(config_id, name, None, error.code, str(error)))
+            outcomes.append(QueueOutcome(config_id, name, None, error.code, error.message))
         else:
             outcomes.append(QueueOutcome(config_id, name, run, "queued", ""))
     queued = [outcome.run for outcome in outcomes if outcome.run is not None]
@@ -262,10 +274,16 @@ def _doorbell(run_id: int, task_id: object, config_id: object, queue: object) ->
 def _active_error(config: SyncConfig) -> RunActive:
     active = SyncRun.objects.filter(config=config, state__in=SyncRun.ACTIVE).first()
     if active is None:
-        return RunActive(f"{config.name} had a run that ended this moment: try again")
+        return RunActive(
+            engine.Text("{name} had a run that ended this moment: try again", name=config.name)
+        )
     return RunActive(
-        f"{config.name} has a run that is {active.state.lower()} already "
-        f"(task {active.task_id}): wait for it, or cancel it",
+        engine.Text(
+            "{name} has a run that is {state} already (task {task_id}): wait for it, or cancel it",
+            name=config.name,
+            state=activity(active),
+            task_id=str(active.task_id),
+        ),
         str(active.task_id),
     )
 

@@ -60,5 +60,7 @@ def _only_paths(run: SyncRun) -> tuple[str, ...] | None:
         return None
     failed = failed_paths(run.retry_of) if run.retry_of else ()
     if not failed:
-        raise engine.EngineError("the run whose failed files were to be sent is gone: run it whole")
+        raise engine.EngineError(
+            engine.Text("the run whose failed files were to be sent is gone: run it whole")
+        )
     return failed

@@ -75,7 +75,10 @@ def _decided(lines: Sequence[str], paths: Sequence[str]) -> list[tuple[bool, int
         )
     except subprocess.TimeoutExpired:
         raise RulesTooSlow(
-            f"the rules were not decided within {TRY_LIMIT_S:.0f} s: simplify the regular "
-            "expressions, or try fewer names"
+            engine.Text(
+                "the rules were not decided within {limit_s:.0f} s: simplify "
+                "the regular expressions, or try fewer names",
+                limit_s=TRY_LIMIT_S,
+            )
         ) from None
     return [(bool(goes), rule) for goes, rule in json.loads(answer.stdout)]

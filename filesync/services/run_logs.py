@@ -98,7 +98,10 @@ def text_lines(run_id: int, *, tail: int | None = None) -> Iterator[str]:
     """
     if not RunLog.objects.filter(run=run_id).exists():
         raise NotFound(
-            f"run {run_id} has no log: it has not run, or its first attempt still goes on"
+            engine.Text(
+                "run {run_id} has no log: it has not run, or its first attempt still goes on",
+                run_id=run_id,
+            )
         )
     lines = (engine.render_line(line) for line in raw_lines(RunLog.objects.filter(run=run_id)))
     return lines if tail is None else iter(deque(lines, maxlen=tail))

@@ -60,7 +60,7 @@ def probe_unsaved(storage: Storage) -> engine.ProbeResult:
             local_roots=tuple(settings.FILESYNC_LOCAL_ROOTS),
         )
     except (engine.EngineError, SecretsUnreadable) as error:
-        raise StorageRefused(str(error)) from None
+        raise StorageRefused(error.message) from None
     store_refreshed(storage, result.refreshed)
     return result
 
@@ -76,7 +76,7 @@ def check_storage(storage: Storage) -> engine.ProbeResult:
     try:
         result = probe_unsaved(storage)
     except StorageRefused as error:
-        _keep_check(storage, engine.FailureClass.CONFIG.value, str(error))
+        _keep_check(storage, engine.FailureClass.CONFIG.value, error.message)
         raise
     failure = result.failure
     if failure is None:
@@ -116,7 +116,7 @@ def folders_of(storage: Storage) -> Folders:
             local_roots=local_roots,
         )
     except (engine.EngineError, SecretsUnreadable) as error:
-        raise StorageRefused(str(error)) from None
+        raise StorageRefused(error.message) from None
     store_refreshed(storage, listing.refreshed)
     at_top = not storage.root
     lead = "/" if storage.root == "/" else f"{root}/" if root else ""
@@ -146,7 +146,7 @@ def browse(storage: Storage, path: str, page: int) -> Page:
             local_roots=tuple(settings.FILESYNC_LOCAL_ROOTS),
         )
     except (engine.EngineError, SecretsUnreadable) as error:
-        raise StorageRefused(str(error)) from None
+        raise StorageRefused(error.message) from None
     store_refreshed(storage, listing.refreshed)
     pages = max(1, math.ceil(listing.total / PAGE_ENTRIES))
     return Page(engine.validate_path(path), page, pages, listing)

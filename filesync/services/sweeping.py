@@ -13,6 +13,7 @@ from django.db.models import F, Q, Sum
 from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
 
+from filesync.engine import Text
 from filesync.models import SyncRun
 from filesync.services import journal, places, run_logs
 from filesync.services.finishing import cancel_queued, change_run
@@ -113,6 +114,7 @@ def _give_up(condition: Q, state: SyncRun.State, run: SyncRun) -> SyncRun | None
         extra=run.log_extra("run_finished"),
     )
     is_lost = state == SyncRun.State.LOST
+    died = Text("The worker died {count} times during this run.", count=run.crashes + 1)
     cancelled = SyncRun.Reason.CANCELLED_BY_USER if run.config_id else SyncRun.Reason.CONFIG_DELETED
     return change_run(
         condition,
@@ -123,7 +125,7 @@ def _give_up(condition: Q, state: SyncRun.State, run: SyncRun) -> SyncRun | None
         lease_expires_at=None,
         phase="",
         failure_class="INTERNAL" if is_lost else "",
-        message=f"The worker died {run.crashes + 1} times during this run." if is_lost else "",
+        message=died if is_lost else "",
         advice=LOST_ADVICE if is_lost else "",
         retryable=False if is_lost else None,
     )

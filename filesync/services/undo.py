@@ -77,9 +77,13 @@ def queue_restore(
     """
     old = SyncRun.objects.filter(pk=run_id).first()
     if old is None:
-        raise NotFound(f"there is no run {run_id}")
+        raise NotFound(engine.Text("there is no run {run_id}", run_id=run_id))
     if old.config_id is None:
-        raise NotFound(f"the config of run {run_id} was deleted, so that it cannot be undone")
+        raise NotFound(
+            engine.Text(
+                "the config of run {run_id} was deleted, so that it cannot be undone", run_id=run_id
+            )
+        )
     _check_undoable(old)
     return queue_run(
         old.config_id,
@@ -95,21 +99,29 @@ def queue_restore(
 def _check_undoable(run: SyncRun) -> None:
     if not run.is_terminal or run.kept is None or run.kept_until is None:
         raise NothingToUndo(
-            f"run {run.pk} kept nothing to undo it with: it changed nothing, its time is over, or "
-            "its config keeps no deleted files (days to keep deleted files)"
+            engine.Text(
+                "run {pk} kept nothing to undo it with: it changed nothing, its "
+                "time is over, or its config keeps no deleted files (days to keep "
+                "deleted files)",
+                pk=run.pk,
+            )
         )
     undone = SyncRun.objects.filter(
         restore_of=OuterRef("pk"), state=SyncRun.State.SUCCEEDED, dry_run=False
     )
     if SyncRun.objects.filter(Q(pk=run.pk) & Exists(undone)).exists():
-        raise NothingToUndo(f"run {run.pk} has been undone already")
+        raise NothingToUndo(engine.Text("run {pk} has been undone already", pk=run.pk))
     later = SyncRun.objects.filter(
         config=run.config_id, pk__gt=run.pk, dry_run=False, restore_of=None
     ).filter(Q(files_transferred__gt=0) | Q(files_deleted__gt=0))
     newest = later.exclude(Exists(undone)).order_by("-pk").first()
     if newest is not None:
         raise NothingToUndo(
-            f"run {newest.pk} changed files after run {run.pk}: undo that one first"
+            engine.Text(
+                "run {later} changed files after run {pk}: undo that one first",
+                later=newest.pk,
+                pk=run.pk,
+            )
         )
 
 
@@ -122,7 +134,9 @@ def undo_request(run: SyncRun) -> engine.UndoRequest:
     old, config = run.restore_of, run.config
     assert config is not None
     if old is None or not old.kept or old.finished_at is None:
-        raise engine.EngineError("the run that was to be undone is gone, or keeps nothing any more")
+        raise engine.EngineError(
+            engine.Text("the run that was to be undone is gone, or keeps nothing any more")
+        )
     kept = old.kept
     source = _endpoint(kept["source_storage"], kept["source_path"])
     return engine.UndoRequest(
@@ -147,7 +161,9 @@ def _attempts(run: SyncRun) -> list[tuple[uuid.UUID, datetime]]:
 def _endpoint(storage_id: int, path: str) -> engine.Endpoint:
     storage = Storage.objects.filter(pk=storage_id).first()
     if storage is None:
-        raise engine.EngineError("a storage of the run that was to be undone was deleted")
+        raise engine.EngineError(
+            engine.Text("a storage of the run that was to be undone was deleted")
+        )
     return engine.Endpoint(storage.as_remote(), path)
 
 

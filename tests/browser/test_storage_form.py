@@ -39,7 +39,7 @@ def test_a_storage_is_found_tested_browsed_and_saved(system: System, visitor: Vi
         page.fill("[name=secret_pass]", "wrong-canary")
         page.get_by_role("button", name="Test what stands here").click()
         answer = page.locator("[data-draft-answer]")
-        expect(answer).to_contain_text("AUTH")
+        expect(answer).to_contain_text("Login refused")
         expect(answer).to_contain_text("Correct the user name")
 
         page.fill("[name=secret_pass]", server.password)

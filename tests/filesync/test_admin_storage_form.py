@@ -427,7 +427,7 @@ def test_a_form_is_tested_without_saving_it(superuser: Client, served: Storage) 
         assert "1 entries in" in answer["text"]
         wrong = superuser.post(url, values | {"secret_pass": WRONG}).json()
         assert not wrong["ok"]
-        assert wrong["text"].startswith("AUTH: ")
+        assert wrong["text"].startswith("Login refused: ")
         assert "user name, password" in wrong["advice"]
         missing = superuser.post(url, values | {"option_url": ""}).json()
         assert missing["wrong"] == ["address (url): This field is required."]
@@ -449,7 +449,7 @@ def test_the_root_path_is_chosen_among_the_folders_there_are(
         assert {"name": "photos", "root": "photos"} in top["folders"]
         assert top["up"] is None
         gone = superuser.post(url, values | {"root": "nothing"}).json()
-        assert gone["text"].startswith("NOT_FOUND: ")
+        assert gone["text"].startswith("Not found: ")
         assert "'..'" in superuser.post(url, values | {"root": "../x"}).json()["text"]
 
     (local_root / "a" / "b").mkdir(parents=True)

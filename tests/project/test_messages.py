@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from pathlib import Path
 
 import polib
@@ -12,10 +13,12 @@ from django.utils.translation import gettext, ngettext, override
 
 from tests.messages import MO, PO, engine_messages, messages_of, wanted
 
-PLACEHOLDER = re.compile(r"%\(\w+\)(?:\.\d+)?[sdf]|%[sd%]|\{\w*\}")
+PLACEHOLDER = re.compile(r"%\(\w+\)(?:\.\d+)?[sdf]|%[sd%]")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 # Names that Chinese readers write so too.
-SAME_IN_CHINESE = frozenset({"beat", "worker", "Worker"})
+SAME_IN_CHINESE = frozenset(
+    {"beat", "worker", "Worker", "{field}: {message}", "{where} {complaint}"}
+)
 
 
 def test_every_text_of_ours_is_translated() -> None:
@@ -35,6 +38,17 @@ def test_a_translation_keeps_every_placeholder() -> None:
         wished = sorted(PLACEHOLDER.findall(entry.msgid_plural or entry.msgid))
         given = sorted(PLACEHOLDER.findall(entry.msgstr_plural.get(0, "") or entry.msgstr))
         assert given == wished, entry.msgid
+
+
+def test_a_translation_formats_what_the_english_text_does() -> None:
+    def fields(template: str) -> list[str]:
+        parsed = string.Formatter().parse(template)
+        return sorted(f"{name}!{kind}:{spec}" for _, name, spec, kind in parsed if name is not None)
+
+    texts = [entry for entry in polib.pofile(str(PO)) if "{" in entry.msgid and entry.msgstr]
+    assert len(texts) > 100
+    for entry in texts:
+        assert fields(entry.msgstr) == fields(entry.msgid), entry.msgid
 
 
 def test_the_compiled_catalogue_says_what_the_readable_one_says() -> None:

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from filesync.api import examples
 from filesync.api.quick_rows import QuickRows
-from filesync.api.serializers.shared import answered, asked
+from filesync.api.serializers.shared import SaidField, answered, asked
 from filesync.models import RunItem, SyncRun
 from scheduler.api.strict import StrictSerializer
 
@@ -18,6 +18,7 @@ from scheduler.api.strict import StrictSerializer
 class SyncRunSerializer(QuickRows, serializers.ModelSerializer[SyncRun]):
     status = serializers.CharField(source="task_status", help_text="celery's word for the state")
     duration_s = serializers.FloatField(allow_null=True)
+    message = SaidField(help_text="why it did not succeed, for a person")
     advice = serializers.CharField(source="next_step", help_text="the next step, for a person")
 
     class Meta:
@@ -67,6 +68,8 @@ class SyncRunSerializer(QuickRows, serializers.ModelSerializer[SyncRun]):
 
 @extend_schema_serializer(examples=[answered(examples.ITEM)])
 class RunItemSerializer(serializers.ModelSerializer[RunItem]):
+    error = SaidField(help_text="why it failed, for a person; else empty")
+
     class Meta:
         model = RunItem
         fields = ["id", "action", "path", "size_bytes", "error"]

@@ -7,6 +7,8 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample
 from rest_framework import serializers
 
+from filesync.texts import say
+
 
 def asked(value: object, name: str = "A request") -> OpenApiExample:
     return OpenApiExample(name, value, request_only=True)
@@ -16,6 +18,13 @@ def answered(value: object) -> OpenApiExample:
     # Without the codes only the answers with 200 and 201 would show it.
     codes = ["200", "201", "202"]
     return OpenApiExample("An answer", value, response_only=True, status_codes=codes)
+
+
+class SaidField(serializers.CharField):
+    """A text of the engine or the services, in the reader's language."""
+
+    def to_representation(self, value: str) -> str:
+        return say(value)
 
 
 class ErrorSerializer(serializers.Serializer[Any]):

@@ -9,9 +9,10 @@ from rest_framework import serializers
 
 from filesync.api import examples
 from filesync.api.quick_rows import QuickRows
-from filesync.api.serializers.shared import answered, asked
+from filesync.api.serializers.shared import SaidField, answered, asked
 from filesync.models import Storage
 from filesync.services.logins import SecretsNeeded, merged_secrets
+from filesync.texts import say
 from scheduler.api.strict import StrictModelSerializer, StrictSerializer
 
 
@@ -33,6 +34,9 @@ class StorageSerializer(QuickRows, StrictModelSerializer):
     secrets_readable = serializers.SerializerMethodField(
         help_text="false where no configured key opens them: enter them again"
     )
+
+    last_check_message = SaidField(read_only=True)
+    paused_reason = SaidField(read_only=True)
 
     class Meta:
         model = Storage
@@ -89,7 +93,7 @@ class StorageSerializer(QuickRows, StrictModelSerializer):
                 )
             except SecretsNeeded as error:
                 raise serializers.ValidationError(
-                    {"secrets": str(error)}, code=error.code
+                    {"secrets": say(error.message)}, code=error.code
                 ) from None
         if "secrets" in attrs:
             attrs["secrets"] = secrets
@@ -104,7 +108,7 @@ class StorageDraftSerializer(StorageSerializer):
 
 class FailureSerializer(serializers.Serializer[Any]):
     failure_class = serializers.CharField()
-    message = serializers.CharField()
+    message = SaidField()
     advice = serializers.CharField()
 
 

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from filesync.api import examples
 from filesync.api.serializers.runs import SyncRunSerializer
-from filesync.api.serializers.shared import answered, asked
+from filesync.api.serializers.shared import SaidField, answered, asked
 from filesync.services.waiting import LONGEST_WAIT_S
 from scheduler.api.strict import StrictSerializer
 
@@ -59,7 +59,7 @@ class BatchEntrySerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     task_id = serializers.UUIDField(allow_null=True)
     status = serializers.CharField(help_text="queued, or why not")
-    detail = serializers.CharField(allow_blank=True)
+    detail = SaidField(allow_blank=True)
 
 
 @extend_schema_serializer(examples=[answered(examples.BATCH)])
