@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from filesync.admin.config_channels import CHANNELS, ChannelChoice
 from filesync.admin.widgets import CronWidget, FolderWidget, RulesWidget
-from filesync.models import SyncConfig
+from filesync.models import NotificationChannel, SyncConfig
 from filesync.notifications.targets import TargetRefused, check_ping_url
+from filesync.services.channels import channels_of_chosen_syncs, channels_of_it_alone
 from scheduler.cron import MAX_LENGTH
 
 TABS = [
@@ -59,21 +63,28 @@ TABS = [
                 ("max_bytes", "max_files"),
                 ("max_runtime_s", "stall_timeout_s"),
                 ("max_attempts", "retry_delay_s"),
+                "queue",
             ],
         },
     ),
     (
-        _("Operation"),
+        _("Notifications"),
         {
             "classes": ["tab"],
-            "fields": ["late_after_s", "queue", "new_ping_url", "ping_url_is_set"],
+            "fields": [
+                "notified_channels",
+                "channels_of_every_sync",
+                "late_after_s",
+                "new_ping_url",
+                "ping_url_is_set",
+            ],
         },
     ),
 ]
 
 
 class SyncConfigForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The config's own fields; the schedule explains itself.
+    """The config's own fields, and who is told of it; the schedule explains itself.
 
     The ping URL goes in and never comes out: whoever has it can call it.
     """
@@ -89,6 +100,13 @@ class SyncConfigForm(forms.ModelForm):  # type: ignore[type-arg]
         ),
     )
 
+    notified_channels = ChannelChoice(
+        label=_("channels that are told of this sync"),
+        queryset=channels_of_chosen_syncs(),
+        required=False,
+        help_text=_("What a channel is told of, and where it leads, is set in the channel itself."),
+    )
+
     class Meta:
         model = SyncConfig
         fields = "__all__"
@@ -98,6 +116,29 @@ class SyncConfigForm(forms.ModelForm):  # type: ignore[type-arg]
             "destination_path": FolderWidget("destination_storage"),
             "filters": RulesWidget("source_path"),
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk and CHANNELS in self.fields:
+            self.initial[CHANNELS] = list(self.instance.channels.all())
+
+    def clean_notified_channels(self) -> list[NotificationChannel]:
+        chosen = list(self.cleaned_data[CHANNELS])
+        alone = channels_of_it_alone(self.instance) if self.instance.pk else []
+        if left := [channel.name for channel in alone if channel not in chosen]:
+            raise forms.ValidationError(
+                _(
+                    "%s hears of this sync alone, and with none chosen it would hear of all: "
+                    "switch the channel off, or choose another sync for it first."
+                )
+                % ", ".join(left)
+            )
+        return chosen
+
+    def _save_m2m(self) -> None:
+        super()._save_m2m()  # type: ignore[misc]  # django-stubs does not know it
+        if CHANNELS in self.cleaned_data:
+            self.instance.channels.set(self.cleaned_data[CHANNELS])
 
     def clean_new_ping_url(self) -> str:
         url = str(self.cleaned_data["new_ping_url"]).strip()

@@ -20,6 +20,7 @@ from unfold.forms import BaseDialogForm
 
 from filesync.admin import words
 from filesync.admin.ahead import ahead
+from filesync.admin.config_channels import ToldChannels
 from filesync.admin.config_form import TABS, SyncConfigForm
 from filesync.admin.filters import CappedPaginator
 from filesync.admin.live import config_document
@@ -30,6 +31,7 @@ from filesync.models import SyncConfig, SyncRun
 from filesync.services import queueing
 from filesync.services.configs import duplicate_config
 from filesync.services.warnings import warnings_of
+from filesync.texts import say
 
 DIALOG = {
     "form_class": BaseDialogForm,
@@ -38,7 +40,7 @@ DIALOG = {
 
 
 @admin.register(SyncConfig)
-class SyncConfigAdmin(ModelAdmin):
+class SyncConfigAdmin(ToldChannels, ModelAdmin):
     form = SyncConfigForm
     list_display = ["title", "switch", "schedule", "next_run", "last_run"]
     list_display_links = None
@@ -54,7 +56,7 @@ class SyncConfigAdmin(ModelAdmin):
     actions_detail = ["run_now", "dry_run_now", "force_now"]
     actions_row = ["run_now", "dry_run_now", "duplicate", "history"]
     actions_list = ["run_all_enabled"]
-    readonly_fields = ["ping_url_is_set"]
+    readonly_fields = ["ping_url_is_set", "channels_of_every_sync"]
     inlines = [RuleSetUseInline]
     fieldsets = TABS
 
@@ -222,7 +224,7 @@ class SyncConfigAdmin(ModelAdmin):
         try:
             copy = duplicate_config(int(object_id))
         except FilesyncError as error:
-            self.message_user(request, str(error), messages.WARNING)
+            self.message_user(request, say(error.message), messages.WARNING)
             return _go(reverse("admin:filesync_syncconfig_changelist"))
         self.message_user(request, _("%s was made: give it a name, then enable it") % copy.name)
         return _go(reverse("admin:filesync_syncconfig_change", args=[copy.pk]))
@@ -246,7 +248,7 @@ class SyncConfigAdmin(ModelAdmin):
         outcomes = queueing.queue_many(chosen, trigger=SyncRun.Trigger.MANUAL, user=request.user)
         for outcome in outcomes:
             if outcome.run is None:
-                self.message_user(request, outcome.detail, messages.WARNING)
+                self.message_user(request, say(outcome.detail), messages.WARNING)
         queued = sum(1 for outcome in outcomes if outcome.run)
         self.message_user(request, _("%d runs queued") % queued)
 
@@ -268,7 +270,7 @@ class SyncConfigAdmin(ModelAdmin):
         try:
             run = queueing.queue_run(config_id, user=request.user, dry_run=dry_run, force=force)
         except FilesyncError as error:
-            self.message_user(request, str(error), messages.WARNING)
+            self.message_user(request, say(error.message), messages.WARNING)
             return _go(reverse("admin:filesync_syncconfig_change", args=[config_id]))
         self.message_user(request, _("Run %d is queued") % run.pk)
         return _go(reverse("admin:filesync_syncrun_change", args=[run.pk]))

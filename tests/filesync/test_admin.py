@@ -183,8 +183,8 @@ def test_a_list_takes_the_same_number_of_queries_however_long_it_is(
 # Sync configs ------------------------------------------------------------------------------------
 
 
-def config_form(config: SyncConfig, **changes: str) -> dict[str, str]:
-    form = {
+def config_form(config: SyncConfig, **changes: object) -> dict[str, object]:
+    form: dict[str, object] = {
         "name": config.name,
         "remark": "",
         "enable": "on",
