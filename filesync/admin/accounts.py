@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -20,15 +22,43 @@ admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
+STOCK_RIGHTS = {
+    "add": _("may add"),
+    "change": _("may change"),
+    "delete": _("may delete"),
+    "view": _("may view"),
+}
+
+
+class RightChoice(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    """Permissions in the reader's language: the database holds their names in English."""
+
+    def label_from_instance(self, obj: Permission) -> str:
+        act, _underscore, model = obj.codename.partition("_")
+        kind = obj.content_type
+        stock = act in STOCK_RIGHTS and model == kind.model
+        right = STOCK_RIGHTS[act] if stock else gettext(obj.name)
+        return f"{kind.app_labeled_name} | {right}"
+
+
+class RightsInWords:
+    """Lists permissions in the reader's language; mix in before the admin class."""
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        if db_field.remote_field.model is Permission:
+            kwargs["form_class"] = RightChoice
+        return super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[misc]
+
+
 @admin.register(User)
-class UserAdmin(StockUserAdmin, ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class UserAdmin(RightsInWords, StockUserAdmin, ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
 
 @admin.register(Group)
-class GroupAdmin(StockGroupAdmin, ModelAdmin):
+class GroupAdmin(RightsInWords, StockGroupAdmin, ModelAdmin):
     pass
 
 

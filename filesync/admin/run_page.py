@@ -39,6 +39,7 @@ def run_context(run: SyncRun, request: HttpRequest) -> dict[str, Any]:
         "facts": _facts(run),
         "counters": _counters(run),
         "failure": words.failure(run.failure_class),
+        "guard": words.guard(run.guard),
         "advice": run.next_step,
         "attempts": attempt_rows(run),
         "plan": _plan(run),

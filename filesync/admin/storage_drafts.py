@@ -87,6 +87,16 @@ class StorageFormAdmin(ModelAdmin):
     ) -> HttpResponse:
         """Let a person choose a backend, or a preset by the name of what he has."""
         wanted = request.GET.get("q", "").strip().casefold()
+        presets = [
+            {
+                "name": preset.name,
+                "backend": preset.backend,
+                "title": gettext(preset.title),
+                # Found by its name in either language.
+                "words": f"{gettext(preset.title)} {preset.title} {preset.backend}",
+            }
+            for preset in engine.PRESETS
+        ]
         context = self.admin_site.each_context(request) | {
             "opts": self.opts,
             "title": _("Choose the type of storage"),
@@ -98,11 +108,7 @@ class StorageFormAdmin(ModelAdmin):
                 if name not in ("q", "backend", "preset")
             },
             "media": self.media,
-            "presets": [
-                preset
-                for preset in engine.PRESETS
-                if wanted in f"{preset.title} {preset.backend}".casefold()
-            ],
+            "presets": [preset for preset in presets if wanted in preset["words"].casefold()],
             "backends": [
                 backend
                 for backend in backends.values()

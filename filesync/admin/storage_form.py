@@ -48,6 +48,17 @@ HINTS = (
         "Run `rclone authorize dropbox` on a computer with a browser and paste what it prints."
     ),
 )
+# Those of which Chinese readers know another name; the rest are names everywhere.
+TITLES = (
+    gettext_noop("AList / OpenList (Baidu, Quark, 115, Aliyun Drive ...)"),
+    gettext_noop("Synology NAS (WebDAV Server)"),
+    gettext_noop("Synology or other NAS (SMB)"),
+    gettext_noop("Jianguoyun / Nutstore"),
+    gettext_noop("Aliyun OSS"),
+    gettext_noop("Tencent COS"),
+    gettext_noop("Huawei OBS"),
+    gettext_noop("Qiniu Kodo"),
+)
 ENCRYPTION_SECRETS = (ENCRYPTION_PASSWORD, ENCRYPTION_SALT)
 
 

@@ -5,12 +5,14 @@ Rows of ours are read-only there: they follow their sync config.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from celery.states import ALL_STATES
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 from django_celery_beat.admin import ClockedScheduleAdmin as StockClockedScheduleAdmin
 from django_celery_beat.admin import CrontabScheduleAdmin as StockCrontabScheduleAdmin
@@ -31,7 +33,7 @@ from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from filesync.admin.filters import CappedPaginator, DaysFilter
-from scheduler import rows
+from scheduler import cron, rows
 from scheduler.models import schedulable_models
 
 for model in (
@@ -91,8 +93,31 @@ class SuperuserWrites:
         return actions
 
 
+class CronInWords:
+    """Says a crontab in the reader's language, unlike the stock text of it; mix in first."""
+
+    @admin.display(description=_("in words"))
+    def human_readable(self, crontab: CrontabSchedule) -> str:
+        return _in_words(crontab)
+
+    @admin.display(description=_("crontab in words"))
+    def crontab_translation(self, task: PeriodicTask) -> str:
+        return "-" if task.crontab is None else _in_words(task.crontab)
+
+
+def _in_words(crontab: CrontabSchedule) -> str:
+    fields = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+    expr = " ".join(str(getattr(crontab, field)) for field in fields)
+    said = expr
+    # Where both are given celery wants both to fit, and cron takes either.
+    if "*" in (crontab.day_of_month, crontab.day_of_week):
+        with suppress(cron.InvalidCron):  # celery's crontab takes more than our cron
+            said = cron.describe(expr, get_language() or "en")
+    return f"{said} ({crontab.timezone})"
+
+
 @admin.register(PeriodicTask)
-class PeriodicTaskAdmin(SuperuserWrites, StockPeriodicTaskAdmin, ModelAdmin):
+class PeriodicTaskAdmin(CronInWords, SuperuserWrites, StockPeriodicTaskAdmin, ModelAdmin):
     form = PeriodicTaskForm
     list_per_page = 25
     paginator = CappedPaginator
@@ -154,7 +179,7 @@ class IntervalScheduleAdmin(SuperuserWrites, ModelAdmin):
 
 
 @admin.register(CrontabSchedule)
-class CrontabScheduleAdmin(SuperuserWrites, StockCrontabScheduleAdmin, ModelAdmin):
+class CrontabScheduleAdmin(CronInWords, SuperuserWrites, StockCrontabScheduleAdmin, ModelAdmin):
     list_per_page = 25
     search_fields = ["minute", "hour", "timezone"]
     ordering = ["hour", "minute", "pk"]

@@ -63,6 +63,22 @@ FAILURES = {
     engine.FailureClass.CONFIG: gettext_lazy("Settings"),
     engine.FailureClass.INTERNAL: gettext_lazy("Unforeseen"),
 }
+# As the engine names them; a name that is missing here is shown as it is.
+GUARDS = {
+    "source_missing": gettext_lazy("the source is missing"),
+    "source_unreadable": gettext_lazy("the source cannot be read"),
+    "source_empty": gettext_lazy("the source is empty"),
+    "source_shrunk": gettext_lazy("the source has shrunk"),
+    "max_delete_files": gettext_lazy("too many deletions"),
+    "max_delete_percent": gettext_lazy("too large a part deleted"),
+    "max_delete_backstop": gettext_lazy("more deletions than planned"),
+    "max_bytes": gettext_lazy("most bytes of one run"),
+    "max_files": gettext_lazy("most files of one run"),
+    "max_runtime": gettext_lazy("longest run"),
+    "stall_timeout": gettext_lazy("longest standstill"),
+    "consecutive_errors": gettext_lazy("too many errors in a row"),
+    "changed_since": gettext_lazy("changed since the run"),
+}
 
 
 def size(size_bytes: float | None) -> str:
@@ -148,6 +164,11 @@ def action(name: str) -> str:
 def failure(name: str) -> str:
     """Return the words of a failure class, the text itself where it is none."""
     return str(FAILURES[engine.FailureClass(name)]) if name in list(engine.FailureClass) else name
+
+
+def guard(name: str) -> str:
+    """Return the words of a guard, the text itself where it is none."""
+    return str(GUARDS.get(name, name))
 
 
 def schedule(config: SyncConfig) -> str:

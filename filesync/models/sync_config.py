@@ -12,6 +12,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from filesync import engine
 from filesync.models.rule_set import RuleSet, RuleSetUse
@@ -247,8 +248,8 @@ class SyncConfig(Schedulable):
         verbose_name_plural = _("sync configs")
         ordering = ["name"]
         permissions = [
-            ("run_syncconfig", "Can run and cancel syncs"),
-            ("force_syncconfig", "Can force a run past its guards"),
+            ("run_syncconfig", gettext_noop("Can run and cancel syncs")),
+            ("force_syncconfig", gettext_noop("Can force a run past its guards")),
         ]
         indexes = [
             # The API's filter by `enable` in the order of its lists, and how many there are.

@@ -14,7 +14,7 @@ from django.urls import reverse
 from pytest_django.fixtures import SettingsWrapper
 
 from filesync import engine
-from filesync.admin.storage_form import HINTS
+from filesync.admin.storage_form import HINTS, TITLES
 from filesync.models import Storage
 from filesync.services import storages
 from tests.filesync.factories import allow_local_root as allow_local_root
@@ -124,6 +124,7 @@ def test_the_type_of_a_storage_can_be_changed_and_its_secrets_stay_behind(
 
 def test_every_hint_of_a_preset_can_be_translated(superuser: Client) -> None:
     assert set(HINTS) == {preset.hint for preset in engine.PRESETS} - {""}
+    assert set(TITLES) <= {preset.title for preset in engine.PRESETS}
     html = superuser.get(ADD, {"preset": "google-drive"}).content.decode()
     assert "Run `rclone authorize drive` on a computer" in html
 

@@ -1,0 +1,108 @@
+"""What third-party pages and rclone's own texts would leave in English on Chinese pages."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from django_celery_beat.models import CrontabSchedule
+
+from filesync import engine
+from filesync.admin.words import GUARDS, guard
+from filesync.engine.watch import MAX_RUNTIME
+from filesync.models import SyncRun
+from tests.filesync.factories import allow_local_root as allow_local_root
+from tests.filesync.factories import make_config, make_run, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+def page(path: str, language: str = "zh-hans") -> str:
+    client = Client(headers={"accept-language": language})
+    client.force_login(make_user("superuser"))
+    answer = client.get(path)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("language", "found", "missing"),
+    [
+        ("zh-hans", ["群晖 NAS", "坚果云", "阿里云 OSS", "Nextcloud"], ["Synology NAS (WebDAV"]),
+        ("en", ["Synology NAS", "Jianguoyun", "Aliyun OSS", "Nextcloud"], ["坚果云"]),
+    ],
+)
+def test_services_bear_the_name_that_readers_know(
+    language: str, found: list[str], missing: list[str]
+) -> None:
+    shown = page("/admin/filesync/storage/add/", language)
+
+    for text in found:
+        assert f">{text}" in shown
+    for text in missing:
+        assert f">{text}" not in shown
+
+
+@pytest.mark.parametrize("wanted", ["坚果云", "nutstore"])
+def test_a_service_is_found_by_its_name_in_either_language(wanted: str) -> None:
+    shown = page(f"/admin/filesync/storage/add/?q={wanted}")
+
+    assert ">坚果云</a>" in shown
+    assert ">Nextcloud</a>" not in shown
+
+
+@pytest.mark.parametrize("label", ["auth/group", "auth/user"])
+def test_permissions_are_listed_in_the_readers_language(label: str) -> None:
+    path = f"/admin/{label}/add/" if label == "auth/group" else _own_page()
+
+    shown = page(path)
+
+    assert "文件同步 | 同步配置 | 可以更改" in shown
+    assert "文件同步 | 同步配置 | 可以越过保护强制运行" in shown
+    assert "| Can " not in shown
+
+
+def _own_page() -> str:
+    return f"/admin/auth/user/{make_user('superuser').pk}/change/"
+
+
+@pytest.mark.parametrize(
+    ("day", "weekday", "said"),
+    [("*", "*", "每天 02:00"), ("1", "1", "0 2 1 * 1"), ("*", "mon-fri", "02:00")],
+)
+def test_a_crontab_is_said_in_the_readers_language(day: str, weekday: str, said: str) -> None:
+    crontab = CrontabSchedule.objects.create(
+        minute="0", hour="2", day_of_month=day, day_of_week=weekday
+    )
+
+    for path in ("", f"{crontab.pk}/change/"):
+        shown = page(f"/admin/django_celery_beat/crontabschedule/{path}")
+        assert said in shown
+        assert "At 02:00" not in shown
+
+
+def test_a_guard_has_words_and_an_unknown_one_its_name(local_root: Path) -> None:
+    run = make_run(
+        make_config(local_root),
+        state=SyncRun.State.FAILED,
+        failure_class="GUARD",
+    )
+    SyncRun.objects.update(guard="max_delete_files")
+
+    assert "被保护机制拦下 (删除过多)" in page(f"/admin/filesync/syncrun/{run.pk}/change/")
+    assert guard("unheard_of") == "unheard_of"
+    assert set(GUARDS) == _guards_of_the_engine()
+
+
+def _guards_of_the_engine() -> set[str]:
+    """Return every guard that the engine's code names."""
+    named = {MAX_RUNTIME}
+    for path in Path(engine.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "guard":
+                value = node.value
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    named.add(value.value)
+    return named
