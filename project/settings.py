@@ -114,6 +114,8 @@ TIME_ZONE = env.timezone("SYNCBEAT_TIME_ZONE", env.system_timezone())
 USE_TZ = True
 
 STATIC_URL = "static/"
+# Found before what the apps bring: an Alpine that needs no eval takes the place of unfold's own.
+STATICFILES_DIRS = [BASE_DIR / "project" / "static"]
 # Served from the installed packages: no collectstatic stands between a checkout and a start.
 WHITENOISE_USE_FINDERS = True
 
@@ -302,7 +304,10 @@ UNFOLD = {
         }
     ],
     "STYLES": [lambda request: static("filesync/admin.css")],
-    "SCRIPTS": [lambda request: static("filesync/admin.js")],
+    "SCRIPTS": [
+        lambda request: static("filesync/alpine.js"),
+        lambda request: static("filesync/admin.js"),
+    ],
     # In admin.css instead: as settings they become an inline style, which the policy forbids.
     "COLORS": lambda request: {},
     "DASHBOARD_CALLBACK": "filesync.admin.dashboard.add_dashboard",

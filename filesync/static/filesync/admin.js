@@ -7,15 +7,6 @@
   // Before htmx is ready: it would add a <style> of its own then, which the policy forbids.
   window.htmx.config.includeIndicatorStyles = false;
 
-  // unfold gives a width as text, which becomes a style attribute; as an object Alpine sets it as a
-  // property, which the policy allows. This event comes before Alpine reads the page.
-  document.addEventListener("alpine:init", () => {
-    for (const place of document.querySelectorAll("[x-bind\\:style]")) {
-      const width = /^'width: ' \+ (\w+) \+ 'px'$/.exec(place.getAttribute("x-bind:style"));
-      if (width) place.setAttribute("x-bind:style", `{ width: ${width[1]} + 'px' }`);
-    }
-  });
-
   const EVERY_MS = 2000;
   const ATTRIBUTES = new Set(["href", "title", "class", "value", "aria-label", "data-dialog"]);
 
