@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs the Debian servers and tools that some tests need, and starts none of them:
-# every test starts its own, on loopback, with its own data.
+# Installs the Debian servers and tools that some tests need, and a Chinese font for screenshots;
+# starts none of them: every test starts its own, on loopback, with its own data.
 set -euo pipefail
 
 PACKAGES=(openssh-server apache2 samba rabbitmq-server redis-server postgresql chromium
-    openssl rsync sqlite3 systemd)
+    fonts-wqy-microhei openssl rsync sqlite3 systemd)
 POLICY=/usr/sbin/policy-rc.d
 
 if ! command -v apt-get >/dev/null; then

@@ -1,7 +1,7 @@
 """`make screenshots`: photographs of every page, both themes, on a desktop and a phone.
 
 The first folder gets them all, the second those that the READMEs show. Chinese pages need a
-Chinese font, such as Debian's fonts-wqy-microhei.
+Chinese font, such as the one that tests/install_services.sh installs.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def agree(page: Page) -> None:
     page.locator("#modal-content button[type=submit]").click()
 
 
-def badge(page: Page) -> Locator:
+def badge(page: Page | Locator) -> Locator:
     return page.locator("[data-text=state_label]").first
 
 
@@ -278,7 +278,7 @@ def test_the_list_shows_the_last_run_and_switches_a_config_off_and_on(
     agree(page)
     expect(badge(page)).to_have_text("Succeeded")
     visit.go(CONFIGS)
-    expect(page.locator("tr", has_text="switched").locator(".sb-badge")).to_have_text("Succeeded")
+    expect(badge(page.locator("tr", has_text="switched"))).to_have_text("Succeeded")
 
 
 def runs_of(system: System, name: str) -> list[object]:

@@ -1,0 +1,227 @@
+"""What a person does with runs and configs by clicking: mend, undo, many at once, who is told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from django.utils.translation import gettext, override
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Visit, Visitor
+from tests.browser.test_pages import (
+    CONFIGS,
+    LANGUAGES,
+    agree,
+    badge,
+    make_config,
+    press,
+    runs_of,
+    said,
+    save,
+    serious,
+    tab,
+)
+from tests.project.system import System
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+expect.set_options(timeout=30_000)
+
+
+def change(system: System, config: int, **fields: object) -> None:
+    answer = system.client().call("PATCH", f"/api/v1/sync/configs/{config}", fields)
+    assert answer.status_code == 200, answer.text
+
+
+def run_to(visit: Visit, config: int, state: str) -> str:
+    """Run a config by clicking until it ends in a state; return the path of the run's page."""
+    visit.go(f"{CONFIGS}{config}/change/")
+    press(visit, "Run now")
+    visit.page.wait_for_url("**/syncrun/*/change/")
+    expect(badge(visit.page)).to_have_text(said(visit, state))
+    return urlsplit(visit.page.url).path
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_failed_says_why_and_succeeds_again_once_it_is_mended(
+    system: System, visitor: Visitor, language: str
+) -> None:
+    name = f"mended {language}"
+    config = make_config(system, name, source_path="later")
+    change(system, config, method="FULL", max_attempts=1)
+    visit = visitor(language=language)
+    page = visit.page
+
+    failed = run_to(visit, config, "Failed")
+
+    why = page.locator(".sb-note.sb-bad")
+    with override(language):
+        sentence = gettext("The source does not exist: {text}. Nothing was deleted.")
+        advice = gettext(
+            "The folder, bucket or file does not exist. Check the path; if it lives on a mounted "
+            "disk, check that the disk is mounted."
+        )
+    expect(why).to_contain_text(sentence.partition("{")[0])
+    expect(why).to_contain_text(advice)
+    attempts = page.locator("[aria-labelledby=attempts] tbody tr")
+    expect(attempts).to_have_count(1)
+    expect(attempts).to_contain_text(said(visit, "Failed"))
+    expect(attempts).to_contain_text(sentence.partition("{")[0])
+
+    folder = system.files / name / "later"
+    folder.mkdir()
+    (folder / "one.txt").write_text("1")
+    press(visit, "Run again")
+
+    expect(page).not_to_have_url(re.compile(re.escape(failed)))
+    expect(badge(page)).to_have_text(said(visit, "Succeeded"))
+    expect(page.locator(f"a[href='{failed}']")).to_be_visible()
+    assert (system.files / name / "destination" / "one.txt").read_text() == "1"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_run_is_undone_by_clicking(system: System, visitor: Visitor, language: str) -> None:
+    name = f"restored {language}"
+    config = make_config(system, name)
+    source, destination = system.files / name / "source", system.files / name / "destination"
+    for number in range(4):
+        (source / f"{number}.txt").write_text(str(number))
+    change(system, config, method="FULL", keep_deleted_days=7)
+    visit = visitor(language=language)
+    run_to(visit, config, "Succeeded")
+    (source / "0.txt").unlink()
+    (source / "new <b>.txt").write_text("new")
+    ended = run_to(visit, config, "Succeeded")
+    assert names_in(destination) == ["1.txt", "2.txt", "3.txt", "new <b>.txt"]
+
+    visit.go(ended)
+    press(visit, "Undo")
+
+    page = visit.page
+    expect(page).not_to_have_url(re.compile(re.escape(ended)))
+    expect(badge(page)).to_have_text(said(visit, "Succeeded"))
+    page.reload()
+    rows = page.locator("#items ~ *, [aria-labelledby=items] tbody tr")
+    expect(rows.filter(has_text="0.txt").first).to_contain_text(said(visit, "put back"))
+    assert names_in(destination) == ["0.txt", "1.txt", "2.txt", "3.txt"]
+    assert (destination / "0.txt").read_text() == "0"
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_many_are_switched_and_run_together(
+    system: System, visitor: Visitor, language: str
+) -> None:
+    names = [f"many {number} {language}" for number in range(3)]
+    for name in names:
+        make_config(system, name)
+    visit = visitor(language=language)
+    page = visit.page
+
+    def act(action: str, *chosen: str) -> None:
+        visit.go(f"{CONFIGS}?q=many")
+        for name in chosen:
+            page.locator("tr", has_text=name).locator("input.action-select").check()
+        page.select_option("select[name=action]", value=action)
+        page.locator("#changelist-actions button[type=submit], button[name=index]").first.click()
+        page.wait_for_load_state()
+
+    act("disable_selected", *names[:2])
+    expect(page.get_by_text(said(visit, "%d sync configs changed") % 2)).to_be_visible()
+    assert [switched_on(page, name) for name in names] == [False, False, True]
+    act("enable_selected", names[0])
+    assert [switched_on(page, name) for name in names] == [True, False, True]
+    act("run_selected", names[0])
+    expect(page.get_by_text(said(visit, "%d runs queued") % 1)).to_be_visible()
+    assert len(runs_of(system, names[0])) == 1
+
+    visit.go(CONFIGS)
+    page.get_by_role("link", name=said(visit, "Run all enabled")).click()
+    expect(page.locator("#modal-content")).to_contain_text(
+        said(visit, "Queue a run of every enabled sync config.")
+    )
+    assert runs_of(system, names[2]) == []
+    agree(page)
+    page.wait_for_url("**/syncrun/")
+    assert len(runs_of(system, names[2])) == 1
+    assert runs_of(system, names[1]) == []
+
+
+def switched_on(page: Page, name: str) -> bool:
+    switch = page.locator("tr", has_text=name).get_by_role("switch")
+    return switch.get_attribute("aria-checked") == "true"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_who_is_told_is_chosen_in_the_config_form(
+    system: System, visitor: Visitor, language: str
+) -> None:
+    mine = make_config(system, f"told {language}")
+    other = make_config(system, f"told other {language}")
+    channel = system.client().call(
+        "POST",
+        "/api/v1/notifications/channels",
+        {"name": f"duty {language}", "url": "jsons://example.org/x", "configs": [other]},
+    )
+    assert channel.status_code == 201, channel.text
+    visit = visitor(language=language)
+    page = visit.go(f"{CONFIGS}{mine}/change/")
+
+    tab(visit, "Notifications")
+    box = page.get_by_role(
+        "checkbox", name=re.compile(f"duty {language}: {said(visit, 'A run failed')}")
+    )
+    expect(box).not_to_be_checked()
+    assert serious(page) == []
+    box.check()
+    page.fill("[name=late_after_s]", "600")
+    save(page)
+
+    visit.go(f"{CONFIGS}{mine}/change/")
+    tab(visit, "Notifications")
+    expect(box).to_be_checked()
+    told = (
+        system.client().call("GET", f"/api/v1/notifications/channels/{channel.json()['id']}").json()
+    )
+    assert sorted(told["configs"]) == sorted([mine, other])
+
+
+def test_every_tab_of_the_config_form_is_accessible(system: System, visitor: Visitor) -> None:
+    config = make_config(system, "tabs")
+    visit = visitor()
+    visit.go(f"{CONFIGS}{config}/change/")
+    found = {}
+    for name in ("Source & target", "Schedule", "Rules", "Limits & safety", "Notifications"):
+        tab(visit, name)
+        found[name] = serious(visit.page)
+
+    assert {name: problems for name, problems in found.items() if problems} == {}
+
+
+def test_the_themes_own_parts_work_without_eval(visitor: Visitor) -> None:
+    """Each of these was written by the theme in a way that Alpine's strict build cannot read."""
+    visit = visitor()
+    page = visit.go("/admin/")
+    side = page.locator("#nav-sidebar")
+    toggle = page.locator("[x-on\\:click*=keepSidebar]:visible")
+    expect(side).to_be_visible()
+    toggle.click()
+    expect(side).to_be_hidden()
+    page.reload()
+    expect(side).to_be_hidden()
+    toggle.click()
+    expect(side).to_be_visible()
+
+    search = page.locator("#nav-filter")
+    search.press_sequentially("run")
+    results = page.locator("#search-results")
+    expect(results.get_by_role("link").first).to_be_visible()
+    search.press("Escape")
+    expect(results).to_be_hidden()
+    expect(search).to_have_value("")
