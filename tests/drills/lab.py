@@ -216,8 +216,8 @@ class Lab:
         return GuardedProcess(argv, log_file=log_file, environment=self._environment)
 
     def start_web(self, **settings: str) -> GuardedProcess:
-        """Start a web server and wait until it serves; it ends with the lab."""
-        port = free_port()
+        """Start a web server on `web_port` and wait until it serves; it ends with the lab."""
+        port = self.web_port = free_port()
         argv = [sys.executable, "-m", "gunicorn", "project.wsgi:application"]
         argv += ["--bind", f"{HOST}:{port}", "--worker-class", "gthread", "--no-control-socket"]
         web = GuardedProcess(

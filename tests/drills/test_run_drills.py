@@ -6,6 +6,7 @@ drill of the frozen worker waits for it.
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import threading
@@ -13,18 +14,17 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
+from http.client import HTTPConnection
 from itertools import accumulate
 from pathlib import Path
 
 import psutil
 import pytest
-from django.db import connections
+from django.contrib.auth.models import User
 
-from filesync.errors import RunActive
-from filesync.models import Storage, SyncRun
+from filesync.models import ApiToken, Storage, SyncRun
 from filesync.services.finishing import cancel_run
-from filesync.services.queueing import queue_run
 from filesync.services.sweeping import RING_AGAIN_S
 from scheduler.clock import from_now
 from tests.drills.run_lab import (
@@ -43,6 +43,7 @@ from tests.drills.run_lab import (
 )
 from tests.drills.run_lab import open_lab as open_lab
 from tests.project.system import still_alive
+from tests.servers.process import HOST
 from tests.servers.sftp import SftpServer
 
 pytestmark = [
@@ -471,29 +472,42 @@ def started_at(run: Run) -> float:
 
 def test_of_a_hundred_calls_at_once_one_makes_a_run(lab: RunLab) -> None:
     config_ids = lab.add_syncs(ROUNDS)
+    token = lab.ask(operator_token)
+    web = lab.start_web(SYNCBEAT_EXECUTES_PER_MINUTE="100000")
     for config_id in config_ids:
-        answers = Counter(lab.ask(call_at_once, config_id))
+        answers = call_at_once(lab.web_port, token, config_id)
         [made] = [run for run in lab.ask(runs) if run.config_id == config_id]
-        assert answers == {"made": 1, made.task_id: CALLS_AT_ONCE - 1}
+        assert Counter(answers) == {
+            (202, made.task_id): 1,
+            (409, made.task_id): CALLS_AT_ONCE - 1,
+        }
+    assert web.end() == 0
     lab.start_worker()
     ended = lab.end()
     assert [run.config_id for run in ended] == config_ids
     assert {(run.state, run.attempt) for run in ended} == {("SUCCEEDED", 1)}
 
 
-def call_at_once(config_id: int) -> list[str]:
-    """Queue one config from a hundred threads; return "made" or the task id that was named."""
+def operator_token() -> str:
+    user = User.objects.create_superuser("caller")
+    return ApiToken.issue(user, "drill")[1]
+
+
+def call_at_once(port: int, token: str, config_id: int) -> list[tuple[int, str]]:
+    """Ask for one config's run over a hundred connections; return status and task id of each."""
     barrier = threading.Barrier(CALLS_AT_ONCE)
 
-    def call(_: int) -> str:
-        barrier.wait()
-        try:
-            queue_run(config_id)
-        except RunActive as error:
-            return error.task_id
-        finally:
-            connections.close_all()
-        return "made"
+    def call(_: int) -> tuple[int, str]:
+        with closing(HTTPConnection(HOST, port, timeout=60)) as connection:
+            connection.connect()
+            barrier.wait()
+            connection.request(
+                "POST",
+                f"/api/v1/task/scheduler/execute-sync/{config_id}",
+                headers={"Authorization": f"Bearer {token}"},
+            )
+            answer = connection.getresponse()
+            return answer.status, str(json.load(answer)["task_id"])
 
     with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
         return list(pool.map(call, range(CALLS_AT_ONCE)))
