@@ -89,7 +89,7 @@ def planned(now: datetime, until: datetime) -> list[Planned]:
             )
         if slots:
             usual_s = took.total_seconds() if took is not None else UNKNOWN_S
-            storages = tuple(sorted({source, destination}))
+            storages = (source,) if source == destination else (source, destination)
             found.append(Planned(pk, name, expr, zone, storages, usual_s, slots))
     return found
 
