@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -34,7 +35,8 @@ TABS = [
             "classes": ["tab"],
             "fields": [
                 ("cron", "timezone"),
-                ("start_time", "end_time"),
+                "start_time",
+                "end_time",
                 ("misfire_policy", "misfire_grace_s", "jitter_s"),
             ],
         },
@@ -90,7 +92,7 @@ class SyncConfigForm(forms.ModelForm):  # type: ignore[type-arg]
     """
 
     new_ping_url = forms.CharField(
-        label=_("ping URL"),
+        label=capfirst(_("ping URL")),
         required=False,
         max_length=2048,
         widget=UnfoldAdminTextInputWidget,
@@ -101,7 +103,7 @@ class SyncConfigForm(forms.ModelForm):  # type: ignore[type-arg]
     )
 
     notified_channels = ChannelChoice(
-        label=_("channels that are told of this sync"),
+        label=capfirst(_("channels that are told of this sync")),
         queryset=channels_of_chosen_syncs(),
         required=False,
         help_text=_("What a channel is told of, and where it leads, is set in the channel itself."),
