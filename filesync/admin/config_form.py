@@ -14,6 +14,7 @@ from filesync.admin.widgets import CronWidget, FolderWidget, RulesWidget
 from filesync.models import NotificationChannel, SyncConfig
 from filesync.notifications.targets import TargetRefused, check_ping_url
 from filesync.services.channels import channels_of_chosen_syncs, channels_of_it_alone
+from filesync.texts import say
 from scheduler.cron import MAX_LENGTH
 
 TABS = [
@@ -34,10 +35,12 @@ TABS = [
         {
             "classes": ["tab"],
             "fields": [
-                ("cron", "timezone"),
+                "cron",
+                "timezone",
                 "start_time",
                 "end_time",
-                ("misfire_policy", "misfire_grace_s", "jitter_s"),
+                "misfire_policy",
+                ("misfire_grace_s", "jitter_s"),
             ],
         },
     ),
@@ -58,8 +61,8 @@ TABS = [
         {
             "classes": ["tab"],
             "fields": [
-                ("max_delete_files", "max_delete_percent", "max_shrink_percent"),
-                "keep_deleted_days",
+                ("max_delete_files", "max_delete_percent"),
+                ("max_shrink_percent", "keep_deleted_days"),
                 ("bandwidth", "calls_per_s"),
                 ("transfers", "checkers"),
                 ("max_bytes", "max_files"),
@@ -148,7 +151,7 @@ class SyncConfigForm(forms.ModelForm):  # type: ignore[type-arg]
             if url not in ("", "-"):
                 check_ping_url(url)
         except TargetRefused as error:
-            raise forms.ValidationError(str(error), code=error.code) from None
+            raise forms.ValidationError(say(error.message), code=error.code) from None
         if url:
             self.instance.ping_url = "" if url == "-" else url
         return url

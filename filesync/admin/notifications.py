@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
@@ -20,6 +21,7 @@ from filesync.models import Delivery, NotificationChannel
 from filesync.notifications.events import Event
 from filesync.notifications.targets import TargetRefused, check_target
 from filesync.services.channels import try_channel
+from filesync.texts import say
 
 
 class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -37,7 +39,9 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         ),
     )
     events = forms.MultipleChoiceField(
-        label=_("events"), choices=Event.choices, widget=UnfoldAdminCheckboxSelectMultipleWidget
+        label=capfirst(_("events")),
+        choices=Event.choices,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
 
     class Meta:
@@ -51,7 +55,7 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
                 check_target(url)
                 self.instance.url = url
         except TargetRefused as error:
-            raise forms.ValidationError(str(error), code=error.code) from None
+            raise forms.ValidationError(say(error.message), code=error.code) from None
         return url
 
 
@@ -94,7 +98,7 @@ class NotificationChannelAdmin(ModelAdmin):
         if problem is None:
             self.message_user(request, _("The test message was sent"))
         else:
-            text = _("The test message was not sent: %s") % problem
+            text = _("The test message was not sent: %s") % say(problem)
             self.message_user(request, text, messages.ERROR)
         url = reverse("admin:filesync_notificationchannel_change", args=[object_id])
         return HttpResponse(headers={"HX-Redirect": url})

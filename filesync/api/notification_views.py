@@ -23,6 +23,7 @@ from filesync.models import Delivery, NotificationChannel, SyncConfig
 from filesync.notifications.events import Event
 from filesync.notifications.targets import TargetRefused, check_target
 from filesync.services.channels import try_channel
+from filesync.texts import say
 from scheduler.api.strict import StrictModelSerializer
 
 
@@ -75,7 +76,7 @@ class ChannelSerializer(StrictModelSerializer):
         try:
             check_target(url)
         except TargetRefused as error:
-            raise serializers.ValidationError(str(error), code=error.code) from None
+            raise serializers.ValidationError(say(error.message), code=error.code) from None
         return url
 
     def validate(self, attrs: Any) -> Any:
@@ -140,7 +141,7 @@ class ChannelViewSet(ModelViewSet):  # type: ignore[type-arg]
     def test(self, request: Request, **_: Any) -> Response:
         """Send one message now; say whether the target took it, which is 200 either way."""
         problem = try_channel(self.get_object())
-        return Response({"sent": problem is None, "detail": problem or ""})
+        return Response({"sent": problem is None, "detail": say(problem or "")})
 
 
 @extend_schema_view(

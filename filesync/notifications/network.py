@@ -13,6 +13,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from filesync.engine.texts import Text
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -48,9 +50,10 @@ def resolve(host: str) -> list[str]:
 
 
 def refusal(address: object) -> str:
-    return (
-        f"the address {address} is in a private network; the operator may allow it in "
-        "SYNCBEAT_NOTIFY_NETWORKS"
+    return Text(
+        "the address {address} is in a private network; the operator may allow it in "
+        "SYNCBEAT_NOTIFY_NETWORKS",
+        address=str(address),
     )
 
 

@@ -14,6 +14,8 @@ import apprise
 import requests
 from django.conf import settings
 
+from filesync.engine.texts import Text
+from filesync.errors import FilesyncError
 from filesync.notifications.network import AddressRefused, guarded, is_permitted, refusal, resolve
 
 # Services that speak HTTP, and mail. Left out is what acts on this machine (syslog, dbus, gnome,
@@ -85,14 +87,14 @@ LONGEST_REASON = 500
 Severity = Literal["info", "success", "warning", "failure"]
 
 
-class TargetRefused(Exception):
+class TargetRefused(FilesyncError):
     """A target that may not be used as it is; trying again does not help."""
 
     code = "target_refused"
     retryable = False
 
 
-class SendFailed(Exception):
+class SendFailed(FilesyncError):
     """The target did not take a message; it may do so later."""
 
     code = "send_failed"
@@ -137,9 +139,9 @@ def check_ping_url(url: str) -> None:
     except ValueError:
         host, parts = None, urlsplit("")
     if parts.scheme not in ("http", "https") or not host:
-        raise TargetRefused("a ping URL begins with http:// or https:// and names a host")
+        raise TargetRefused(Text("a ping URL begins with http:// or https:// and names a host"))
     if parts.fragment or any(character.isspace() for character in url):
-        raise TargetRefused("a ping URL has no blanks and no #")
+        raise TargetRefused(Text("a ping URL has no blanks and no #"))
     _check_host(host)
 
 
@@ -158,7 +160,8 @@ def send_message(url: str, message: Message) -> None:
             notify_type=apprise.NotifyType(message.severity),
         )
     if not taken:
-        raise SendFailed(scrubbed("; ".join(complaints) or "the target did not take it", url))
+        said = scrubbed("; ".join(complaints), url)
+        raise SendFailed(said or Text("the target did not take it"))
 
 
 def send_ping(url: str, suffix: str) -> None:
@@ -183,9 +186,11 @@ def send_ping(url: str, suffix: str) -> None:
             )
             answer.close()
     except requests.RequestException as error:
-        raise SendFailed(f"the ping URL did not answer ({type(error).__name__})") from None
+        raise SendFailed(
+            Text("the ping URL did not answer ({kind})", kind=type(error).__name__)
+        ) from None
     if not 200 <= answer.status_code < 300:
-        raise SendFailed(f"the ping URL answered {answer.status_code}")
+        raise SendFailed(Text("the ping URL answered {code}", code=answer.status_code))
 
 
 def scrubbed(text: str, url: str) -> str:
@@ -204,13 +209,18 @@ def _plugin(url: str) -> apprise.NotifyBase:
     scheme = scheme_of(url)
     if scheme not in SCHEMES:
         raise TargetRefused(
-            f"{scheme or 'a URL without ://'} cannot be used; it must begin with one of "
-            f"{', '.join(sorted(SCHEMES))}"
+            Text(
+                "{scheme} cannot be used; it must begin with one of {known}",
+                scheme=scheme or Text("a URL without ://"),
+                known=", ".join(sorted(SCHEMES)),
+            )
         )
     named = {name.lower().lstrip("+-:") for name, _ in parse_qsl(urlsplit(url).query)}
     if files := named & FILE_OPTIONS:
         raise TargetRefused(
-            f"{', '.join(sorted(files))} would read a file of the server: leave out"
+            Text(
+                "{names} would read a file of the server: leave out", names=", ".join(sorted(files))
+            )
         )
     asset = apprise.AppriseAsset(
         app_id="Syncbeat",
@@ -224,7 +234,10 @@ def _plugin(url: str) -> apprise.NotifyBase:
         plugin = apprise.Apprise.instantiate(url, asset=asset)
     if not isinstance(plugin, apprise.NotifyBase):
         raise TargetRefused(
-            f"this is no complete {scheme}:// URL; apprise's documentation shows its parts"
+            Text(
+                "this is no complete {scheme}:// URL; apprise's documentation shows its parts",
+                scheme=scheme,
+            )
         )
     return plugin
 
@@ -234,7 +247,7 @@ def _host(url: str) -> str:
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
-        raise TargetRefused("the host or port of the URL cannot be read") from None
+        raise TargetRefused(Text("the host or port of the URL cannot be read")) from None
     return host if "." in host or ":" in host or host == "localhost" else ""
 
 
@@ -256,7 +269,7 @@ def _guarded() -> Iterator[None]:
         with guarded(settings.NOTIFY_NETWORKS):
             yield
     except AddressRefused as error:
-        raise TargetRefused(str(error)) from None
+        raise TargetRefused(error.args[0]) from None
 
 
 class _Complaints(logging.Handler):

@@ -37,6 +37,6 @@ def try_channel(channel: NotificationChannel) -> str | None:
         send_message(channel.url, message.proof(channel.name))
     except (SendFailed, TargetRefused, SecretsUnreadable) as error:
         mine.update(last_error=str(error))
-        return str(error)
+        return error.message
     mine.update(last_sent_at=Now(), last_error="")
     return None

@@ -21,6 +21,7 @@ from filesync.texts import read_text, say, text_document
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import claim, make_config, make_run, make_storage, make_user
 from tests.filesync.factories import use_broker as use_broker
+from tests.filesync.test_admin import config_form
 
 TOO_MANY = Text(
     "{numbers}; the limit is {most}.",
@@ -185,3 +186,31 @@ def test_an_outcome_that_was_kept_in_a_file_keeps_its_template(local_root: Path)
     assert run.message == ENGLISH
     with override("zh-hans"):
         assert run.explanation == CHINESE
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "begins with http:// or https://"),
+        ("zh-hans", "心跳 URL 须以 http:// 或 https:// 开头"),
+    ],
+)
+def test_a_target_is_refused_in_the_readers_language(
+    local_root: Path, language: str, said: str
+) -> None:
+    config = make_config(local_root)
+    browser = client("editor", language)
+
+    page = browser.post(
+        f"/admin/filesync/syncconfig/{config.pk}/change/",
+        config_form(config, new_ping_url="ftp://example.org"),
+    )
+    answer = browser.patch(
+        f"/api/v1/sync/configs/{config.pk}",
+        {"ping_url": "ftp://example.org"},
+        content_type="application/json",
+    )
+
+    assert said in page.content.decode()
+    assert said in answer.json()["ping_url"][0]

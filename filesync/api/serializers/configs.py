@@ -19,6 +19,7 @@ from filesync.notifications.targets import TargetRefused, check_ping_url
 from filesync.services.rules import use_rule_sets
 from filesync.services.switching import MOST_SWITCHED
 from filesync.services.warnings import warnings_of
+from filesync.texts import say
 from scheduler.api.strict import StrictModelSerializer, StrictSerializer
 
 
@@ -28,7 +29,7 @@ def checked_ping_url(url: str) -> str:
         if url:
             check_ping_url(url)
     except TargetRefused as error:
-        raise serializers.ValidationError(str(error), code=error.code) from None
+        raise serializers.ValidationError(say(error.message), code=error.code) from None
     return url
 
 
