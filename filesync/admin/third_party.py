@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, ClassVar
 
-from celery.states import ALL_STATES
+from celery.states import ALL_STATES, IGNORED
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -55,7 +55,7 @@ class StatusFilter(admin.SimpleListFilter):
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(state, state) for state in sorted(ALL_STATES)]
+        return [(state, state) for state in sorted({*ALL_STATES, IGNORED})]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[TaskResult]

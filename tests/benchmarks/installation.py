@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,9 +66,11 @@ def servers(database: str) -> Iterator[dict[str, str]]:
     """Yield the environment of an empty installation on `sqlite` or `postgres`, with a broker."""
     with ExitStack() as stack:
         redis = stack.enter_context(RedisServer())
+        data_dir = short_temp_dir("sb-bench-")
+        stack.callback(shutil.rmtree, data_dir, ignore_errors=True)
         environment = dict(os.environ) | {
             "DJANGO_SETTINGS_MODULE": "project.settings",
-            "SYNCBEAT_DATA_DIR": str(short_temp_dir("sb-bench-")),
+            "SYNCBEAT_DATA_DIR": str(data_dir),
             "SYNCBEAT_PORT": str(free_port()),
             "CELERY_BROKER": redis.url,
             "LOG_LEVEL": "error",
