@@ -31,8 +31,15 @@ PAGES = {
     "storages": "/admin/filesync/storage/",
     "storage types": "/admin/filesync/storage/add/",
     "storage": "/admin/filesync/storage/add/?preset=minio",
+    "rule set": "/admin/filesync/ruleset/add/",
+    "channels": "/admin/filesync/notificationchannel/",
     "channel": "/admin/filesync/notificationchannel/add/",
+    "messages": "/admin/filesync/delivery/",
+    "token": "/admin/filesync/apitoken/add/",
+    "hooks": "/admin/filesync/hook/",
     "users": "/admin/auth/user/",
+    "user": "/admin/auth/user/1/change/",
+    "group": "/admin/auth/group/add/",
     "tasks": "/admin/django_celery_beat/periodictask/",
     "task": "/admin/django_celery_beat/periodictask/add/",
     "results": "/admin/django_celery_results/taskresult/",
@@ -363,6 +370,8 @@ def serious(page: Page, *rules: str) -> list[str]:
     page.wait_for_function(
         "[...document.querySelectorAll('.select2-selection[role=combobox]')]"
         ".every((box) => box.getAttribute('aria-labelledby').includes('_label'))"
+        " && [...document.querySelectorAll('.select2-selection--multiple input')]"
+        ".every((box) => box.hasAttribute('aria-label'))"
     )
     page.evaluate(AXE)
     only = f"runOnly: {json.dumps(rules)}, " if rules else ""

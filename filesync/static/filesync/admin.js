@@ -156,6 +156,14 @@
       box.setAttribute("aria-labelledby", `${label.id} ${chosen?.id ?? ""}`.trim());
       chosen?.setAttribute("aria-labelledby", label.id);
     }
+    for (const tip of document.querySelectorAll("span.help-tooltip[aria-label]")) {
+      tip.setAttribute("role", "img");
+    }
+    for (const input of document.querySelectorAll(".select2-selection--multiple input[type=search]")) {
+      const field = input.closest(".select2-container").previousElementSibling;
+      const label = field?.id && document.querySelector(`label[for="${CSS.escape(field.id)}"]`);
+      if (label) input.setAttribute("aria-label", label.textContent.trim());
+    }
   }
 
   // After jQuery's own start, which makes those fields and may come later than `load`.
