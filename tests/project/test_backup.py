@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -100,14 +101,16 @@ class Operator:
 
 @pytest.fixture
 def operator(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Iterator[Operator]:
-    folder = short_temp_dir("sb-backup-")
+    database_url = ""
     if pytestconfig.getoption("database") == "sqlite":
         skip_unless_installed("sqlite3")
-        yield Operator(folder)
-        return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    empty_database(server)
-    yield Operator(folder, server.url.rpartition("/")[0] + "/restored")
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        empty_database(server)
+        database_url = server.url.rpartition("/")[0] + "/restored"
+    folder = short_temp_dir("sb-backup-")
+    yield Operator(folder, database_url)
+    shutil.rmtree(folder)
 
 
 def empty_database(server: PostgresServer) -> None:

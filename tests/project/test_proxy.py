@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
@@ -81,6 +82,7 @@ def site() -> Iterator[Site]:
             yield Site(port, proxy)
     finally:
         web.kill()
+        shutil.rmtree(folder)
 
 
 def ask(
