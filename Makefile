@@ -42,7 +42,8 @@ test-browser: $(VENV)/.tested ## Drive the admin with Debian's chromium, in both
 	@$(PY) -m pytest -m browser $(PYTEST_ARGS) tests/browser
 
 screenshots: $(VENV)/.tested ## Photograph every page into var/, the READMEs' ones into docs/images
-	@$(PY) -m tests.browser.screenshots var/screenshots docs/images
+	@DJANGO_SETTINGS_MODULE=project.settings SYNCBEAT_DATA_DIR="$$(mktemp -d)" \
+	  $(PY) -m tests.browser.screenshots var/screenshots docs/images
 
 # What is about Redis alone is left out on RabbitMQ.
 drills: $(VENV)/.tested ## Kill, freeze and starve real processes, on each database and broker

@@ -14,7 +14,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from filesync import engine
-from filesync.models import RunItem, Storage, SyncConfig, SyncRun
+from filesync.models import NotificationChannel, RunItem, Storage, SyncConfig, SyncRun
+from filesync.services import attempts
 from scheduler.clock import from_now
 
 SYNCS = (
@@ -29,8 +30,32 @@ SYNCS = (
 FAILURES = (
     (engine.FailureClass.NETWORK, "dial tcp 192.0.2.7:443: i/o timeout"),
     (engine.FailureClass.QUOTA, "507 Insufficient Storage"),
-    (engine.FailureClass.AUTH, "401 Unauthorized"),
+    (
+        engine.FailureClass.GUARD,
+        engine.Text(
+            "{numbers}; the limit is {most}.",
+            numbers=engine.Text(
+                "{deletes} of the destination's {total} files would be deleted",
+                deletes=4210,
+                total=9800,
+            ),
+            most=1000,
+        ),
+    ),
 )
+ATTEMPTS = 3
+PLAN = {
+    "adds": 12,
+    "updates": 3,
+    "deletes": 4210,
+    "renames": 0,
+    "dirs_removed": 41,
+    "bytes_to_send": 61 << 20,
+    "items": [
+        {"action": "DELETED", "path": f"2019/{number:02d}/clip {number}.mp4", "size_bytes": 9 << 20}
+        for number in range(1, 7)
+    ],
+}
 DAYS = 14
 
 
@@ -58,6 +83,8 @@ def make_scene() -> None:
         _ended(chance.choice(configs[:6]), at, chance)
     _running(configs[0], 42.0, ["2026/10/IMG_4711.jpg", "2026/10/海边 & <夕阳>.jpg"])
     _running(configs[2], 77.5, ["holidays/day 3.mp4"])
+    _channel("Mail to the household")
+    _channel("Chat of the office", configs[0], configs[3])
 
 
 def _storage(name: str) -> Storage:
@@ -86,8 +113,13 @@ def _ended(config: SyncConfig, at: datetime, chance: random.Random) -> None:
     if failed:
         reason, message = chance.choice(FAILURES)
         run.failure_class, run.message, run.advice = reason.value, message, reason.advice
+        if reason is engine.FailureClass.GUARD:
+            run.guard, run.plan = "max_delete_files", PLAN
+            run.files_transferred = run.bytes_transferred = 0
+        run.attempts = _attempts(run, reason)
+        run.attempt = len(run.attempts)
     run.save()
-    RunItem.objects.bulk_create(
+    items = [
         RunItem(
             run=run,
             action=chance.choice(["ADDED", "ADDED", "UPDATED", "DELETED"]),
@@ -95,7 +127,35 @@ def _ended(config: SyncConfig, at: datetime, chance: random.Random) -> None:
             size_bytes=chance.randint(1 << 10, 1 << 24),
         )
         for number in range(8)
-    )
+    ]
+    # Made in any case, so that what comes by chance afterwards stays the same.
+    RunItem.objects.bulk_create([] if run.guard else items)
+
+
+def _attempts(run: SyncRun, reason: engine.FailureClass) -> list[attempts.Attempt]:
+    """Return the attempts of a run that failed: several where trying again could help."""
+    tried = SyncRun(worker=run.worker, attempts=[], started_at=run.started_at)
+    assert run.finished_at is not None
+    most = ATTEMPTS if reason.retryable else 1
+    for number in range(1, most + 1):
+        ended = run.finished_at - timedelta(minutes=2 * (most - number))
+        tried.attempt, tried.started_at = number, ended - timedelta(seconds=31 * number)
+        last = number == most
+        outcome = {
+            "state": run.state if last else SyncRun.State.QUEUED,
+            "reason": "" if last else SyncRun.Reason.RETRY,
+            "failure_class": run.failure_class,
+            "message": run.message,
+        }
+        tried.attempts = attempts.with_ended_attempt(tried, outcome, ended)
+    return list(tried.attempts)
+
+
+def _channel(name: str, *configs: SyncConfig) -> None:
+    channel = NotificationChannel(name=name)
+    channel.url = "jsons://notify.example.org/x"
+    channel.save()
+    channel.configs.set(configs)
 
 
 def _running(config: SyncConfig, percent: float, names: list[str]) -> None:

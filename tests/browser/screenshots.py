@@ -10,6 +10,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import django
+from django.utils.translation import gettext, override
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.conftest import DESKTOP, PHONE, Visit, sign_in
@@ -27,12 +29,26 @@ PAGES = {
     "failed-run": f"{RUNS}158/change/",
     "day-ahead": f"{CONFIGS}ahead/",
     "storages": "/admin/filesync/storage/",
+    "storage-types": "/admin/filesync/storage/add/",
+    "storage": "/admin/filesync/storage/add/?preset=nextcloud",
+    "rule-sets": "/admin/filesync/ruleset/",
+    "channels": "/admin/filesync/notificationchannel/",
+    "channel": "/admin/filesync/notificationchannel/1/change/",
+    "tokens": "/admin/filesync/apitoken/",
+    "hooks": "/admin/filesync/hook/",
+    "users": "/admin/auth/user/",
+    "periodic-tasks": "/admin/django_celery_beat/periodictask/",
+    "task-results": "/admin/django_celery_results/taskresult/",
 }
+TABS = ("Schedule", "Rules", "Limits & safety", "Notifications")
 SHOWN = (
     "dashboard-desktop-light",
     "sync-configs-desktop-light-zh-hans",
     "failed-run-desktop-dark",
     "day-ahead-desktop-light",
+    "dashboard-phone-dark",
+    "dashboard-desktop-light-zh-hans",
+    "failed-run-desktop-light-zh-hans",
 )
 SCREENS = {"desktop": DESKTOP, "phone": PHONE}
 SCENE = "from tests.browser.scene import make_scene; make_scene()"
@@ -52,9 +68,19 @@ def photograph(
     for name, path in PAGES.items():
         page = visit.go(path)
         page.wait_for_load_state("networkidle")
-        kind = "-".join(part for part in (name, screen, theme, language) if part != "en")
-        page.screenshot(path=folder / f"{kind}.png")
+        page.screenshot(path=folder / file_name(name, screen, theme, language))
+    for name in TABS:
+        page = visit.go(PAGES["sync-config"])
+        page.wait_for_load_state("networkidle")
+        with override(language):
+            page.locator("#content-main nav a", has_text=gettext(name)).click()
+        place = f"sync-config-{name.split()[0].lower()}"
+        page.screenshot(path=folder / file_name(place, screen, theme, language))
     context.close()
+
+
+def file_name(*parts: str) -> str:
+    return "-".join(part for part in parts if part != "en") + ".png"
 
 
 def main(folder: Path, shown: Path) -> None:
@@ -67,11 +93,14 @@ def main(folder: Path, shown: Path) -> None:
         for theme in ("light", "dark"):
             for screen in SCREENS:
                 photograph(browser, system, folder, language="en", theme=theme, screen=screen)
-        photograph(browser, system, folder, language="zh-hans", theme="light", screen="desktop")
+        for screen in SCREENS:
+            photograph(browser, system, folder, language="zh-hans", theme="light", screen=screen)
         browser.close()
     for name in SHOWN:
         shutil.copy(folder / f"{name}.png", shown / f"{name}.png")
 
 
 if __name__ == "__main__":
+    # For the words on the tabs.
+    django.setup()
     main(Path(sys.argv[1]), Path(sys.argv[2]))

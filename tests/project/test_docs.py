@@ -301,4 +301,4 @@ def test_links_paths_and_tests_that_are_named_exist(page: str) -> None:
 def test_images_are_small_and_shown() -> None:
     for image in (REPOSITORY / "docs" / "images").iterdir():
         assert image.stat().st_size < LARGEST_IMAGE_BYTES
-        assert all(f"docs/images/{image.name}" in read(readme) for readme in READMES)
+        assert any(f"docs/images/{image.name}" in read(readme) for readme in READMES)
