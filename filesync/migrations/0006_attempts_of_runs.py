@@ -13,6 +13,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='syncrun',
             name='attempts',
-            field=models.JSONField(blank=True, default=list, editable=False, verbose_name='attempts'),
+            field=models.JSONField(
+                blank=True,
+                db_default=models.Value([], models.JSONField()),
+                default=list,
+                editable=False,
+                verbose_name='attempts',
+            ),
         ),
     ]

@@ -131,7 +131,14 @@ class SyncRun(models.Model):
     force = models.BooleanField(_("forced"), default=False)
     attempt = models.PositiveSmallIntegerField(_("attempt"), default=0)
     # Those that ended, oldest first, as `filesync.services.attempts` writes them.
-    attempts = models.JSONField(_("attempts"), default=list, blank=True, editable=False)
+    # The database's default is for a version before this column that still inserts.
+    attempts = models.JSONField(
+        _("attempts"),
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        blank=True,
+        editable=False,
+    )
     crashes = models.PositiveSmallIntegerField(_("workers lost"), default=0)
     not_before = models.DateTimeField(_("not before"), null=True, blank=True)
 
