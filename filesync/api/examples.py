@@ -59,6 +59,18 @@ RUN = {
     "trigger": "CRON",
     "slot": "2026-03-01T18:00:00Z",
     "attempt": 1,
+    "attempts": [
+        {
+            "number": 1,
+            "worker": "worker@nas",
+            "started_at": "2026-03-01T18:00:01Z",
+            "ended_at": "2026-03-01T18:00:43Z",
+            "state": "SUCCEEDED",
+            "reason": "",
+            "failure_class": "",
+            "message": "",
+        }
+    ],
     "started_at": "2026-03-01T18:00:01Z",
     "finished_at": "2026-03-01T18:00:43Z",
     "duration_s": 42.1,

@@ -125,6 +125,26 @@ def test_the_page_lists_the_attempts(local_root: Path, language: str, words: lis
     assert "<b>one" not in page
 
 
+def test_the_api_tells_the_attempts_in_the_readers_language(local_root: Path) -> None:
+    run = make_run(make_config(local_root))
+    words = engine.Text("exit code {exit_code}", exit_code=3)
+    failure = engine.Failure.of(engine.FailureClass.INTERNAL, words, retryable=False)
+    finish_run(
+        claim(run, worker="one@here"), engine.SyncResult(engine.Outcome.FAILED, failure=failure)
+    )
+    client = Client(headers={"accept-language": "zh-hans"})
+    client.force_login(make_user("viewer"))
+
+    one = client.get(f"/api/v1/sync/runs/{run.pk}").json()
+    [row] = client.get("/api/v1/sync/runs").json()["results"]
+
+    [attempt] = one["attempts"]
+    assert row["attempts"] == [attempt]
+    assert attempt["message"] == "退出码 3"
+    told = [attempt[name] for name in ("number", "worker", "state", "reason", "failure_class")]
+    assert told == [1, "one@here", "FAILED", "", "INTERNAL"]
+
+
 @pytest.mark.parametrize(
     ("language", "late", "words"),
     [

@@ -4,14 +4,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_serializer
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from filesync.api import examples
 from filesync.api.quick_rows import QuickRows
 from filesync.api.serializers.shared import SaidField, answered, asked
 from filesync.models import RunItem, SyncRun
+from filesync.texts import read_text, say
 from scheduler.api.strict import StrictSerializer
+
+
+class AttemptSerializer(serializers.Serializer[Any]):
+    """An attempt that has ended, as `filesync.services.attempts` keeps it."""
+
+    number = serializers.IntegerField()
+    worker = serializers.CharField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField()
+    state = serializers.ChoiceField(
+        SyncRun.State.choices, help_text="what the run became: QUEUED where it went on"
+    )
+    reason = serializers.CharField()
+    failure_class = serializers.CharField()
+    message = serializers.CharField(help_text="why it did not succeed, for a person")
+
+
+@extend_schema_field(AttemptSerializer(many=True))
+class AttemptsField(serializers.Field[Any, Any, Any, Any]):
+    """The list in a run's row as it is, but for the words; every row of a list has one."""
+
+    def to_representation(self, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [one | {"message": say(read_text(one["message"]))} for one in value]
 
 
 @extend_schema_serializer(examples=[answered(examples.RUN)])
@@ -20,6 +44,7 @@ class SyncRunSerializer(QuickRows, serializers.ModelSerializer[SyncRun]):
     duration_s = serializers.FloatField(allow_null=True)
     message = SaidField(help_text="why it did not succeed, for a person")
     advice = serializers.CharField(source="next_step", help_text="the next step, for a person")
+    attempts = AttemptsField(read_only=True, help_text="those that ended, oldest first; at most 50")
 
     class Meta:
         model = SyncRun
@@ -40,6 +65,7 @@ class SyncRunSerializer(QuickRows, serializers.ModelSerializer[SyncRun]):
             "dry_run",
             "force",
             "attempt",
+            "attempts",
             "not_before",
             "late",
             "created_at",
