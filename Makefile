@@ -54,7 +54,8 @@ drills: $(VENV)/.tested ## Kill, freeze and starve real processes, on each datab
 	done; exit $$status
 
 messages: $(VENV)/.tested ## Add new texts to the Chinese catalogue and compile it
-	@DJANGO_SETTINGS_MODULE=project.settings SYNCBEAT_DATA_DIR="$$(mktemp -d)" $(PY) -m tests.messages
+	@SYNCBEAT_DATA_DIR="$$(mktemp -d)"; trap 'rm -rf "$$SYNCBEAT_DATA_DIR"' EXIT; \
+	export SYNCBEAT_DATA_DIR DJANGO_SETTINGS_MODULE=project.settings; $(PY) -m tests.messages
 
 fuzz-api: $(VENV)/.tested ## Send 500 made-up requests per operation of the API, and count them
 	@$(PY) -m pytest --fuzz-cases=500 --timeout=1800 $(PYTEST_ARGS) tests/filesync/api/test_fuzz.py
