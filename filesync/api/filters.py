@@ -74,10 +74,14 @@ class RunFilter(filters.FilterSet):
 
     config = IdFilter(field_name="config_id", help_text="id of a sync config")
     since = filters.IsoDateTimeFilter(
-        method="queued_since", label="Queued since", help_text="queued at this time or later"
+        method="queued_since",
+        label="Queued since",
+        help_text="queued at this time or later: 2026-03-01T02:00:00Z",
     )
     until = filters.IsoDateTimeFilter(
-        method="queued_until", label="Queued until", help_text="queued before this time"
+        method="queued_until",
+        label="Queued until",
+        help_text="queued before this time: 2026-03-01T02:00:00Z",
     )
 
     dry_run = TrueFalseFilter()

@@ -18,6 +18,7 @@ from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
 
 from filesync.api import examples
 from filesync.api.filters import ChannelFilter
+from filesync.api.form_fields import ChoicesField
 from filesync.api.permissions import IsSuperuserOrReadOnly, ModelPermissions
 from filesync.models import Delivery, NotificationChannel, SyncConfig
 from filesync.notifications.events import Event
@@ -41,7 +42,7 @@ class ChannelSerializer(StrictModelSerializer):
         write_only=True,
         help_text="in apprise's notation, such as mailtos://user:password@example.org",
     )
-    events = serializers.ListField(
+    events = ChoicesField(
         child=serializers.ChoiceField(choices=Event.choices),
         required=False,
         max_length=len(Event),
@@ -137,7 +138,7 @@ class ChannelViewSet(ModelViewSet):  # type: ignore[type-arg]
     ordering_fields = ["name", "created_at"]
 
     @extend_schema(summary="Send a test message", request=None, responses=TestAnswerSerializer)
-    @action(detail=True, methods=["post"])
+    @action(detail=True, methods=["post"], serializer_class=serializers.Serializer)
     def test(self, request: Request, **_: Any) -> Response:
         """Send one message now; say whether the target took it, which is 200 either way."""
         problem = try_channel(self.get_object())

@@ -13,6 +13,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
 
 from filesync.api.filters import ConfigFilter, RunFilter
@@ -91,7 +92,7 @@ class StorageViewSet(ModelViewSet):  # type: ignore[type-arg]
         request=None,
         responses={200: TestResultSerializer, 400: ErrorSerializer},
     )
-    @action(detail=True, methods=["post"], permission_classes=[MayRun])
+    @action(detail=True, methods=["post"], permission_classes=[MayRun], serializer_class=Serializer)
     def test(self, request: Request, **_: Any) -> Response:
         """List its root path, for ten seconds at most, and keep the result with the storage.
 
@@ -283,7 +284,7 @@ class SyncRunViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
     @extend_schema(
         summary="Cancel a run", request=None, responses={202: SyncRunSerializer, 409: ENDED}
     )
-    @action(detail=True, methods=["post"], permission_classes=[MayRun])
+    @action(detail=True, methods=["post"], permission_classes=[MayRun], serializer_class=Serializer)
     def cancel(self, request: Request, **_: Any) -> Response:
         """Cancel it: a queued run at once, a running one as soon as its worker reads the wish."""
         run = cancel_run(self.get_object().pk)
@@ -297,6 +298,7 @@ class SyncRunViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
         methods=["post"],
         permission_classes=[MayRun],
         throttle_classes=[ExecuteThrottle],
+        serializer_class=RetrySerializer,
     )
     def retry(self, request: Request, **_: Any) -> Response:
         """Queue a new run of the same config, or only of the files that failed; it names this."""
@@ -310,7 +312,12 @@ class SyncRunViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
         request=RestoreSerializer,
         responses={202: SyncRunSerializer, 404: ErrorSerializer, 409: ErrorSerializer},
     )
-    @action(detail=True, methods=["post"], permission_classes=[MayRun])
+    @action(
+        detail=True,
+        methods=["post"],
+        permission_classes=[MayRun],
+        serializer_class=RestoreSerializer,
+    )
     def restore(self, request: Request, **_: Any) -> Response:
         """Queue a run that brings the destination back; what changed since is left alone."""
         wish = RestoreSerializer(data=request.data)

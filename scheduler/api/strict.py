@@ -88,8 +88,15 @@ class StrictModelSerializer(StrictMixin, serializers.ModelSerializer[Any]):
     """A model serializer that refuses unknown fields, and whose errors come from the model too.
 
     `full_clean` runs on the instance that would be saved, so that the admin and the API refuse
-    the same things in the same words.
+    the same things in the same words. The form of a page begins with the model's defaults: an empty
+    field would say "no limit" where the default is a limit, and an empty box "no".
     """
+
+    def build_standard_field(self, field_name: str, model_field: Any) -> Any:
+        field_class, kwargs = super().build_standard_field(field_name, model_field)
+        if model_field.has_default():
+            kwargs["initial"] = model_field.get_default()
+        return field_class, kwargs
 
     def validate(self, attrs: Any) -> Any:
         attrs = super().validate(attrs)

@@ -11,6 +11,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from filesync.api import examples
+from filesync.api.form_fields import LinesField
 from filesync.api.quick_rows import QuickRows
 from filesync.api.serializers.shared import answered, asked
 from filesync.models import RuleSet, RuleSetUse, SyncConfig
@@ -53,6 +54,8 @@ class RuleSetIds(serializers.ManyRelatedField):
 
 @extend_schema_serializer(examples=[asked(examples.CONFIG_WISH), answered(examples.CONFIG)])
 class SyncConfigSerializer(QuickRows, StrictModelSerializer):
+    """What is kept in step with what, when and how; `warnings` say what is unwise about it."""
+
     cron = serializers.CharField(
         max_length=100,
         allow_blank=True,
@@ -166,11 +169,11 @@ class SyncConfigSerializer(QuickRows, StrictModelSerializer):
 
 @extend_schema_serializer(examples=[asked(examples.SWITCH)])
 class SwitchSerializer(StrictSerializer):
-    ids = serializers.ListField(
+    ids = LinesField(
         child=serializers.IntegerField(min_value=1, max_value=2**63 - 1),
         min_length=1,
         max_length=MOST_SWITCHED,
-        help_text="ids of sync configs",
+        help_text="ids of sync configs, one a line in a form",
     )
     enabled = serializers.BooleanField()
 

@@ -9,6 +9,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from filesync.api import examples
+from filesync.api.form_fields import LinesField
 from filesync.api.serializers.shared import answered, asked
 from filesync.models import RuleSet
 from scheduler.api.strict import StrictModelSerializer, StrictSerializer
@@ -16,6 +17,8 @@ from scheduler.api.strict import StrictModelSerializer, StrictSerializer
 
 @extend_schema_serializer(examples=[asked(examples.RULE_SET_WISH), answered(examples.RULE_SET)])
 class RuleSetSerializer(StrictModelSerializer):
+    """Filter rules with a name, one a line; the first that matches a path decides."""
+
     class Meta:
         model = RuleSet
         fields = ["id", "name", "filters", "remark", "created_at", "updated_at"]
@@ -25,7 +28,11 @@ class RuleSetSerializer(StrictModelSerializer):
 @extend_schema_serializer(examples=[asked(examples.TRY)])
 class TryRulesSerializer(StrictSerializer):
     filters = serializers.CharField(
-        max_length=100_000, allow_blank=True, default="", help_text="rules, one a line"
+        max_length=100_000,
+        allow_blank=True,
+        default="",
+        style={"base_template": "textarea.html"},
+        help_text="rules, one a line",
     )
     rule_sets = serializers.PrimaryKeyRelatedField(
         many=True,
@@ -33,11 +40,11 @@ class TryRulesSerializer(StrictSerializer):
         default=[],
         help_text="ids; their rules come after `filters`, in this order",
     )
-    paths = serializers.ListField(
+    paths = LinesField(
         child=serializers.CharField(max_length=4096, trim_whitespace=False),
         min_length=1,
         max_length=1000,
-        help_text="files, relative to the source folder",
+        help_text="files, relative to the source folder; one a line in a form",
     )
 
     def validate_paths(self, paths: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from filesync.api import examples
+from filesync.api.form_fields import PairsField
 from filesync.api.quick_rows import QuickRows
 from filesync.api.serializers.shared import SaidField, answered, asked
 from filesync.models import Storage
@@ -20,15 +21,19 @@ from scheduler.api.strict import StrictModelSerializer, StrictSerializer
 class StorageSerializer(QuickRows, StrictModelSerializer):
     """Secrets go in and never come out: `secrets_set` names those that are set."""
 
-    options = serializers.DictField(
-        child=serializers.CharField(max_length=4096, allow_blank=True), required=False
+    options = PairsField(
+        child=serializers.CharField(max_length=4096, allow_blank=True),
+        required=False,
+        help_text="What rclone is told of this backend, by rclone's names; "
+        "/api/v1/sync/backends lists them. In a form one a line: name = value.",
     )
-    secrets = serializers.DictField(
+    secrets = PairsField(
         child=serializers.CharField(max_length=65_536, allow_blank=True),
         required=False,
         write_only=True,
         help_text="Only the secrets that change; an empty text removes one. Where the login goes "
-        "elsewhere (another url, host, port ...), all of them are needed again.",
+        "elsewhere (another url, host, port ...), all of them are needed again. "
+        "In a form one a line.",
     )
     secrets_set = serializers.SerializerMethodField(help_text="names of the secrets that are set")
     secrets_readable = serializers.SerializerMethodField(

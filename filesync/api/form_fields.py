@@ -1,0 +1,67 @@
+"""Lists and objects that the HTML forms of pages can fill in too: as lines, or as choices.
+
+To JSON they are the plain fields of DRF, whose own forms only say that they cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
+from rest_framework import serializers
+from rest_framework.fields import empty
+
+LINES = {"template": "filesync/api_lines.html"}
+
+
+class LinesField(serializers.ListField):
+    """A list; in a form each line is one of its values."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(style=LINES, **kwargs)
+
+    def get_value(self, dictionary: Any) -> Any:
+        if not isinstance(dictionary, QueryDict):
+            return super().get_value(dictionary)
+        text = dictionary.get(str(self.field_name))
+        return empty if text is None else [line for line in text.splitlines() if line.strip()]
+
+
+class PairsField(serializers.DictField):
+    """An object of texts; in a form each line is `name = value`."""
+
+    default_error_messages = {"no_pair": _("Each line is a name, an equals sign and a value.")}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(style=LINES, **kwargs)
+
+    def get_value(self, dictionary: Any) -> Any:
+        if not isinstance(dictionary, QueryDict):
+            return super().get_value(dictionary)
+        text = dictionary.get(str(self.field_name))
+        return empty if text is None else _Lines(text.splitlines())
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, _Lines):
+            pairs = [line.partition("=") for line in data if line.strip()]
+            if any(not name.strip() or not sign for name, sign, _value in pairs):
+                self.fail("no_pair")
+            data = {name.strip(): value.strip() for name, _sign, value in pairs}
+        return super().to_internal_value(data)
+
+
+class _Lines(list[str]):
+    """What was typed into the form, shown again where it is refused."""
+
+
+class ChoicesField(serializers.ListField):
+    """A list of choices; in a form they are selected."""
+
+    def __init__(self, *, child: serializers.ChoiceField, **kwargs: Any) -> None:
+        super().__init__(child=child, style={"base_template": "select_multiple.html"}, **kwargs)
+
+    def iter_options(self) -> Iterator[Any]:
+        """Yield what the form's select offers."""
+        return self.child.iter_options()  # type: ignore[no-any-return,attr-defined]
