@@ -191,6 +191,10 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["filesync.api.permissions.ModelPermissions"],
+    "DEFAULT_RENDERER_CLASSES": [
+        "rest_framework.renderers.JSONRenderer",
+        "project.pages.PageRenderer",
+    ],
     "DEFAULT_PARSER_CLASSES": [
         "filesync.api.parsing.StrictJSONParser",
         # The HTML forms of the browsable pages.

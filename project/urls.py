@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.contrib.auth.views import LoginView
 from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import (
@@ -14,6 +15,7 @@ from drf_spectacular.views import (
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("api-auth/login/", LoginView.as_view(template_name="project/login.html")),
     path("api-auth/", include("rest_framework.urls")),
     path("api/v1/", include("filesync.api.urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from django.urls import path, re_path
-from rest_framework.routers import DefaultRouter
 
 from filesync.api import schema  # noqa: F401 - registers the token's description
 from filesync.api.backend_views import BackendViewSet
 from filesync.api.hook_views import ConfigHookView, HookView, UnknownView
 from filesync.api.notification_views import ChannelViewSet, DeliveryViewSet
+from filesync.api.root import Router
 from filesync.api.task_views import TaskViewSet
 from filesync.api.views import RuleSetViewSet, StorageViewSet, SyncConfigViewSet, SyncRunViewSet
 from scheduler.api.views import SchedulerViewSet
 
-router = DefaultRouter(trailing_slash=False)
+router = Router(trailing_slash=False)
 router.register("task/scheduler", SchedulerViewSet, basename="scheduler")
 router.register("task/scheduler", TaskViewSet, basename="task")
 router.register("sync/backends", BackendViewSet, basename="backend")

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
+from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.decorators import action
@@ -231,6 +232,15 @@ class SyncConfigViewSet(ModelViewSet):  # type: ignore[type-arg]
         wish.is_valid(raise_exception=True)
         done = switch_configs(wish.validated_data["ids"], enable=wish.validated_data["enabled"])
         return Response(SwitchedSerializer(done).data)
+
+    def get_extra_action_url_map(self) -> dict[str, str]:
+        """Name the addresses of other views that the page of one config leads to."""
+        found: dict[str, str] = super().get_extra_action_url_map()
+        if self.detail and (pk := self.kwargs["pk"]).isdecimal():
+            found["Run now"] = reverse("task-execute-sync", args=[pk])
+            found["Runs"] = f"{reverse('syncrun-list')}?config={pk}"
+            found["Hook"] = reverse("syncconfig-hook", args=[pk])
+        return found
 
 
 @extend_schema_view(
