@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.urls import NoReverseMatch, get_script_prefix, resolve, reverse
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import APIException
-from rest_framework.renderers import BrowsableAPIRenderer
+from rest_framework.fields import DateTimeField, DictField, ListField
+from rest_framework.renderers import BrowsableAPIRenderer, HTMLFormRenderer
 from rest_framework.request import Request, clone_request
 
 # What the fields of answers name by an id.
@@ -30,6 +32,25 @@ WORDS = ("id", "name", "config_name", "state", "title")
 Link = tuple[str, str]
 
 
+class FormRenderer(HTMLFormRenderer):
+    """DRF's forms, which show again what was refused: also a time or a list that is none."""
+
+    def render_field(self, field: Any, parent_style: Any) -> str:
+        kind, value = field._field, field.value
+        if isinstance(kind, DateTimeField) and not _is_time(value):
+            field.value = None
+        if isinstance(kind, ListField | DictField) and not isinstance(value, list | dict):
+            field.value = None
+        return str(super().render_field(field, parent_style))
+
+
+def _is_time(value: object) -> bool:
+    try:
+        return bool(datetime.fromisoformat(str(value)))
+    except ValueError:
+        return False
+
+
 class PageRenderer(BrowsableAPIRenderer):
     """DRF's pages, without links and forms that would be refused, and with links to what is named.
 
@@ -37,6 +58,7 @@ class PageRenderer(BrowsableAPIRenderer):
     """
 
     template = "project/api.html"
+    form_renderer_class = FormRenderer
 
     def get_extra_actions(self, view: Any, status_code: int) -> dict[str, str] | None:
         actions = super().get_extra_actions(view, status_code)

@@ -7,10 +7,11 @@ from django.contrib.auth.views import LoginView
 from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import (
-    SpectacularAPIView,
     SpectacularRedocView,
     SpectacularSwaggerSplitView,
 )
+
+from filesync.api.schema import SchemaView
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
@@ -18,7 +19,7 @@ urlpatterns = [
     path("api-auth/login/", LoginView.as_view(template_name="project/login.html")),
     path("api-auth/", include("rest_framework.urls")),
     path("api/v1/", include("filesync.api.urls")),
-    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/schema", SchemaView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="swagger"),
     path(
         "api/redoc",

@@ -9,6 +9,7 @@ from django import forms
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 from django_filters import rest_framework as filters
+from django_filters.fields import IsoDateTimeField
 from django_filters.widgets import BooleanWidget
 
 from filesync.models import NotificationChannel, SyncConfig, SyncRun
@@ -49,6 +50,21 @@ class TrueFalseFilter(filters.BooleanFilter):
         super().__init__(*args, widget=_BooleanWidget, **kwargs)
 
 
+class _MomentField(IsoDateTimeField):
+    def clean(self, value: Any) -> Any:
+        moment = super().clean(value)
+        # Near the ends of the calendar no span can be added, and no zone's clock be read.
+        if moment is not None and not 1900 <= moment.year <= 9000:
+            raise forms.ValidationError(_("This is not a time from 1900 to 9000."), "invalid")
+        return moment
+
+
+class MomentFilter(filters.IsoDateTimeFilter):
+    """A time in ISO 8601, such as a run can have."""
+
+    field_class = _MomentField
+
+
 class ConfigFilter(filters.FilterSet):
     # Numbers, not choices: a page must not render every storage there is.
     source_storage = IdFilter(field_name="source_storage_id", help_text="id of a storage")
@@ -73,12 +89,12 @@ class RunFilter(filters.FilterSet):
     """Filters of the history; each stays quick however long the history is."""
 
     config = IdFilter(field_name="config_id", help_text="id of a sync config")
-    since = filters.IsoDateTimeFilter(
+    since = MomentFilter(
         method="queued_since",
         label="Queued since",
         help_text="queued at this time or later: 2026-03-01T02:00:00Z",
     )
-    until = filters.IsoDateTimeFilter(
+    until = MomentFilter(
         method="queued_until",
         label="Queued until",
         help_text="queued before this time: 2026-03-01T02:00:00Z",

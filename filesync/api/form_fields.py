@@ -25,7 +25,7 @@ class LinesField(serializers.ListField):
     def get_value(self, dictionary: Any) -> Any:
         if not isinstance(dictionary, QueryDict):
             return super().get_value(dictionary)
-        text = dictionary.get(str(self.field_name))
+        text = _typed(self, dictionary)
         return empty if text is None else [line for line in text.splitlines() if line.strip()]
 
 
@@ -40,7 +40,7 @@ class PairsField(serializers.DictField):
     def get_value(self, dictionary: Any) -> Any:
         if not isinstance(dictionary, QueryDict):
             return super().get_value(dictionary)
-        text = dictionary.get(str(self.field_name))
+        text = _typed(self, dictionary)
         return empty if text is None else _Lines(text.splitlines())
 
     def to_internal_value(self, data: Any) -> Any:
@@ -54,6 +54,12 @@ class PairsField(serializers.DictField):
 
 class _Lines(list[str]):
     """What was typed into the form, shown again where it is refused."""
+
+
+def _typed(field: serializers.Field[Any, Any, Any, Any], form: QueryDict) -> str | None:
+    """Return a field's text; a file that is sent in its place is none."""
+    text: object = form.get(str(field.field_name))
+    return text if isinstance(text, str) else None
 
 
 class ChoicesField(serializers.ListField):

@@ -10,8 +10,13 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from filesync.api.authentication import TokenAuthentication
+from filesync.api.parsing import check_parameters
 
 Document = dict[str, Any]
 
@@ -66,6 +71,16 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer"}
+
+
+class SchemaView(SpectacularAPIView):
+    """Serves the description; drf-spectacular puts a `version` that is asked for into a header."""
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        check_parameters(request, {"format", "lang"})
+        answer: Response = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]
+        return answer
 
 
 def complete(result: Document, **_: object) -> Document:

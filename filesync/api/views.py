@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.db.models import QuerySet
@@ -236,7 +237,9 @@ class SyncConfigViewSet(ModelViewSet):  # type: ignore[type-arg]
     def get_extra_action_url_map(self) -> dict[str, str]:
         """Name the addresses of other views that the page of one config leads to."""
         found: dict[str, str] = super().get_extra_action_url_map()
-        if self.detail and (pk := self.kwargs["pk"]).isdecimal():
+        pk = self.kwargs.get("pk", "")
+        # Any other is no config, and the page says so.
+        if self.detail and re.fullmatch("[0-9]{1,18}", pk):
             found["Run now"] = reverse("task-execute-sync", args=[pk])
             found["Runs"] = f"{reverse('syncrun-list')}?config={pk}"
             found["Hook"] = reverse("syncconfig-hook", args=[pk])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,12 @@ SOUND: dict[str, dict[str, object]] = {
     "rule-sets": {"name": "sound", "filters": "- *.tmp"},
     "storages": {"name": "sound", "backend": "webdav", "options": {"url": "http://127.0.0.1:1"}},
 }
+ATOMS = st.none() | st.booleans() | st.integers() | st.text(max_size=10)
+ANYTHING = ATOMS | st.lists(ATOMS, max_size=2) | st.dictionaries(st.text(max_size=5), ATOMS)
+DOCUMENT: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
 
 
 def load_operations() -> dict[str, Any]:
-    document = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     # A schema cannot say what a cron, a path or a filter is: a 400 may refuse what it allows.
     config = SchemathesisConfig.from_dict(
         {
@@ -66,7 +68,7 @@ def load_operations() -> dict[str, Any]:
             }
         }
     )
-    schema = schemathesis.openapi.from_dict(document, config=config)
+    schema = schemathesis.openapi.from_dict(DOCUMENT, config=config)
     schema.app = get_wsgi_application()
     operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
     return {operation.label: operation for operation in operations}
@@ -86,20 +88,56 @@ def one_connection() -> Iterator[None]:
         signal.connect(close_old_connections)
 
 
-@pytest.mark.usefixtures("one_connection")
-@pytest.mark.parametrize("label", OPERATIONS)
-def test_every_answer_to_made_up_requests_is_documented(
-    label: str,
-    local_root: Path,
-    settings: SettingsWrapper,
-    pytestconfig: pytest.Config,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def unlimited(settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be too often."""
     monkeypatch.setattr(throttles, "HOOK_CALLS", RateLimit("hook", 10**9))
     settings.FILESYNC_SIGN_INS_PER_MINUTE = settings.FILESYNC_EXECUTES_PER_MINUTE = 10**9
+
+
+@pytest.mark.usefixtures("one_connection", "unlimited")
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_every_answer_to_made_up_requests_is_documented(
+    label: str, local_root: Path, pytestconfig: pytest.Config
+) -> None:
+    cases, answers = int(pytestconfig.getoption("fuzz_cases")), Counter[int]()
+
+    def ask(case: Any, headers: dict[str, str]) -> None:
+        answers[case.call_and_validate(headers=headers).status_code] += 1
+
+    ask_often(label, local_root, ask, cases=cases, repeatable=cases <= ground.FUZZ_CASES)
+    assert answers.total() >= cases
+    pytestconfig.stash.setdefault(ground.fuzzed_key, {})[label] = answers
+
+
+@pytest.mark.usefixtures("one_connection", "unlimited")
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_no_made_up_request_breaks_a_page(
+    label: str, local_root: Path, pytestconfig: pytest.Config
+) -> None:
+    """A page shows what was sent in its forms again, whatever that was."""
+    cases = int(pytestconfig.getoption("fuzz_cases"))
+
+    def ask(case: Any, headers: dict[str, str]) -> None:
+        answer = case.call(headers=headers | {"Accept": "text/html"})
+        assert answer.status_code < 500, case.as_curl_command()
+
+    repeatable = cases <= ground.FUZZ_CASES
+    ask_often(label, local_root, ask, cases=max(5, cases // 10), repeatable=repeatable)
+
+
+def ask_often(
+    label: str,
+    root: Path,
+    ask: Callable[[Any, dict[str, str]], None],
+    *,
+    cases: int,
+    repeatable: bool,
+) -> None:
+    """Make up requests of an operation, sound and unsound ones, and `ask` each of them."""
     operation = OPERATIONS[label]
     _, text = ApiToken.issue(make_user("superuser"), "fuzz")
-    places = known_places(label, local_root)
+    places = known_places(label, root)
     made = [operation.as_strategy(GenerationMode.POSITIVE)]
     sent = {"generation_mode": GenerationMode.POSITIVE} | (
         {"path_parameters": places} if places else {}
@@ -108,15 +146,17 @@ def test_every_answer_to_made_up_requests_is_documented(
         made.append(operation.as_strategy(**sent))
     if operation.query or operation.body:
         made.append(operation.as_strategy(GenerationMode.NEGATIVE, path_parameters=places))
-    if (sound := sound_body(label, local_root)) is not None:
+    if operation.body:
+        wrong = st.dictionaries(st.sampled_from(fields_of(label)), ANYTHING, min_size=1, max_size=2)
+        made.append(st.builds(spoilt, operation.as_strategy(**sent), wrong))
+    if (sound := sound_body(label, root)) is not None:
         strange = st.lists(st.integers(min_value=0), max_size=2)
         made.append(st.builds(partial(mostly, sound), operation.as_strategy(**sent), strange))
-    answers, cases = Counter[int](), int(pytestconfig.getoption("fuzz_cases"))
 
     @how(
         max_examples=cases,
         # The same few each time in the ordinary run, which has to be repeatable; new ones beyond.
-        derandomize=cases <= ground.FUZZ_CASES,
+        derandomize=repeatable,
         deadline=None,
         database=None,
         phases=[Phase.generate],
@@ -124,17 +164,14 @@ def test_every_answer_to_made_up_requests_is_documented(
     )
     # The number is not sent: it lets an operation that takes nothing be asked as often.
     @given(case=st.one_of(made), _number=st.integers())
-    def ask(case: Any, _number: int) -> None:
+    def once(case: Any, _number: int) -> None:
         # What is named in the path is there for every case, also after one that deleted it; and
         # what one case made does not take its name from the next.
         with transaction.atomic():
-            answer = case.call_and_validate(headers={"Authorization": f"Bearer {text}"})
+            ask(case, {"Authorization": f"Bearer {text}"})
             transaction.set_rollback(bool(places) or sound is not None)
-        answers[answer.status_code] += 1
 
-    ask()
-    assert answers.total() >= cases
-    pytestconfig.stash.setdefault(ground.fuzzed_key, {})[label] = answers
+    once()
 
 
 def sound_body(label: str, root: Path) -> dict[str, object] | None:
@@ -155,6 +192,21 @@ def mostly(sound: dict[str, object], case: Any, strange: list[int]) -> Any:
         others = sorted(case.body.keys() - sound.keys())
         kept = {others[number % len(others)] for number in strange if others}
         case.body = sound | {name: case.body[name] for name in kept}
+    return case
+
+
+def fields_of(label: str) -> list[str]:
+    """Return what the body of an operation can hold."""
+    method, path = label.split(" ")
+    body = DOCUMENT["paths"][path][method.lower()]["requestBody"]["content"]["application/json"]
+    component = DOCUMENT["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]
+    return sorted(component["properties"])
+
+
+def spoilt(case: Any, wrong: dict[str, object]) -> Any:
+    """Give a body fields of any type: made-up bodies rarely have one of a wrong type."""
+    if isinstance(case.body, dict):
+        case.body |= wrong
     return case
 
 

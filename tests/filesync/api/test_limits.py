@@ -203,6 +203,69 @@ def test_no_body_is_a_server_error(body: bytes) -> None:
     assert not SyncConfig.objects.exists()
 
 
+PAGE = "text/html"
+FILE = (
+    b'--x\r\nContent-Disposition: form-data; name="%s"; filename="a"\r\n'
+    b"Content-Type: text/plain\r\n\r\nhello\r\n--x--\r\n"
+)
+BIG = "9" * 40
+
+
+@pytest.mark.parametrize("accept", ["application/json", PAGE])
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"v1/sync/configs/{BIG}", 404),
+        (f"v1/sync/configs/{BIG}/hook", 404),
+        ("v1/sync/configs/\u0661", 404),
+        ("v1/sync/configs/\u00b2", 404),
+        ("v1/sync/configs/%00", 404),
+        ("v1/sync/configs?enable=%00", 400),
+        ("v1/sync/runs?since=0001-01-01T00:00:00%2B23:59", 400),
+        ("v1/sync/runs?until=9999-12-31T23:59:59-23:59", 400),
+        ("v1/sync/runs?cursor=%ff", 404),
+        (f"v1/task/scheduler/execute-sync/{BIG}", 404),
+        (f"v1/task/scheduler/task-result/{BIG}", 404),
+    ],
+)
+def test_no_address_is_a_server_error(path: str, accept: str, status: int) -> None:
+    answer = client_of("superuser").get(f"/api/{path}", HTTP_ACCEPT=accept)
+
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("version=%00", 400), ("version=%0a", 400), ("lang=%00", 400), ("lang=xx", 200)],
+)
+def test_no_query_of_the_schema_is_a_server_error(query: str, status: int) -> None:
+    assert client_of("viewer").get(f"/api/schema?{query}").status_code == status
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "body"),
+    [
+        ("sync/configs/bulk", "application/json", b'{"ids": 5, "enabled": true}'),
+        ("sync/configs", "application/json", b'{"start_time": "never"}'),
+        ("sync/configs", "application/json", b'{"end_time": 5}'),
+        ("sync/configs", "application/x-www-form-urlencoded", b"start_time=never"),
+        ("sync/configs", "application/x-www-form-urlencoded", b"name=%ff%00&rule_sets=x"),
+        ("sync/storages", "application/json", b'{"options": true, "secrets": 1}'),
+        ("sync/storages", "multipart/form-data; boundary=x", FILE % b"options"),
+        ("sync/configs/bulk", "multipart/form-data; boundary=x", FILE % b"ids"),
+        ("notifications/channels", "application/json", b'{"events": 1, "configs": true}'),
+        ("sync/rule-sets/try", "application/json", b'{"paths": 1, "rule_sets": true}'),
+    ],
+)
+def test_a_page_can_show_again_what_it_refused(path: str, kind: str, body: bytes) -> None:
+    client = client_of("superuser")
+
+    answer = client.post(f"/api/v1/{path}", body, content_type=kind, HTTP_ACCEPT=PAGE)
+
+    assert answer.status_code == 400
+    assert "has-error" in answer.content.decode()
+
+
 def test_a_database_that_is_away_is_503_and_says_when_to_come_back() -> None:
     client = client_of("viewer")
 
