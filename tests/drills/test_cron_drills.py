@@ -52,7 +52,11 @@ def test_a_beat_killed_while_its_runs_go_costs_no_slot_and_no_run(
     wait_for_runs(lab, 2 * CONFIGS)
     lab.ask(unschedule, config_ids)
     ended = lab.end()
-    assert {(run.state, run.attempt) for run in ended} == {("SUCCEEDED", 1)}
+    # On a busy machine a run may last over its config's next slot, whose row then says so.
+    skipped = [run for run in ended if run.state == "SKIPPED"]
+    assert {run.reason for run in skipped} <= {"OVERLAP"}
+    record_property("skipped", len(skipped))
+    assert {(run.state, run.attempt) for run in ended if run not in skipped} == {("SUCCEEDED", 1)}
     slots = Counter((pk, slot) for pk in config_ids for slot in (first, first + MINUTE_S))
     assert Counter(lab.ask(fired)) == slots
 

@@ -24,12 +24,15 @@ from tests.servers.process import REPOSITORY, short_temp_dir
 FILES = {f"照片/图 {number}.bin": bytes([number]) * 400_000 for number in range(8)}
 # 3.2 MB at this rate take about three seconds, in which the bar must move.
 RATE = "1M"
+# Slow enough to be under way still when a busy machine gets to stop it.
+SLOW_RATE = "200K"
 MAKE = """
 from filesync.models import Storage, SyncConfig
 storage = Storage.objects.create(name="disk", backend="local", root={root!r})
 for name, source, bandwidth in (
-    ("terminal", "source", {rate!r}), ("stopped", "source", {rate!r}), ("pipe", "source", ""),
-    ("json", "source", ""), ("dry", "source", ""), ("missing", "not there", ""),
+    ("terminal", "source", {rate!r}), ("stopped", "source", {slow_rate!r}),
+    ("pipe", "source", ""), ("json", "source", ""), ("dry", "source", ""),
+    ("missing", "not there", ""),
 ):
     config = SyncConfig(
         name=name, source_storage=storage, source_path=source, bandwidth=bandwidth,
@@ -71,7 +74,8 @@ def place() -> Iterator[Place]:
         folder / "data", FILESYNC_LOCAL_ROOTS=str(root), CELERY_BROKER="redis://127.0.0.1:9/0"
     )
     migrate(environment)
-    made = run_command(["shell", "-c", MAKE.format(root=str(root), rate=RATE)], environment)
+    code = MAKE.format(root=str(root), rate=RATE, slow_rate=SLOW_RATE)
+    made = run_command(["shell", "-c", code], environment)
     assert made.returncode == 0, made.stderr
     yield Place(root, environment, dict(re.findall(r"^(\w+) (\d+)$", made.stdout, re.MULTILINE)))
     shutil.rmtree(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -191,7 +192,15 @@ def test_an_address_that_is_no_route_is_404_as_the_api_says_it(method: str, path
     assert path in answer.json()["detail"]
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.fixture
+def migrated_back(transactional_db: None) -> Iterator[None]:
+    """Bring the database back to the newest migration, whatever a test did to it."""
+    yield
+    executor = MigrationExecutor(connection)
+    executor.migrate(executor.loader.graph.leaf_nodes())
+
+
+@pytest.mark.usefixtures("migrated_back")
 def test_the_migration_makes_the_roles_and_takes_them_back() -> None:
     executor = MigrationExecutor(connection)
     executor.migrate([("filesync", "0001_initial")])
