@@ -37,7 +37,6 @@ class ConfigHookView(APIView):
         summary="Whether a config has a hook",
         parameters=[CONFIG],
         responses=HookSerializer,
-        tags=["sync"],
     )
     def get(self, request: Request, pk: str) -> Response:
         """Say whether there is one, since when, and when it was called last."""
@@ -54,7 +53,6 @@ class ConfigHookView(APIView):
         parameters=[CONFIG],
         request=None,
         responses={201: NewHookSerializer},
-        tags=["sync"],
     )
     def post(self, request: Request, pk: str) -> Response:
         """Answer its address, this once: only a hash is kept. The address before ends."""
@@ -67,7 +65,6 @@ class ConfigHookView(APIView):
         summary="End the hook of a config",
         parameters=[CONFIG],
         responses={204: None},
-        tags=["sync"],
     )
     def delete(self, request: Request, pk: str) -> Response:
         """Its address opens nothing from now on."""
@@ -92,7 +89,6 @@ class HookView(APIView):
             409: OpenApiResponse(ErrorSerializer, "It has an active run, or is disabled."),
         },
         auth=[],
-        tags=["sync"],
     )
     def post(self, request: Request, token: str) -> Response:
         """Queue a run of it. Whatever the body holds is not read."""

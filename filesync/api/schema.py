@@ -94,6 +94,7 @@ def complete(result: Document, **_: object) -> Document:
         if name.endswith("Request") and component.get("type") == "object":
             component.setdefault("additionalProperties", False)
     for path, method, operation in _operations(result):
+        operation["tags"] = [_resource(path)]
         for status in _errors_of(path, method, operation):
             operation["responses"].setdefault(status, _error(status))
         for status, answer in operation["responses"].items():
@@ -107,6 +108,12 @@ def _operations(result: Document) -> Iterator[tuple[str, str, Document]]:
     for path, item in result["paths"].items():
         for method, operation in item.items():
             yield path, method, operation
+
+
+def _resource(path: str) -> str:
+    """Return what an operation is listed under: `task`, or the resource that its path names."""
+    _api, _version, area, *rest = path.strip("/").split("/")
+    return rest[0] if area in ("sync", "notifications") else area
 
 
 def _errors_of(path: str, method: str, operation: Document) -> list[str]:

@@ -67,7 +67,6 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
     @extend_schema(
         summary="Status of scheduler, workers and runs",
         responses=TaskStatusSerializer,
-        tags=["task"],
     )
     @action(detail=False, methods=["get"], url_path="task-status", serializer_class=Serializer)
     def task_status(self, request: Request) -> Response:
@@ -103,7 +102,6 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
             ),
             422: OpenApiResponse(ErrorSerializer, "The key came with another request before."),
         },
-        tags=["task"],
     )
     @action(
         detail=False,
@@ -140,7 +138,6 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
         summary="Run all enabled configs now",
         request=None,
         responses={202: BatchSerializer},
-        tags=["task"],
     )
     @action(
         detail=False,
@@ -171,7 +168,6 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
         summary="Result of a task",
         parameters=[TASK, WAIT],
         responses={200: TaskResultSerializer},
-        tags=["task"],
     )
     @action(
         detail=False,

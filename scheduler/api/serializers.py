@@ -32,6 +32,8 @@ REFRESHED = {
 
 @extend_schema_serializer(examples=[OpenApiExample("A request", NIGHTLY, request_only=True)])
 class ValidateCronSerializer(StrictSerializer):
+    """A cron expression, the clock it reads, and how many fire times are told."""
+
     cron = serializers.CharField(
         max_length=10 * MAX_LENGTH,
         trim_whitespace=False,

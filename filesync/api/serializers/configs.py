@@ -169,6 +169,8 @@ class SyncConfigSerializer(QuickRows, StrictModelSerializer):
 
 @extend_schema_serializer(examples=[asked(examples.SWITCH)])
 class SwitchSerializer(StrictSerializer):
+    """Which configs are enabled or disabled together, all or none."""
+
     ids = LinesField(
         child=serializers.IntegerField(min_value=1, max_value=2**63 - 1),
         min_length=1,

@@ -27,6 +27,8 @@ class RuleSetSerializer(StrictModelSerializer):
 
 @extend_schema_serializer(examples=[asked(examples.TRY)])
 class TryRulesSerializer(StrictSerializer):
+    """Rules, and the files that they are tried on; nothing is kept."""
+
     filters = serializers.CharField(
         max_length=100_000,
         allow_blank=True,

@@ -40,6 +40,8 @@ class AttemptsField(serializers.Field[Any, Any, Any, Any]):
 
 @extend_schema_serializer(examples=[answered(examples.RUN)])
 class SyncRunSerializer(QuickRows, serializers.ModelSerializer[SyncRun]):
+    """One run of a config: its state, what started it, what it did, and why it failed."""
+
     status = serializers.CharField(source="task_status", help_text="celery's word for the state")
     duration_s = serializers.FloatField(allow_null=True)
     message = SaidField(help_text="why it did not succeed, for a person")
@@ -104,6 +106,8 @@ class RunItemSerializer(serializers.ModelSerializer[RunItem]):
 
 @extend_schema_serializer(examples=[asked(examples.RETRY)])
 class RetrySerializer(StrictSerializer):
+    """How a run is repeated; without a field as a whole."""
+
     only_failed = serializers.BooleanField(
         default=False, help_text="send only the files that failed; nothing is deleted"
     )
@@ -111,6 +115,8 @@ class RetrySerializer(StrictSerializer):
 
 @extend_schema_serializer(examples=[asked(examples.EXECUTE)])
 class RestoreSerializer(StrictSerializer):
+    """How a run is undone; without a field in earnest."""
+
     dry_run = serializers.BooleanField(
         default=False, help_text="plan only: say what would be put back, change nothing"
     )

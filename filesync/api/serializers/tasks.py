@@ -18,6 +18,8 @@ from scheduler.api.strict import StrictSerializer
     examples=[asked(examples.EXECUTE), asked(examples.MEND, "Only the files that failed")]
 )
 class ExecuteSerializer(StrictSerializer):
+    """How a config is run; without a field as its schedule would run it."""
+
     dry_run = serializers.BooleanField(
         default=False, help_text="plan only: say what would change, change nothing"
     )

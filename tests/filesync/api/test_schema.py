@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections import Counter
 from typing import Any
 
 import jsonschema
@@ -11,6 +13,8 @@ from django.contrib.staticfiles import finders
 from drf_spectacular.generators import SchemaGenerator
 
 from filesync.api import urls as urls  # registers the token's description
+from filesync.api.quick_rows import QuickRows
+from scheduler.api.strict import StrictModelSerializer, StrictSerializer
 from tests.filesync.factories import browser_of
 
 Document = dict[str, Any]
@@ -94,6 +98,35 @@ def test_every_body_is_closed_to_unknown_fields(name: str) -> None:
 
     if component.get("type") == "object":
         assert component["additionalProperties"] is False
+
+
+def test_no_component_is_described_by_what_its_serializer_is_made_of() -> None:
+    inner = [inspect.getdoc(made) for made in (StrictSerializer, StrictModelSerializer, QuickRows)]
+
+    described = {
+        name
+        for name, component in DOCUMENT["components"]["schemas"].items()
+        if component.get("description") in inner
+    }
+
+    assert described == set()
+
+
+def test_operations_are_listed_by_resource() -> None:
+    groups = Counter(tag for one in OPERATIONS.values() for tag in one["tags"])
+
+    assert set(groups) == {
+        "backends",
+        "channels",
+        "configs",
+        "hooks",
+        "messages",
+        "rule-sets",
+        "runs",
+        "storages",
+        "task",
+    }
+    assert groups.total() == len(OPERATIONS)
 
 
 @pytest.mark.django_db
