@@ -10,8 +10,9 @@ import pytest
 from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
-from django.urls import URLPattern, resolve
+from django.urls import URLPattern, URLResolver, get_resolver, resolve
 from drf_spectacular.generators import SchemaGenerator
+from rest_framework.test import APIClient
 
 from filesync.api.urls import urlpatterns
 from filesync.models import Delivery, NotificationChannel, RuleSet, SyncRun
@@ -234,6 +235,23 @@ def test_the_migration_makes_the_roles_and_takes_them_back() -> None:
 def test_the_documentation_needs_a_login_too(path: str) -> None:
     assert client_of("anonymous").get(f"/api/{path}").status_code == 401
     assert client_of("nobody").get(f"/api/{path}").status_code == 200
+
+
+OPEN = {"/", "/api-auth/login/", "/api-auth/logout/", "/i18n/setlang/"}
+
+
+def test_nothing_but_signing_in_is_open_beside_admin_and_api() -> None:
+    """The admin's addresses and the API's have tests of their own; `/` only leads to the admin."""
+    found: dict[str, int] = {}
+    for pattern in get_resolver().url_patterns:
+        inner = pattern.url_patterns if isinstance(pattern, URLResolver) else [None]
+        for last in inner:
+            path = f"/{pattern.pattern}{last.pattern if last else ''}"
+            if not path.startswith(("/admin/", "/api/v1/")):
+                found[path] = APIClient().get(path).status_code
+
+    assert found.keys() >= OPEN | {"/api/schema", "/api/docs", "/api/redoc"}
+    assert {path for path, status in found.items() if status != 401} == OPEN
 
 
 def test_a_page_without_the_right_to_write_offers_no_form(local_root: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from celery import current_app
+from celery.app.control import Control
 from django.core.management import call_command
 from django.utils import timezone
 from pytest_django.fixtures import DjangoAssertNumQueries
@@ -284,6 +285,33 @@ def test_status_shows_what_runs_what_waits_and_what_fires_next(local_root: Path)
     assert body["broker"] == {"reachable": False}
     assert any("worker" in warning for warning in body["warnings"])
     assert not any("beat" in warning for warning in body["warnings"])
+
+
+def test_status_names_the_next_ten_slots_and_the_progress_of_what_runs(local_root: Path) -> None:
+    storage = make_config(local_root, cron="5 * * * *").source_storage
+    for number in range(10):
+        make_config(local_root, cron=f"{number} {number} * * *", source_storage=storage)
+    progress: dict[str, object] = {"percent": 12.5}
+    run = make_run(make_config(local_root), state=SyncRun.State.RUNNING, progress=progress)
+
+    body = client_of("viewer").get(f"{TASK}/task-status").json()
+
+    slots = [datetime.fromisoformat(entry["next_run"]) for entry in body["scheduled"]]
+    assert (len(slots), body["scheduled_count"]) == (10, 11)
+    assert slots == sorted(slots)
+    assert [(one["id"], one["progress"]) for one in body["running"]] == [(run.pk, progress)]
+
+
+def test_status_asks_no_worker_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery's own way costs its whole timeout, and a busy worker may not answer at all."""
+
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("a worker was asked")
+
+    monkeypatch.setattr(Control, "inspect", asked)
+    monkeypatch.setattr(Control, "broadcast", asked)
+
+    assert client_of("viewer").get(f"{TASK}/task-status").status_code == 200
 
 
 def test_status_takes_the_same_number_of_queries_however_much_runs(
