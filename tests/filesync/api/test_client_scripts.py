@@ -66,14 +66,17 @@ def test_the_curl_script_does_what_it_says(local_root: Path, live_server: LiveSe
     lines = run_script(["bash", "-c", script], live_server, local_root)
 
     config = SyncConfig.objects.get()
-    first = SyncRun.objects.order_by("pk")[0]
-    task, status, failures, disabled, enabled, hook, warnings = lines
+    first, partial, mended, hooked = SyncRun.objects.order_by("pk")
+    task, status, failures, partly, mend, disabled, enabled, hook, warnings = lines
     assert (task, status, failures) == (str(first.task_id), "SUCCESS", "[]")
+    assert (partly, mend) == ("PARTIAL", "SUCCESS")
+    assert (mended.only_failed, mended.retry_of) == (True, partial)
+    assert (local_root / "backup" / "2026" / "b.jpg").read_text() == "new\n"
     assert disabled == enabled == f"[{config.pk}]"
     assert hook == "PENDING"
     assert "No worker" in warnings
     assert (local_root / "backup" / "a.jpg").read_text() == "a"
-    assert [run.trigger for run in SyncRun.objects.order_by("pk")] == ["MANUAL", "HOOK"]
+    assert [one.trigger for one in (first, partial, hooked)] == ["MANUAL", "MANUAL", "HOOK"]
 
 
 @pytest.mark.usefixtures("worker")
