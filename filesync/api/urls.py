@@ -9,8 +9,9 @@ from filesync.api.backend_views import BackendViewSet
 from filesync.api.hook_views import ConfigHookView, HookView, UnknownView
 from filesync.api.notification_views import ChannelViewSet, DeliveryViewSet
 from filesync.api.root import Router
+from filesync.api.run_views import SyncRunViewSet
 from filesync.api.task_views import TaskViewSet
-from filesync.api.views import RuleSetViewSet, StorageViewSet, SyncConfigViewSet, SyncRunViewSet
+from filesync.api.views import RuleSetViewSet, StorageViewSet, SyncConfigViewSet
 from scheduler.api.views import SchedulerViewSet
 
 router = Router(trailing_slash=False)

@@ -1,26 +1,20 @@
-"""The resources: storages, sync configs, runs."""
+"""The resources that are edited: storages, rule sets, sync configs."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from django.db.models import QuerySet
-from django.http import StreamingHttpResponse
 from django.urls import reverse
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
-from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
+from rest_framework.viewsets import ModelViewSet
 
-from filesync.api.filters import ConfigFilter, RunFilter
-from filesync.api.pagination import NewestFirst
-from filesync.api.parsing import check_parameters
+from filesync.api.filters import ConfigFilter
 from filesync.api.permissions import (
     IsSuperuserOrReadOnly,
     MayChangeConfigs,
@@ -28,7 +22,6 @@ from filesync.api.permissions import (
     MayViewRules,
     ModelPermissions,
 )
-from filesync.api.renderers import PlainText
 from filesync.api.serializers.configs import (
     SwitchedSerializer,
     SwitchSerializer,
@@ -39,13 +32,6 @@ from filesync.api.serializers.rule_sets import (
     TryRulesSerializer,
     VerdictSerializer,
 )
-from filesync.api.serializers.runs import (
-    LogTailSerializer,
-    RestoreSerializer,
-    RetrySerializer,
-    RunItemSerializer,
-    SyncRunSerializer,
-)
 from filesync.api.serializers.shared import ErrorSerializer
 from filesync.api.serializers.storages import (
     BrowseQuerySerializer,
@@ -54,21 +40,14 @@ from filesync.api.serializers.storages import (
     StorageSerializer,
     TestResultSerializer,
 )
-from filesync.api.throttles import ExecuteThrottle
 from filesync.engine import FilterRefused, filter_lines
-from filesync.models import RuleSet, Storage, SyncConfig, SyncRun
+from filesync.models import RuleSet, Storage, SyncConfig
 from filesync.services import rules, storages
-from filesync.services.finishing import cancel_run
-from filesync.services.queueing import retry_run
-from filesync.services.run_logs import text_lines
 from filesync.services.switching import switch_configs
-from filesync.services.undo import queue_restore
 from filesync.texts import say
 
 IN_USE = OpenApiResponse(ErrorSerializer, "A sync config uses it; the answer names which.")
 TAKEN = OpenApiResponse(ErrorSerializer, "A periodic task of somebody else has its name.")
-ENDED = OpenApiResponse(ErrorSerializer, "The run has ended already.")
-BUSY = OpenApiResponse(ErrorSerializer, "Its config has an active run, or is disabled.")
 
 
 @extend_schema_view(
@@ -244,99 +223,3 @@ class SyncConfigViewSet(ModelViewSet):  # type: ignore[type-arg]
             found["Runs"] = f"{reverse('syncrun-list')}?config={pk}"
             found["Hook"] = reverse("syncconfig-hook", args=[pk])
         return found
-
-
-@extend_schema_view(
-    list=extend_schema(summary="List runs, the newest first"),
-    retrieve=extend_schema(summary="Show a run"),
-)
-class SyncRunViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
-    """What happened, and what happens now."""
-
-    queryset = SyncRun.objects.all()
-    serializer_class = SyncRunSerializer
-    filterset_class = RunFilter
-    pagination_class = NewestFirst
-    search_fields = ["config_name", "message"]
-    ordering_fields = ["id"]
-
-    @extend_schema(summary="Items of a run", responses=RunItemSerializer(many=True))
-    @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
-    def items(self, request: Request, **_: Any) -> Response:
-        """What the run did to each path, failed ones first; at most 1,000 of them."""
-        items = self.get_object().items
-        rows = [*items.filter(action="FAILED")[:1000], *items.exclude(action="FAILED")[:1000]]
-        return Response(RunItemSerializer(rows[:1000], many=True).data)
-
-    @extend_schema(
-        summary="Log of a run",
-        parameters=[LogTailSerializer],
-        responses={
-            (200, "text/plain"): OpenApiTypes.STR,
-            400: OpenApiTypes.OBJECT,
-            404: ErrorSerializer,
-        },
-    )
-    @action(
-        detail=True,
-        methods=["get"],
-        filter_backends=[],
-        pagination_class=None,
-        renderer_classes=[JSONRenderer, PlainText],
-    )
-    def log(self, request: Request, **_: Any) -> StreamingHttpResponse:
-        """What rclone said, all attempts in order, one line an event; secrets are blanked."""
-        check_parameters(request, {"tail", "format"})
-        wish = LogTailSerializer(data=request.query_params)
-        wish.is_valid(raise_exception=True)
-        lines = text_lines(self.get_object().pk, tail=wish.validated_data.get("tail"))
-        return StreamingHttpResponse(
-            (f"{line}\n".encode() for line in lines), content_type="text/plain; charset=utf-8"
-        )
-
-    @extend_schema(
-        summary="Cancel a run", request=None, responses={202: SyncRunSerializer, 409: ENDED}
-    )
-    @action(detail=True, methods=["post"], permission_classes=[MayRun], serializer_class=Serializer)
-    def cancel(self, request: Request, **_: Any) -> Response:
-        """Cancel it: a queued run at once, a running one as soon as its worker reads the wish."""
-        run = cancel_run(self.get_object().pk)
-        return Response(SyncRunSerializer(run).data, status=202)
-
-    @extend_schema(
-        summary="Run again", request=RetrySerializer, responses={202: SyncRunSerializer, 409: BUSY}
-    )
-    @action(
-        detail=True,
-        methods=["post"],
-        permission_classes=[MayRun],
-        throttle_classes=[ExecuteThrottle],
-        serializer_class=RetrySerializer,
-    )
-    def retry(self, request: Request, **_: Any) -> Response:
-        """Queue a new run of the same config, or only of the files that failed; it names this."""
-        wish = RetrySerializer(data=request.data)
-        wish.is_valid(raise_exception=True)
-        run = retry_run(self.get_object().pk, user=request.user, **wish.validated_data)
-        return Response(SyncRunSerializer(run).data, status=202)
-
-    @extend_schema(
-        summary="Undo a run",
-        request=RestoreSerializer,
-        responses={202: SyncRunSerializer, 404: ErrorSerializer, 409: ErrorSerializer},
-    )
-    @action(
-        detail=True,
-        methods=["post"],
-        permission_classes=[MayRun],
-        serializer_class=RestoreSerializer,
-    )
-    def restore(self, request: Request, **_: Any) -> Response:
-        """Queue a run that brings the destination back; what changed since is left alone."""
-        wish = RestoreSerializer(data=request.data)
-        wish.is_valid(raise_exception=True)
-        run = queue_restore(self.get_object().pk, user=request.user, **wish.validated_data)
-        return Response(SyncRunSerializer(run).data, status=202)
-
-    def get_queryset(self) -> QuerySet[SyncRun]:
-        return SyncRun.objects.order_by("-id")

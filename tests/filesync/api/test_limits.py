@@ -269,7 +269,7 @@ def test_a_page_can_show_again_what_it_refused(path: str, kind: str, body: bytes
 def test_a_database_that_is_away_is_503_and_says_when_to_come_back() -> None:
     client = client_of("viewer")
 
-    with patch("filesync.api.views.SyncRun.objects") as runs:
+    with patch("filesync.api.run_views.SyncRun.objects") as runs:
         runs.order_by.side_effect = OperationalError("connection refused")
         answer = client.get("/api/v1/sync/runs")
 
