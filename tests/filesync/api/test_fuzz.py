@@ -206,7 +206,8 @@ def fields_of(label: str) -> list[str]:
 def spoilt(case: Any, wrong: dict[str, object]) -> Any:
     """Give a body fields of any type: made-up bodies rarely have one of a wrong type."""
     if isinstance(case.body, dict):
-        case.body |= wrong
+        # A new one: the strategy remembers the one that it made.
+        case.body = case.body | wrong
     return case
 
 
