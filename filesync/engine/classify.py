@@ -75,6 +75,8 @@ _CLASSES: tuple[tuple[FailureClass, re.Pattern[str]], ...] = tuple(
                 r"(?:invalid|illegal|restricted|disallowed|malformed) (?:file ?|object )?"
                 r"(?:name|path|char)",
                 r"(?:name|path)_?not_?allowed|KeyTooLong|malformed_path",
+                # A folder lies where the file should go.
+                r"partial file rename failed: can't move object",
             ),
         ),
         (

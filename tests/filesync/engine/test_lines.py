@@ -38,6 +38,7 @@ def line(msg: str, level: str = "info", **more: object) -> bytes:
 
 FS = {"object": "Local file system at /data", "objectType": "*local.Fs"}
 FILE = {"object": "d/f.bin", "objectType": "*local.Object"}
+NOT_PLACED = "partial file rename failed: "
 
 
 def logged(name: str, msg: str, **more: object) -> bytes:
@@ -137,6 +138,22 @@ def test_what_comes_for_each_file_is_read_the_short_way(
                 FailureClass.PERMISSION,
                 False,
             ),
+        ),
+        *(
+            (
+                line(f"{NOT_PLACED}can't move object", "error", object=f"d/{named}"),
+                Problem(
+                    f"{NOT_PLACED}can't move object",
+                    f"d/{told}",
+                    FailureClass.NAME_NOT_ALLOWED,
+                    False,
+                ),
+            )
+            for named, told in (
+                ("f.bin.b7804dfd.ecdb6f2.partial", "f.bin"),
+                ("f.bin.b7804dfd.partial", "f.bin"),
+                (f"{'长' * 34}.b7804dfd.partial", f"{'长' * 34}.b7804dfd.partial"),
+            )
         ),
         (
             line('Failed to create file system for "src:": didn\'t find section', "critical"),

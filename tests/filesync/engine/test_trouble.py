@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from filesync.engine import (
+    Action,
     Endpoint,
     Event,
     FailureClass,
@@ -195,3 +196,17 @@ def test_a_probe_of_a_server_that_does_not_answer_ends_in_time(rclone_binary: Pa
     assert result.failure is not None
     assert result.failure.failure_class in (FailureClass.TIMEOUT, FailureClass.NETWORK)
     assert result.failure.retryable
+
+
+def test_a_file_whose_place_a_folder_takes_fails_under_its_own_name(lab: Lab) -> None:
+    write_tree(lab.source, {"sub/文": "1", "other": "2"})
+    write_tree(lab.destination, {"sub/文/kept": "3"})
+
+    ran = lab.run(lab.asking(Method.INCREMENTAL))
+
+    assert (ran.result.outcome, ran.result.totals.files_transferred) == (Outcome.PARTIAL, 1)
+    [failed] = [item for item in ran.items if item.action is Action.FAILED]
+    assert failed.path == "sub/文"
+    assert ran.result.failure is not None
+    assert ran.result.failure.failure_class is FailureClass.NAME_NOT_ALLOWED
+    assert files_of(lab.destination).keys() == {"sub/文/kept".encode(), b"other"}
