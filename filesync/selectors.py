@@ -24,6 +24,7 @@ BROKER_ANSWER_HOLDS_S = 60
 # A page waits no longer than this for an answer, and a program no longer than that.
 PAGE_WAITS_S = 0.3
 STATUS_WAITS_S = 3.0
+ASKS_BROKER = "asks the broker"
 # Ids rise with time, but for this long: a transaction, or the clocks of two hosts.
 CLOCK_SLACK = timedelta(hours=1)
 
@@ -81,7 +82,7 @@ def broker_reachable_lately(*, wait_s: float) -> bool | None:
     take the answer before, of the last minute; None where there is none.
     """
     if cache.get("broker:now") is None and cache.add("broker:asked", True, BROKER_ASKED_EVERY_S):
-        asking = Thread(target=_ask_broker, daemon=True)
+        asking = Thread(target=_ask_broker, name=ASKS_BROKER, daemon=True)
         asking.start()
         asking.join(wait_s)
     reachable: bool | None = cache.get("broker:now", cache.get("broker:before"))

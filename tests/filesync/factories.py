@@ -17,7 +17,6 @@ import pytest
 from celery import current_app
 from django.apps import apps
 from django.contrib.auth.models import Group, User
-from django.core.cache import cache
 from django.db import connection, connections
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
@@ -141,8 +140,6 @@ def point_broker_at(url: str) -> None:
     # one that was closed stays closed.
     current_app._pool = None  # type: ignore[attr-defined]  # the stubs leave these two out
     current_app.amqp._producer_pool = None  # type: ignore[attr-defined]
-    # What the broker before answered is remembered for a minute.
-    cache.delete_many(["broker:now", "broker:before", "broker:asked"])
 
 
 def waiting_messages(broker: RedisServer) -> list[tuple[str, object]]:
