@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 
 from filesync.engine.classify import classify
@@ -31,6 +30,7 @@ from filesync.engine.messages import (
     Stats,
     TimeUpdated,
 )
+from filesync.engine.partials import final_path
 
 MAX_TEXT_CHARS = 2000
 """A message's text is cut here: a server may answer an error with a whole page."""
@@ -42,11 +42,7 @@ _CONSEQUENCE = re.compile(
     r"^not deleting (?:files|directories) as there were IO errors|^Attempt \d+/\d+ |"
     r"^Can't retry any of the errors|^Fatal error received - |^Cancelling sync due to fatal error"
 )
-# What rclone adds to a name while it writes the file, with our suffix or its own.
-_PARTIAL = re.compile(r"\.[0-9a-f]{8}(?:\.[0-9a-f]{7})?\.partial$")
 _NOT_PLACED = "partial file rename failed: "
-# Of a longer name rclone takes the beginning, from which the name cannot be told.
-_WHOLE_NAME_BYTES = 100
 _LAST_WORDS = re.compile(r"^Failed to [\w ]+(?: with \d+ errors?: last error was)?: ")
 # https://pkg.go.dev/runtime: a crash ends with exit code 2, as a wrong command line does.
 _CRASH = re.compile(r"^(?:panic|fatal error|runtime|unexpected fault address|SIG[A-Z]+):? ")
@@ -145,15 +141,8 @@ def _error(message: str, path: str | None, *, critical: bool) -> Message:
     if _CONSEQUENCE.search(message):
         return Remark("error", message[:MAX_TEXT_CHARS], path)
     if path is not None and message.startswith(_NOT_PLACED):
-        path = _final(path)
+        path = final_path(path)
     return Problem(message[:MAX_TEXT_CHARS], path, classify(message), critical)
-
-
-def _final(path: str) -> str:
-    """Give the path of a file whose partial file is named; a name that was cut stays as it is."""
-    final = _PARTIAL.sub("", path)
-    name_bytes = len(os.fsencode(final.rpartition("/")[2]))
-    return final if 0 < name_bytes < _WHOLE_NAME_BYTES else path
 
 
 def _plain(text: str) -> Message:

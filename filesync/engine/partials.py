@@ -1,4 +1,4 @@
-"""Partial files between local folders: whose they are, and what a stopped rclone left of them.
+"""Partial files: whose they are, and what a stopped rclone left of them between local folders.
 
 rclone writes to a name of its own beside the final one and removes that when it is stopped. A file
 that it begins in that moment stays: 2 of 40 stops left one.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,10 @@ from filesync.engine.request import Endpoint
 
 # A stop has its own time limit, and a tree can have any number of folders.
 SEARCHED_FOR_S = 2.0
+# What rclone adds to a name while it writes the file, with our suffix or its own.
+_ADDED = re.compile(r"\.[0-9a-f]{8}(?:\.[0-9a-f]{7})?\.partial$")
+# Of a longer name rclone takes the beginning, from which the name cannot be told.
+_WHOLE_NAME_BYTES = 100
 
 
 def partial_suffix(destination: Endpoint) -> str | None:
@@ -28,6 +33,13 @@ def partial_suffix(destination: Endpoint) -> str | None:
     if destination.remote.backend != "local" or destination.remote.encryption is not None:
         return None
     return f".{hashlib.sha256(os.fsencode(full_path(destination))).hexdigest()[:7]}.partial"
+
+
+def final_path(path: str) -> str:
+    """Give the path of the file whose partial file is named; one that was cut stays as it is."""
+    final = _ADDED.sub("", path)
+    name_bytes = len(os.fsencode(final.rpartition("/")[2]))
+    return final if 0 < name_bytes < _WHOLE_NAME_BYTES else path
 
 
 def remove_partials(destination: Endpoint) -> None:
