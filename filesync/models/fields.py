@@ -25,7 +25,10 @@ class MessageField(models.TextField):  # type: ignore[type-arg]
         value = super().get_prep_value(value)
         if isinstance(value, str) and value.startswith(_MARK) and not isinstance(value, Text):
             value = Text(_AS_IT_IS, text=value)
-        return _MARK + json.dumps(text_document(value)) if isinstance(value, Text) else value
+        if not isinstance(value, Text):
+            return value
+        # Raw, so that a search finds a Chinese name in it.
+        return _MARK + json.dumps(text_document(value), ensure_ascii=False)
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | None:
         if value is None or not value.startswith(_MARK):

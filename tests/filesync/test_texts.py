@@ -96,6 +96,18 @@ def test_a_column_keeps_the_template_and_other_texts_as_they_are(local_root: Pat
 
 
 @pytest.mark.django_db
+def test_a_run_is_found_by_a_chinese_name_in_its_message(local_root: Path) -> None:
+    run = make_run(make_config(local_root))
+    make_run(make_config(local_root))
+    message = Text("left as it is: {why}", why="照片/猫.jpg")
+    SyncRun.objects.filter(pk=run.pk).update(message=message)
+
+    found = client("viewer", "en").get("/api/v1/sync/runs", {"search": "猫"}).json()["results"]
+
+    assert [(one["id"], one["message"]) for one in found] == [(run.pk, str(message))]
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(("language", "said"), [("en", ENGLISH), ("zh-hans", CHINESE)])
 def test_pages_and_api_say_in_the_readers_language_why_a_run_failed(
     local_root: Path, language: str, said: str
