@@ -51,7 +51,7 @@ _Spans = dict[_Kind, list[tuple[int, int]]]
 
 
 def clashes(
-    plans: Iterable[Planned],
+    plans: Sequence[Planned],
     limits: Mapping[int, int],
     *,
     until: datetime | None = None,
@@ -114,7 +114,8 @@ def _passed(members: _Members, spans: _Spans, limit: int) -> Iterator[tuple[int,
             # What ends in a minute makes place for what starts in it.
             changes[starts] += len(ids)
             changes[ends] -= len(ids)
-    count, since, peak, most = 0, None, 0, 0  # type: int, int | None, int, int
+    count = peak = most = 0
+    since: int | None = None
     for minute in sorted(changes):
         count += changes[minute]
         if count > limit:

@@ -18,9 +18,7 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from filesync.api.filters import RunFilter
 from filesync.api.pagination import NewestFirst
 from filesync.api.parsing import check_parameters
-from filesync.api.permissions import (
-    MayRun,
-)
+from filesync.api.permissions import MayRun
 from filesync.api.renderers import PlainText
 from filesync.api.serializers.runs import (
     LogTailSerializer,
