@@ -323,7 +323,7 @@ def test_rabbitmq_keeps_a_persistent_message_over_a_kill() -> None:
             channel.queue_declare("kept", durable=True, auto_delete=False)
             message = amqp.Message("hello", delivery_mode=2)
             channel.basic_publish_confirm(message, routing_key="kept")
-        # It answers a declaration before its log of them is in the hands of the kernel.
+        # Killed at once, on a busy machine, it once had lost the queue itself.
         time.sleep(1.0)
         server.kill()
         server.start()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -72,6 +74,7 @@ def site() -> Iterator[Site]:
         done = run_command(command.split(), environment)
         assert done.returncode == 0, done.stderr
     [line] = re.findall(r"^ExecStart=(.*)$", UNIT.read_text(), re.MULTILINE)
+    line = line.replace("/opt/syncbeat/.venv/bin", str(Path(sys.executable).parent))
     argv = shlex.split(line.replace("/opt/syncbeat", str(REPOSITORY)).replace(":8000", f":{port}"))
     web = GuardedProcess(argv, log_file=folder / "web.log", environment=environment)
     try:
