@@ -20,10 +20,19 @@ def say(text: str) -> str:
     return gettext(text.template).format(**params)
 
 
+def storable(text: str) -> str:
+    """Return a plain text as every database takes it.
+
+    Names of files may hold bytes that are no UTF-8 (lone surrogates in Python), and what a server
+    answers may hold NUL, which PostgreSQL refuses: an outcome must not be lost for that.
+    """
+    return text.replace("\0", "\ufffd").encode("utf-8", errors="replace").decode()
+
+
 def text_document(text: str) -> str | Document:
     """Return the JSON that keeps a text with its template."""
     if not isinstance(text, Text):
-        return str(text)
+        return storable(text)
     params: Mapping[str, Any] = {
         name: text_document(one) if isinstance(one, str) else one
         for name, one in text.params.items()

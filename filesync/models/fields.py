@@ -8,7 +8,7 @@ from typing import Any
 from django.db import models
 
 from filesync.engine import Text
-from filesync.texts import read_text, text_document
+from filesync.texts import read_text, storable, text_document
 
 # What a text with a template begins with in the column; whatever else begins so is kept as one.
 _MARK = "\x1e"
@@ -26,7 +26,7 @@ class MessageField(models.TextField):  # type: ignore[type-arg]
         if isinstance(value, str) and value.startswith(_MARK) and not isinstance(value, Text):
             value = Text(_AS_IT_IS, text=value)
         if not isinstance(value, Text):
-            return value
+            return storable(value) if isinstance(value, str) else value
         # Raw, so that a search finds a Chinese name in it.
         return _MARK + json.dumps(text_document(value), ensure_ascii=False)
 

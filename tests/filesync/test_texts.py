@@ -96,6 +96,29 @@ def test_a_column_keeps_the_template_and_other_texts_as_they_are(local_root: Pat
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    "message",
+    [
+        "bad \udcff name, and NUL \0",
+        Text("the symbolic link {link} leads out of {root}; remove it", link="\udcff", root="\0"),
+    ],
+)
+def test_an_outcome_is_told_whatever_bytes_are_in_its_message(
+    local_root: Path, message: str
+) -> None:
+    run = make_run(make_config(local_root))
+    failure = engine.Failure.of(engine.FailureClass.CONFIG, message)
+    result = engine.SyncResult(engine.Outcome.FAILED, failure=failure)
+
+    finish_run(claim(run), result)
+
+    told = client("viewer", "en").get(f"/api/v1/sync/runs/{run.pk}").json()
+    assert told["state"] == "FAILED"
+    as_stored = message.replace("\udcff", "?").replace("\0", "\ufffd")
+    assert told["message"] == told["attempts"][0]["message"] == as_stored
+
+
+@pytest.mark.django_db
 def test_a_run_is_found_by_a_chinese_name_in_its_message(local_root: Path) -> None:
     run = make_run(make_config(local_root))
     make_run(make_config(local_root))
