@@ -97,7 +97,7 @@ def _timeline(window: Window, now: datetime) -> dict[str, Any]:
     clashing = clashes.clashes(plans, limits, until=now + timedelta(days=1))
     counts = day_ahead.histogram(plans, now, window.bucket, window.buckets)
     names = {plan.config_id: plan.name for plan in plans}
-    soonest = nsmallest(LANES, plans, key=lambda plan: (plan.slots[0], plan.name))
+    soonest = nsmallest(LANES, plans, key=lambda plan: (plan.starts[0], plan.name))
     ticks = _ticks(window, now)
     return {
         "width": WIDTH,
@@ -183,19 +183,20 @@ def _peaks(counts: list[int], window: Window, now: datetime) -> list[str]:
 
 def _lane(plan: day_ahead.Planned, window: Window, now: datetime) -> dict[str, Any]:
     """Return one config's runs as one path of marks; marks that touch are one."""
-    scale = WIDTH / timedelta(hours=window.hours).total_seconds()
-    width = max(plan.usual_s * scale, NARROWEST)
+    scale = WIDTH / (window.hours * 60)
+    width = max(plan.usual_s / 60 * scale, NARROWEST)
+    begin = day_ahead.minute_of(now)
     marks: list[list[float]] = []
-    for slot in plan.slots:
-        x = (slot - now).total_seconds() * scale
+    for minute in plan.starts:
+        x = (minute - begin) * scale
         end = min(x + width, WIDTH)
         if marks and x <= marks[-1][1]:
             marks[-1][1] = max(end, marks[-1][1])
         else:
             marks.append([x, end])
     label = _("%(count)d starts, next %(next)s, usually %(took)s") % {
-        "count": len(plan.slots),
-        "next": _hm(plan.slots[0]),
+        "count": len(plan.starts),
+        "next": _hm(day_ahead.moment_of(plan.starts[0])),
         "took": words.duration(plan.usual_s),
     }
     return {

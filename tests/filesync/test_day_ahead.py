@@ -33,8 +33,17 @@ def plan(
     storages: tuple[int, ...] = (1,),
     zone: str = "UTC",
 ) -> Planned:
-    slots = cron.slots_between(expr, zone, after=NOW, until=NOW + DAY)
-    return Planned(number, f"sync {number}", expr, zone, storages, usual_s, tuple(slots))
+    starts = minutes(expr, zone, NOW, NOW + DAY)
+    return Planned(number, f"sync {number}", expr, zone, storages, usual_s, starts)
+
+
+def minutes(expr: str, zone: str, after: datetime, until: datetime) -> tuple[int, ...]:
+    slots = cron.slots_between(expr, zone, after=after, until=until)
+    return tuple(int(slot.timestamp()) // 60 for slot in slots)
+
+
+def minute(moment: datetime) -> int:
+    return int(moment.timestamp()) // 60
 
 
 def at(hour: int, minute: int) -> datetime:
@@ -134,15 +143,16 @@ def minutes_of(clash: Clash) -> list[datetime]:
     return [clash.starts + step * MINUTE for step in range((clash.ends - clash.starts) // MINUTE)]
 
 
-def running_in(plans: list[Planned], storage_id: int, minute: int) -> set[int]:
-    """Return the configs of which a run goes on in a minute after NOW."""
-    moment, found = NOW + minute * MINUTE, set()
+def running_in(plans: list[Planned], storage_id: int, after_min: int) -> set[int]:
+    """Return the configs of which a run goes on so many minutes after NOW."""
+    at_minute = minute(NOW) + after_min
+    found = set()
     for entry in plans:
-        ends = NOW
-        for slot in entry.slots:
-            if slot >= ends and storage_id in entry.storages:
-                ends = slot + math.ceil(entry.usual_s / 60) * MINUTE
-                if slot <= moment < ends:
+        ends = 0
+        for start in entry.starts:
+            if start >= ends and storage_id in entry.storages:
+                ends = start + math.ceil(entry.usual_s / 60)
+                if start <= at_minute < ends:
                     found.add(entry.config_id)
     return found
 
@@ -189,9 +199,10 @@ def test_a_cron_with_more_than_one_minute_is_never_moved(expr: str) -> None:
 def test_a_night_in_which_the_clocks_jump_is_told_with_what_fires_near_it(
     zone: str, now: datetime, shift_s: int, local: str
 ) -> None:
-    slots = cron.slots_between("30 2 * * *", zone, after=now, until=now + 2 * DAY)
-    near = Planned(1, "near", "30 2 * * *", zone, (1,), 60, tuple(slots))
-    far = Planned(2, "far", "0 12 * * *", zone, (1,), 60, (now + timedelta(hours=30),))
+    starts = minutes("30 2 * * *", zone, now, now + 2 * DAY)
+    near = Planned(1, "near", "30 2 * * *", zone, (1,), 60, starts)
+    noon = minute(now + timedelta(hours=30))
+    far = Planned(2, "far", "0 12 * * *", zone, (1,), 60, (noon,))
 
     (change,) = day_ahead.clock_changes([near, far], now, now + 2 * DAY)
 
@@ -233,12 +244,15 @@ def test_planned_takes_what_fires_with_the_time_of_its_last_good_run(
             finished_at=NOW + timedelta(seconds=took_s),
         )
 
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):
         plans = day_ahead.planned(NOW, NOW + DAY)
+    # The durations are remembered.
+    with django_assert_num_queries(1):
+        assert day_ahead.planned(NOW, NOW + DAY) == plans
 
-    assert [(p.name, p.usual_s, p.slots) for p in plans] == [
-        ("a", 45.0, (at(2, 0),)),
-        ("unknown", day_ahead.UNKNOWN_S, (at(3, 0),)),
+    assert [(p.name, p.usual_s, p.starts) for p in plans] == [
+        ("a", 45.0, (minute(at(2, 0)),)),
+        ("unknown", day_ahead.UNKNOWN_S, (minute(at(3, 0)),)),
     ]
     assert plans[0].storages == (storage.pk, other.pk)
 
