@@ -15,10 +15,11 @@ from django.utils.translation import ngettext
 
 from filesync import selectors
 from filesync.models import SyncConfig, SyncRun
-from scheduler.models import Heartbeat
 
 FAILED_STATES = (SyncRun.State.FAILED, SyncRun.State.PARTIAL, SyncRun.State.LOST)
 WAITS_LONG = timedelta(minutes=10)
+# What may be long in a run and is shown on its own page only.
+LONG = ("plan", "attempts", "kept")
 DAY_KEPT_S = 3600
 
 Level = Literal["good", "warning", "bad"]
@@ -58,8 +59,7 @@ class Day:
 
 def vitals(*, broker: bool | None) -> list[Vital]:
     """Return the health of every part; `broker` is None while nobody knows yet."""
-    beats = selectors.processes(Heartbeat.Role.BEAT, selectors.BEAT_SILENT)
-    workers = selectors.processes(Heartbeat.Role.WORKER, selectors.WORKER_SILENT)
+    beats, workers = selectors.processes()
     return [
         Vital(_("Web"), "good", _("serves this page")),
         _worker_vital(workers),
@@ -131,8 +131,9 @@ def numbers(*, now: datetime | None = None) -> Numbers:
 
 
 def running(limit: int = 20) -> QuerySet[SyncRun]:
-    """Return what runs now, longest first."""
-    return SyncRun.objects.filter(state=SyncRun.State.RUNNING).order_by("started_at")[:limit]
+    """Return what runs now, longest first, without what is long and is not shown."""
+    runs = SyncRun.objects.filter(state=SyncRun.State.RUNNING).defer(*LONG)
+    return runs.order_by("started_at")[:limit]
 
 
 def last_runs(limit: int = 60) -> list[SyncRun]:

@@ -104,8 +104,7 @@ def _processes() -> Iterator[Metric]:
     for beat in Heartbeat.objects.order_by("role", "name"):
         seen.add_metric([beat.role, beat.name], max(0.0, (now - beat.seen_at).total_seconds()))
     yield seen
-    beats = selectors.processes(Heartbeat.Role.BEAT, selectors.BEAT_SILENT)
-    workers = selectors.processes(Heartbeat.Role.WORKER, selectors.WORKER_SILENT)
+    beats, workers = selectors.processes()
     alive = GaugeMetricFamily("syncbeat_processes_alive", "Processes alive", labels=["role"])
     alive.add_metric(["beat"], sum(one.alive for one in beats))
     alive.add_metric(["worker"], sum(one.alive for one in workers))

@@ -6,6 +6,7 @@ import statistics
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Thread
+from typing import NamedTuple
 
 from celery import current_app
 from django.core.cache import cache
@@ -45,18 +46,28 @@ class ProcessHealth:
         return max(0, self.slots - self.busy) if self.alive else 0
 
 
-def processes(role: Heartbeat.Role, silent_after: timedelta) -> list[ProcessHealth]:
+class Processes(NamedTuple):
+    """Every beat and every worker that left a row, by name."""
+
+    beats: list[ProcessHealth]
+    workers: list[ProcessHealth]
+
+
+def processes(*, count_busy: bool = False) -> Processes:
+    """Read how they are; with `count_busy`, a query more, also what each worker runs now."""
     now = timezone.now()
     running = SyncRun.objects.filter(state=SyncRun.State.RUNNING).order_by()
     counts = running.values_list("worker").annotate(runs=Count("pk"))
-    busy = dict(counts) if role == Heartbeat.Role.WORKER else {}
-    found: list[ProcessHealth] = []
-    for beat in Heartbeat.objects.filter(role=role).order_by("name"):
-        alive = now - beat.seen_at < silent_after
+    busy = dict(counts) if count_busy else {}
+    found = Processes([], [])
+    for beat in Heartbeat.objects.order_by("name"):
+        is_worker = beat.role == Heartbeat.Role.WORKER
+        alive = now - beat.seen_at < (WORKER_SILENT if is_worker else BEAT_SILENT)
         # One that was killed leaves its row behind, leading and all.
         leading = beat.leading and alive
-        runs = busy.get(beat.name, 0)
-        found.append(ProcessHealth(beat.name, beat.seen_at, alive, leading, beat.slots, runs))
+        runs = busy.get(beat.name, 0) if is_worker else 0
+        health = ProcessHealth(beat.name, beat.seen_at, alive, leading, beat.slots, runs)
+        (found.workers if is_worker else found.beats).append(health)
     return found
 
 

@@ -18,7 +18,7 @@ from filesync import selectors, upcoming
 from filesync.models import Storage, SyncRun
 from filesync.selectors import ProcessHealth
 from filesync.upcoming import NextRun
-from scheduler.models import BeatLease, Heartbeat
+from scheduler.models import BeatLease
 
 NEXT_SHOWN = 10
 MISSED_COUNTED = 1_000
@@ -73,8 +73,8 @@ class Status:
 def read_status() -> Status:
     """Read everything; the broker is asked at most once in 5 s."""
     now = timezone.now()
-    beat = _read_beat(now)
-    workers = selectors.processes(Heartbeat.Role.WORKER, selectors.WORKER_SILENT)
+    beats, workers = selectors.processes(count_busy=True)
+    beat = _read_beat(beats, now)
     # Nothing is wrong as long as nobody knows of it.
     broker = selectors.broker_reachable_lately(wait_s=selectors.STATUS_WAITS_S) is not False
     active = selectors.active_runs()
@@ -205,8 +205,7 @@ def _worker_warnings(workers: Sequence[ProcessHealth], now: datetime) -> list[st
     return [_("No worker for %(time)s: queued runs wait.") % {"time": in_words(now - last)}]
 
 
-def _read_beat(now: datetime) -> BeatHealth:
-    beats = selectors.processes(Heartbeat.Role.BEAT, selectors.BEAT_SILENT)
+def _read_beat(beats: Sequence[ProcessHealth], now: datetime) -> BeatHealth:
     seen = max((beat.seen_at for beat in beats), default=None)
     if seen is None:
         # A beat that stopped in good order leaves no row; its lease says when.

@@ -19,7 +19,7 @@ from django.utils import timezone
 from filesync import engine, health, selectors
 from filesync.models import NotificationChannel, Storage, SyncConfig
 from filesync.secrets import SecretsUnreadable, decrypt
-from scheduler.models import BeatLease, Heartbeat
+from scheduler.models import BeatLease
 from scheduler.outages import DATABASE_AWAY
 
 SKEW_WARNING_S = 2.0
@@ -203,8 +203,7 @@ def _broker() -> Finding:
 
 
 def _beat() -> Finding:
-    beats = selectors.processes(Heartbeat.Role.BEAT, selectors.BEAT_SILENT)
-    alive = [beat for beat in beats if beat.alive]
+    alive = [beat for beat in selectors.processes().beats if beat.alive]
     start = "Start one: `celery -A project beat --loglevel=info`."
     if not alive:
         return Finding("beat", Level.PROBLEM, "none runs: schedules do not fire", start)
@@ -217,8 +216,7 @@ def _beat() -> Finding:
 
 
 def _workers() -> Finding:
-    workers = selectors.processes(Heartbeat.Role.WORKER, selectors.WORKER_SILENT)
-    alive = [worker for worker in workers if worker.alive]
+    alive = [worker for worker in selectors.processes().workers if worker.alive]
     if not alive:
         start = "Start one: `celery -A project worker --loglevel=info`."
         return Finding("workers", Level.PROBLEM, "none runs: queued runs wait", start)

@@ -233,8 +233,9 @@ def test_a_process_lives_as_long_as_it_gives_signs_of_it(
     other = Heartbeat.Role.WORKER if role == Heartbeat.Role.BEAT else Heartbeat.Role.BEAT
     Heartbeat.objects.create(role=other, name="other", started_at=now, seen_at=now)
 
-    found = selectors.processes(role, silent_after)
+    both = selectors.processes()
 
+    found = both.beats if role == Heartbeat.Role.BEAT else both.workers
     assert [(process.name, process.alive, process.slots) for process in found] == [
         ("alive", True, 4),
         ("silent", False, 4),
@@ -284,7 +285,7 @@ def test_a_worker_that_runs_something_has_fewer_free_slots(local_root: Path) -> 
         run = make_run(make_config(local_root), state=SyncRun.State.RUNNING)
         SyncRun.objects.filter(pk=run.pk).update(worker="here")
 
-    found = selectors.processes(Heartbeat.Role.WORKER, WORKER_SILENT)
+    found = selectors.processes(count_busy=True).workers
 
     assert [(worker.name, worker.busy, worker.free) for worker in found] == [
         ("gone", 0, 0),
