@@ -92,12 +92,13 @@ def queue_run(
         only_failed=only_failed_of is not None,
         restore_of=restore_of,
         task_id=uuid.UUID(task_id) if task_id else uuid.uuid4(),
+        rung_at=timezone.now() if ring_bell else None,
     )
     try:
         with transaction.atomic():
             run.save(force_insert=True)
             if ring_bell:
-                transaction.on_commit(lambda: ring([run]))
+                transaction.on_commit(lambda: _send([run]))
     except IntegrityError:
         raise _active_error(config) from None
     logger.info(
@@ -247,6 +248,13 @@ def ring(runs: Iterable[SyncRun], *, tell: bool = True) -> int:
     as a warning unless `tell` is off, for a caller that tries every few seconds.
     """
     waiting = list(runs)
+    # Before the message goes: a worker that hears it at once clears the mark.
+    _note_bell(waiting, Now())
+    return _send(waiting, tell=tell)
+
+
+def _send(waiting: Sequence[SyncRun], *, tell: bool = True) -> int:
+    """Publish the doorbells of runs that are marked as rung; take the mark back where it fails."""
     try:
         publish(
             current_app,
@@ -255,11 +263,14 @@ def ring(runs: Iterable[SyncRun], *, tell: bool = True) -> int:
     except BrokerAway as error:
         level = logging.WARNING if tell else logging.DEBUG
         logger.log(level, "the broker does not answer, queued runs wait for it: %s", error)
+        _note_bell(waiting, None)
         return 0
-    SyncRun.objects.filter(pk__in=[run.pk for run in waiting], state=SyncRun.State.QUEUED).update(
-        rung_at=Now()
-    )
     return len(waiting)
+
+
+def _note_bell(runs: Iterable[SyncRun], rung_at: Now | None) -> None:
+    ids = [run.pk for run in runs]
+    SyncRun.objects.filter(pk__in=ids, state=SyncRun.State.QUEUED).update(rung_at=rung_at)
 
 
 def _doorbell(run_id: int, task_id: object, config_id: object, queue: object) -> Doorbell:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from filesync.errors import ConfigDisabled, NotFound, RunActive
 from filesync.models import SyncConfig, SyncRun
 from filesync.services import queueing
-from scheduler.models import DueSlot
+from scheduler.models import Doorbell, DueSlot
 from tests.filesync.factories import (
     SLOT,
     close_connections,
@@ -337,6 +337,24 @@ def test_the_doorbell_rings_only_after_the_commit(local_root: Path, broker: Redi
     assert waiting_messages(broker) == [doorbell(run)]
     run.refresh_from_db()
     assert run.rung_at is not None
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("broker")
+def test_a_doorbell_that_is_heard_at_once_does_not_count_as_on_its_way(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hear_at_once(app: object, doorbells: Sequence[Doorbell]) -> None:
+        # What a worker does that cannot start the run.
+        heard = [bell.task_id for bell in doorbells]
+        SyncRun.objects.filter(task_id__in=heard).update(rung_at=None)
+
+    monkeypatch.setattr(queueing, "publish", hear_at_once)
+    asked = queueing.queue_run(make_config(local_root).pk)
+    waiting = queueing.queue_run(make_config(local_root).pk, ring_bell=False)
+    queueing.ring([waiting])
+
+    assert SyncRun.objects.filter(pk__in=[asked.pk, waiting.pk], rung_at=None).count() == 2
 
 
 @pytest.mark.django_db(transaction=True)
