@@ -255,7 +255,9 @@ FILESYNC_EXECUTES_PER_MINUTE = env.number(
 WEB_BIND = env.text("SYNCBEAT_BIND", "127.0.0.1")
 WEB_PORT = env.number("SYNCBEAT_PORT", 8000, minimum=1, maximum=65_535)
 WEB_THREADS = env.number("SYNCBEAT_WEB_THREADS", 8, minimum=1, maximum=256)
-WEB_WORKERS = env.number("SYNCBEAT_WEB_WORKERS", 1, minimum=1, maximum=64)
+# A process uses one core. SQLite is for a small machine, and takes one writer at a time anyway.
+_WEB_WORKERS = 2 if "postgresql" in str(DATABASES["default"]["ENGINE"]) else 1
+WEB_WORKERS = env.number("SYNCBEAT_WEB_WORKERS", _WEB_WORKERS, minimum=1, maximum=64)
 
 # --- what people are told
 NOTIFY_NETWORKS = env.networks("SYNCBEAT_NOTIFY_NETWORKS")
