@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -20,6 +21,7 @@ import redis
 from tests import ground
 from tests.servers import installed, postgres
 from tests.servers.apache import ApacheServer
+from tests.servers.distant import DistantServer
 from tests.servers.ftp import FtpServer
 from tests.servers.installed import requires
 from tests.servers.openssh import OpensshServer
@@ -35,7 +37,7 @@ from tests.servers.process import (
 from tests.servers.rabbitmq import RabbitmqServer
 from tests.servers.redis import RedisServer
 from tests.servers.remote import Remote, run_rclone, write_rclone_config
-from tests.servers.s3 import S3Server
+from tests.servers.s3 import BUCKET, S3Server
 from tests.servers.samba import SambaServer
 from tests.servers.sftp import SftpServer
 from tests.servers.webdav import WebdavServer
@@ -133,6 +135,22 @@ def test_a_wrong_password_is_refused(
     wrong = Remote(remote.backend, {**remote.options, "pass": "wrong"}, remote.path)
     with pytest.raises(AssertionError):
         run_rclone(rclone_config(wrong), "lsf", "r:", "--low-level-retries", "1")
+
+
+def test_a_distant_server_answers_as_the_near_one(
+    s3_server: S3Server, rclone_config: Callable[[Remote], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "big").write_bytes(os.urandom(300_000))
+
+    with DistantServer(s3_server.port, round_trip_s=0.005) as distant:
+        remote = Remote("s3", {**s3_server.remote.options, "endpoint": distant.url}, BUCKET)
+        config = rclone_config(remote)
+        run_rclone(config, "copyto", str(tmp_path / "big"), f"r:{BUCKET}/far/big")
+        run_rclone(config, "copyto", f"r:{BUCKET}/far/big", str(tmp_path / "back"))
+    near = run_rclone(rclone_config(s3_server.remote), "lsf", f"r:{BUCKET}/far").stdout
+
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "big").read_bytes()
+    assert near == "big\n"
 
 
 @pytest.mark.parametrize("server_class", EVERY_SERVER)
