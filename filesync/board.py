@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from django.core.cache import cache
 from django.db import connection
@@ -45,6 +45,22 @@ class Numbers:
     configs_total: int
     queued: int
     oldest_wait: datetime | None
+
+
+class StripRun(NamedTuple):
+    """The few columns of a run that the strip of the latest shows."""
+
+    pk: int
+    state: str
+    config_name: str
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def took_s(self) -> float | None:
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +152,10 @@ def running(limit: int = 20) -> QuerySet[SyncRun]:
     return runs.order_by("started_at")[:limit]
 
 
-def last_runs(limit: int = 60) -> list[SyncRun]:
-    """Return the latest runs, oldest first, with the few columns that a strip shows."""
-    latest = SyncRun.objects.only("pk", "state", "config_name", "started_at", "finished_at")
-    return list(latest.order_by("-pk")[:limit])[::-1]
+def last_runs(limit: int = 60) -> list[StripRun]:
+    """Return the latest runs, oldest first."""
+    latest = SyncRun.objects.order_by("-pk").values_list(*StripRun._fields)[:limit]
+    return [StripRun(*row) for row in latest][::-1]
 
 
 def failures(limit: int = 6) -> list[SyncRun]:

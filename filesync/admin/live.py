@@ -27,11 +27,12 @@ def run_document(run: SyncRun, *, now: datetime | None = None) -> Document:
     running = run.state == SyncRun.State.RUNNING
     ended_s = run.duration_s
     since_s = (now - run.started_at).total_seconds() if running and run.started_at else None
+    url, cancel_url = _urls(run.pk, prefix=get_script_prefix())
     return {
         "id": run.pk,
         "name": run.config_name,
-        "url": reverse("admin:filesync_syncrun_change", args=[run.pk]),
-        "cancel_url": reverse("admin:filesync_syncrun_cancel_now", args=[run.pk]),
+        "url": url,
+        "cancel_url": cancel_url,
         "state": run.state,
         "state_label": words.state(run.state),
         "badge_class": f"sb-badge sb-{words.tone(run.state)}",
@@ -51,6 +52,15 @@ def run_document(run: SyncRun, *, now: datetime | None = None) -> Document:
         "deletes": str(progress.get("deletes", 0)),
         "errors": str(progress.get("errors", 0)),
     }
+
+
+@lru_cache(maxsize=1_000)
+def _urls(run_id: int, *, prefix: str) -> tuple[str, str]:
+    """Return where a run is shown and where it is cancelled, below the prefix of the site."""
+    return (
+        reverse("admin:filesync_syncrun_change", args=[run_id]),
+        reverse("admin:filesync_syncrun_cancel_now", args=[run_id]),
+    )
 
 
 def _percent(progress: Document) -> str:
@@ -127,12 +137,12 @@ def _wait_class(oldest: datetime | None) -> str:
     return "sb-value sb-bad-text" if late else "sb-value"
 
 
-def _tick(run: SyncRun) -> Document:
+def _tick(run: board.StripRun) -> Document:
     return _tick_words(
         run.pk,
         run.state,
         run.config_name,
-        run.duration_s,
+        run.took_s,
         language=get_language(),
         prefix=get_script_prefix(),
     )
@@ -148,6 +158,6 @@ def _tick_words(
         label = f"{label}, {words.duration(took_s)}"
     return {
         "class": f"sb-tick sb-{words.tone(state)}",
-        "url": reverse("admin:filesync_syncrun_change", args=[run_id]),
+        "url": _urls(run_id, prefix=prefix)[0],
         "label": label,
     }

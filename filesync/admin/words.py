@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
@@ -83,7 +84,13 @@ GUARDS = {
 
 def size(size_bytes: float | None) -> str:
     """Return a size in words, a dash for None."""
-    return "-" if size_bytes is None else str(filesizeformat(size_bytes))
+    return "-" if size_bytes is None else _size(size_bytes, get_language())
+
+
+@lru_cache(maxsize=4_096)
+def _size(size_bytes: float, language: str | None) -> str:
+    """Put a size into words; most files in flight were so at the poll before."""
+    return str(filesizeformat(size_bytes))
 
 
 def speed(bytes_per_s: float | None) -> str:
