@@ -22,17 +22,10 @@ from itertools import islice, pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 from scheduler import cron_words
-from scheduler.cron_grammar import (
-    MAX_LENGTH,
-    InvalidCron,
-    Rule,
-    _,
-    from_fields,
-    normalise,
-    numeric_fields,
-    read_rule,
-    translate_with,
-)
+from scheduler.cron_errors import InvalidCron, translate_with
+from scheduler.cron_errors import gettext as _
+from scheduler.cron_fields import MAX_LENGTH
+from scheduler.cron_grammar import Rule, from_fields, normalise, numeric_fields, read_rule
 
 __all__ = [
     "MAX_LENGTH",
