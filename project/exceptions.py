@@ -15,7 +15,7 @@ from rest_framework.views import exception_handler
 from filesync.errors import Conflict, FilesyncError, KeyReused, NotFound, RunActive
 from filesync.texts import say
 from scheduler.cron import InvalidCron
-from scheduler.sync_scheduler import ScheduleConflict
+from scheduler.writing import ScheduleConflict
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ import time
 from django.db import connections
 
 from scheduler.outages import DATABASE_AWAY
-from scheduler.sync_scheduler import RefreshReport, get_sync_scheduler
+from scheduler.sync_scheduler import get_sync_scheduler
+from scheduler.writing import RefreshReport
 
 logger = logging.getLogger(__name__)
 

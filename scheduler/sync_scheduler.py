@@ -1,69 +1,30 @@
 """SyncTaskScheduler: writes schedulables into django-celery-beat rows, and takes them back.
 
 Every write compares first, covers only rows of ours (`scheduler.rows.ours`) and wakes beat once.
-When something fires is decided elsewhere: `scheduler.cron` and `scheduler.beat`.
+How rows are read and written is `scheduler.comparing`'s and `scheduler.writing`'s; when something
+fires is decided by `scheduler.cron` and `scheduler.beat`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from functools import cache
-from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
-from django.db.models.functions import Length
 from django.utils import timezone
 from django.utils.translation import get_language
-from django_celery_beat.models import CrontabSchedule, PeriodicTask, PeriodicTasks
+from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from scheduler import cron, rows
-from scheduler.bulk import insert_rows, without_collector
+from scheduler.bulk import chunks, without_collector
+from scheduler.comparing import compare
 from scheduler.log_ids import ids
 from scheduler.models import Schedulable, schedulable_models
+from scheduler.writing import RefreshReport, delete_rows, remove_orphans, write_locked, write_rows
 
 logger = logging.getLogger(__name__)
-
-# Large enough that 100,000 configs need 50 rounds, small enough for SQLite's parameter limit.
-CHUNK = 2_000
-
-
-class ScheduleConflict(ValueError):
-    """A foreign PeriodicTask row has the name that ours needs."""
-
-    code = "schedule_conflict"
-    retryable = False
-
-
-@dataclass(frozen=True, slots=True)
-class RowError:
-    """A schedulable that was left out of a refresh, and why."""
-
-    id: int
-    name: str
-    field: str
-    error: str
-
-
-@dataclass(slots=True)
-class RefreshReport:
-    """What a refresh did, in rows; `active_tasks` counts the enabled rows afterwards."""
-
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    errors: list[RowError] = field(default_factory=list)
-    active_tasks: int = 0
-
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
 
 
 class SyncTaskScheduler:
@@ -74,12 +35,12 @@ class SyncTaskScheduler:
 
         Raises:
             scheduler.cron.InvalidCron: its cron or time zone cannot be used.
-            ScheduleConflict: a row that is not ours has its name.
+            scheduler.writing.ScheduleConflict: a row that is not ours has its name.
         """
         model = type(schedulable)
         report = RefreshReport()
         with transaction.atomic():
-            errors = self._write(model, [rows.Schedule.of(schedulable)], report)
+            errors = write_rows(model, [rows.Schedule.of(schedulable)], report)
             if errors:
                 raise errors[0]
             if report.created or report.updated or report.removed:
@@ -113,7 +74,7 @@ class SyncTaskScheduler:
             # inserts of a claim pass, which holds the row.
             ours = model._default_manager.filter(pk=object_id)
             list(ours.select_for_update(no_key=True).values_list("pk", flat=True))
-            removed = self._delete(
+            removed = delete_rows(
                 PeriodicTask.objects.filter(rows.ours([model])).filter(
                     name=rows.row_name(model, object_id)
                 ),
@@ -129,7 +90,7 @@ class SyncTaskScheduler:
         The configs stay as they are: the next refresh, or start of beat, writes the rows again.
         """
         with transaction.atomic():
-            removed = self._delete(PeriodicTask.objects.filter(rows.ours(schedulable_models())))
+            removed = delete_rows(PeriodicTask.objects.filter(rows.ours(schedulable_models())))
         logger.info("all schedules cleared: %d rows removed", removed)
         return removed
 
@@ -142,11 +103,12 @@ class SyncTaskScheduler:
         report = RefreshReport()
         for model in schedulable_models():
             with without_collector():
-                differing, orphaned = self._differences(model, report)
-            for chunk in _chunks(differing):
-                self._write_locked(model, chunk, report)
-            for chunk in _chunks(orphaned):
-                report.removed += self._remove_orphans(model, chunk)
+                compared = compare(model)
+            report.unchanged += compared.unchanged
+            for chunk in chunks(compared.differing):
+                write_locked(model, chunk, report)
+            for chunk in chunks(compared.orphaned):
+                report.removed += remove_orphans(model, chunk)
         ours = rows.ours(schedulable_models())
         report.active_tasks = PeriodicTask.objects.filter(ours, enabled=True).count()
         logger.info(
@@ -194,226 +156,11 @@ class SyncTaskScheduler:
             "next_run_in_seconds": (slots[0] - now).total_seconds() if slots else None,
         }
 
-    # --- writing
-
-    def _differences(
-        self, model: type[Schedulable], report: RefreshReport
-    ) -> tuple[list[int], list[int]]:
-        """Return the ids whose row is not what it should be, and the ids of rows without object.
-
-        Walks both tables side by side in the order of the ids: names of one prefix sort by
-        number when the shorter come first.
-        """
-        now = timezone.now()
-        crontab_ids = _by_key(CrontabSchedule.objects.all())
-        # By what the config says, as 100,000 configs say few different things.
-        ids_of = cache(lambda expr, zone: crontab_ids.get(rows.CrontabKey.of(expr, zone)))
-        differing: list[int] = []
-        orphaned: list[int] = []
-        for row_id, values, row in self._side_by_side(model):
-            if values is None:
-                orphaned.append(row_id)
-                continue
-            schedule = rows.Schedule._make(values)
-            if not schedule.cron and row is None:
-                continue
-            if row is not None and _is_current(model, schedule, row, ids_of, now):
-                report.unchanged += 1
-            else:
-                differing.append(schedule.pk)
-        return differing, orphaned
-
-    @staticmethod
-    def _side_by_side(
-        model: type[Schedulable],
-    ) -> Iterator[tuple[int, tuple[Any, ...] | None, rows.Row | None]]:
-        """Yield (id, the object's columns or None, its row or None), ascending by id."""
-        objects = iter(
-            model._default_manager.order_by("pk")
-            .values_list(*rows.Schedule._fields)
-            .iterator(chunk_size=CHUNK)
-        )
-        tasks = (
-            rows.Row._make(values)
-            for values in PeriodicTask.objects.filter(rows.ours([model]))
-            .order_by(Length("name"), "name")
-            .values_list(*rows.Row._fields)
-            .iterator(chunk_size=CHUNK)
-        )
-        numbered = ((rows.object_id(model, row.name), row) for row in tasks)
-        ours = ((row_id, row) for row_id, row in numbered if row_id is not None)
-        values, (row_id, row) = next(objects, None), next(ours, (0, None))
-        while values is not None or row is not None:
-            if values is not None and (row is None or values[0] < row_id):
-                yield values[0], values, None
-                values = next(objects, None)
-            elif values is None or row_id < values[0]:
-                yield row_id, None, row
-                row_id, row = next(ours, (0, None))
-            else:
-                yield row_id, values, row
-                values, (row_id, row) = next(objects, None), next(ours, (0, None))
-
-    def _write_locked(
-        self, model: type[Schedulable], ids: Sequence[int], report: RefreshReport
-    ) -> None:
-        with transaction.atomic():
-            # The lock orders us after a save that is under way, so that its newer schedule is
-            # not overwritten with what was read before it. Beat's inserts take KEY SHARE on
-            # these rows, which NO KEY UPDATE lets pass.
-            locked = (
-                model._default_manager.filter(pk__in=ids)
-                .order_by("pk")
-                .select_for_update(no_key=True)
-                .values_list(*rows.Schedule._fields)
-            )
-            before = report.created + report.updated + report.removed
-            self._write(model, [rows.Schedule._make(values) for values in locked], report)
-            if report.created + report.updated + report.removed != before:
-                PeriodicTasks.update_changed()
-
-    def _write(
-        self, model: type[Schedulable], schedules: Sequence[rows.Schedule], report: RefreshReport
-    ) -> list[ValueError]:
-        """Bring the rows of `schedules` up to date; add to `report`, return what was left out."""
-        errors: list[ValueError] = []
-        wanted: dict[str, tuple[rows.Schedule, rows.CrontabKey]] = {}
-        dropped: list[str] = []
-        for schedule in schedules:
-            name = rows.row_name(model, schedule.pk)
-            if not schedule.cron:
-                dropped.append(name)
-                continue
-            try:
-                key = rows.CrontabKey.of(schedule.cron, schedule.timezone)
-            except cron.InvalidCron as error:
-                errors.append(error)
-                report.errors.append(RowError(schedule.pk, name, error.field, str(error)))
-                dropped.append(name)
-                continue
-            wanted[name] = (schedule, key)
-
-        if dropped:
-            report.removed += self._delete(
-                PeriodicTask.objects.filter(rows.ours([model])).filter(name__in=dropped)
-            )
-        existing = self._existing(wanted)
-        crontab_ids = self._crontab_ids({key for _, key in wanted.values()})
-        now = timezone.now()
-        fresh: list[rows.Row] = []
-        changed: list[tuple[int, rows.Row]] = []
-        for name, (schedule, key) in wanted.items():
-            row_id, row = existing.get(name, (None, None))
-            if row is not None and row.task != model.schedule_task:
-                conflict = ScheduleConflict(
-                    f"a periodic task named {name} exists and calls {row.task}; "
-                    "rename or delete it under Advanced, then refresh the schedules"
-                )
-                errors.append(conflict)
-                report.errors.append(RowError(schedule.pk, name, "name", str(conflict)))
-                continue
-            desired = rows.desired_row(
-                model, schedule, crontab_ids=crontab_ids[key], existing=row, now=now
-            )
-            if row_id is None:
-                fresh.append(desired)
-            elif row != desired:
-                changed.append((row_id, desired))
-            else:
-                report.unchanged += 1
-        insert_rows(PeriodicTask, [row._asdict() | {"date_changed": now} for row in fresh])
-        self._update(changed, now)
-        report.created += len(fresh)
-        report.updated += len(changed)
-        return errors
-
-    @staticmethod
-    def _existing(names: Iterable[str]) -> dict[str, tuple[int, rows.Row]]:
-        # Locked in the order of the ids, as beat's claim does it, so that neither waits for the
-        # other in a circle.
-        locked = PeriodicTask.objects.filter(name__in=list(names)).order_by("pk")
-        found = locked.select_for_update(no_key=True).values_list("pk", *rows.Row._fields)
-        return {values[1]: (values[0], rows.Row._make(values[1:])) for values in found}
-
-    @staticmethod
-    def _crontab_ids(keys: set[rows.CrontabKey]) -> dict[rows.CrontabKey, list[int]]:
-        """Return the CrontabSchedule rows of each key, lowest id first; make those missing.
-
-        The table has no uniqueness: two saves at once may make equal rows.
-        """
-        columns = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
-        superset = {f"{column}__in": {getattr(key, column) for key in keys} for column in columns}
-        ids = _by_key(CrontabSchedule.objects.filter(**superset))
-        missing = sorted(keys - ids.keys(), key=str)
-        made = CrontabSchedule.objects.bulk_create(
-            [CrontabSchedule(**key._asdict()) for key in missing]
-        )
-        return ids | {key: [row.pk] for key, row in zip(missing, made, strict=True)}
-
-    @staticmethod
-    def _update(changed: Sequence[tuple[int, rows.Row]], now: datetime) -> None:
-        """Write our columns; `date_changed` too, as beat reads by it and bulk writes skip it."""
-        tasks = [PeriodicTask(pk=pk, **row._asdict(), date_changed=now) for pk, row in changed]
-        fields = [name.removesuffix("_id") for name in rows.Row._fields]
-        PeriodicTask.objects.bulk_update(tasks, [*fields, "date_changed"], batch_size=200)
-
-    def _remove_orphans(self, model: type[Schedulable], ids: Sequence[int]) -> int:
-        """Delete rows of ours whose object is gone; each object is looked up again first."""
-        with transaction.atomic():
-            # A config that was saved since the tables were compared has a row that must stay.
-            alive = set(model._default_manager.filter(pk__in=ids).values_list("pk", flat=True))
-            names = [rows.row_name(model, pk) for pk in ids if pk not in alive]
-            return self._delete(
-                PeriodicTask.objects.filter(rows.ours([model])).filter(name__in=names)
-            )
-
-    @staticmethod
-    def _delete(tasks: QuerySet[PeriodicTask], *, wake_beat: bool = True) -> int:
-        """Delete rows without a signal each, and wake beat once; inside a transaction.
-
-        They are locked in the order of their ids before, as beat's claim does it: a deletion by
-        itself locks in the order of its plan, and two such orders end in a deadlock.
-        """
-        list(tasks.order_by("pk").select_for_update().values_list("pk", flat=True))
-        # None where the condition is empty, as an orphan that came back makes it.
-        removed = tasks._raw_delete(tasks.db) or 0
-        if removed and wake_beat:
-            PeriodicTasks.update_changed()
-        return removed
-
 
 @cache
 def get_sync_scheduler() -> SyncTaskScheduler:
     """Return the scheduler; it holds no state, so that every caller may share it."""
     return SyncTaskScheduler()
-
-
-def _by_key(crontabs: QuerySet[CrontabSchedule]) -> dict[rows.CrontabKey, list[int]]:
-    found: dict[rows.CrontabKey, list[int]] = defaultdict(list)
-    for *values, pk in crontabs.order_by("pk").values_list(*rows.CrontabKey._fields, "pk"):
-        found[rows.CrontabKey(*map(str, values))].append(pk)
-    return dict(found)
-
-
-def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(ids), CHUNK):
-        yield ids[start : start + CHUNK]
-
-
-def _is_current(
-    model: type[Schedulable],
-    schedule: rows.Schedule,
-    row: rows.Row,
-    ids_of: Callable[[str, str], list[int] | None],
-    now: datetime,
-) -> bool:
-    try:
-        ids = ids_of(schedule.cron, schedule.timezone)
-    except cron.InvalidCron:
-        return False
-    return ids is not None and row == rows.desired_row(
-        model, schedule, crontab_ids=ids, existing=row, now=now
-    )
 
 
 def _language() -> str:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from filesync import engine
 from filesync.models import Storage, SyncConfig, SyncRun
 from scheduler.cron import InvalidCron
-from scheduler.sync_scheduler import ScheduleConflict
+from scheduler.writing import ScheduleConflict
 from tests.filesync.factories import SLOT, make_config, make_run, make_storage, periodic_row
 from tests.filesync.factories import allow_local_root as allow_local_root
 

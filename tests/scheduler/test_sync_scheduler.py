@@ -20,7 +20,8 @@ from django_celery_beat.models import (
 )
 
 from filesync.models import SyncConfig
-from scheduler.sync_scheduler import ScheduleConflict, get_sync_scheduler
+from scheduler.sync_scheduler import get_sync_scheduler
+from scheduler.writing import ScheduleConflict
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import make_config, periodic_row
 
