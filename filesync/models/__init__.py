@@ -7,7 +7,8 @@ from filesync.models.hook import Hook
 from filesync.models.idempotency import IdempotencyKey
 from filesync.models.notification import Delivery, NotificationChannel, Story, Watch
 from filesync.models.rule_set import RuleSet, RuleSetUse
-from filesync.models.run import RunItem, SyncRun
+from filesync.models.run import SyncRun
+from filesync.models.run_item import RunItem
 from filesync.models.run_log import RunLog
 from filesync.models.run_total import RunTotal
 from filesync.models.storage import Storage

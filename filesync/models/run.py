@@ -1,4 +1,4 @@
-"""SyncRun, the truth about one run, and RunItem, what it did to one path."""
+"""SyncRun, the truth about one run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from django.db.models import Q
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from filesync import engine
 from filesync.models.fields import MessageField
 from filesync.models.sync_config import SyncConfig
 from filesync.texts import say
@@ -291,25 +290,3 @@ _TASK_STATUS = {
     SyncRun.State.SKIPPED: "IGNORED",
     SyncRun.State.MISSED: "IGNORED",
 }
-
-
-class RunItem(models.Model):
-    """What a run did to one path; how many are stored per run is capped, the counters are not."""
-
-    run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="items")
-    action = models.CharField(
-        _("action"),
-        max_length=32,
-        choices=[(action.value, action.value) for action in engine.Action],
-    )
-    path = models.TextField(_("path"))
-    size_bytes = models.BigIntegerField(_("size"), null=True, blank=True)
-    error = MessageField(_("error"), blank=True, default="")
-
-    class Meta:
-        verbose_name = _("item")
-        verbose_name_plural = _("items")
-        ordering = ["id"]
-
-    def __str__(self) -> str:
-        return f"{self.action} {self.path}"
