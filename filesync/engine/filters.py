@@ -34,6 +34,27 @@ def filter_lines(text: str) -> tuple[str, ...]:
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
+def rename_rules(text: str) -> tuple[tuple[str, str], ...]:
+    """Give (regular expression, replacement) per rule, without blank lines and # comments.
+
+    Raises:
+        FilterRefused: a line has no "=>".
+    """
+    return tuple(map(_rename_rule, filter_lines(text)))
+
+
+def _rename_rule(line: str) -> tuple[str, str]:
+    pattern, arrow, replacement = line.rpartition("=>")
+    if not arrow:
+        raise FilterRefused(
+            Text(
+                "rename rule {line!r} must be 'regular expression => replacement'", line=line[:60]
+            ),
+            field="renames",
+        )
+    return pattern.strip(), replacement.strip()
+
+
 def validate_filters(lines: Sequence[str], *, most: int = MAX_LINES) -> tuple[str, ...]:
     """Give the filter lines without blanks at their ends; raises FilterRefused naming the line."""
     if len(lines) > most:

@@ -329,7 +329,7 @@ class SyncConfig(Schedulable):
                 max_size_bytes=self.max_size_bytes,
                 min_age_s=self.min_age_s,
                 max_age_s=self.max_age_s,
-                renames=self.rename_rules(),
+                renames=engine.rename_rules(self.renames),
             ),
             limits=self._limits(),
             guards=self._guards(),
@@ -359,14 +359,6 @@ class SyncConfig(Schedulable):
         for use in self.rule_set_uses.select_related("rule_set"):
             lines += engine.filter_lines(use.rule_set.filters)
         return lines
-
-    def rename_rules(self) -> tuple[tuple[str, str], ...]:
-        """Return (regular expression, replacement) per rule, without blank lines and # comments.
-
-        Raises:
-            engine.FilterRefused: a line has no "=>".
-        """
-        return tuple(map(_rename_rule, engine.filter_lines(self.renames)))
 
     def _guards(self) -> engine.Guards:
         guards = engine.Guards(
@@ -433,15 +425,3 @@ _REQUEST_FIELDS = frozenset(
         "max_files",
     }
 )
-
-
-def _rename_rule(line: str) -> tuple[str, str]:
-    pattern, arrow, replacement = line.rpartition("=>")
-    if not arrow:
-        raise engine.FilterRefused(
-            engine.Text(
-                "rename rule {line!r} must be 'regular expression => replacement'", line=line[:60]
-            ),
-            field="renames",
-        )
-    return pattern.strip(), replacement.strip()

@@ -12,6 +12,7 @@ from filesync.engine import (
     LimitRefused,
     Limits,
     Rules,
+    rename_rules,
     validate_filters,
     validate_limits,
     validate_rules,
@@ -126,6 +127,15 @@ def test_rules_that_cannot_work_are_refused(rules: Rules, field: str) -> None:
     with pytest.raises(FilterRefused) as refusal:
         validate_rules(rules)
     assert refusal.value.field == field
+
+
+def test_a_rename_rule_is_an_expression_and_what_stands_for_it() -> None:
+    text = "# no arrows in names\n(.*)=>(.*) => ${1}-${2}\n\n^IMG_ =>\n"
+
+    assert rename_rules(text) == (("(.*)=>(.*)", "${1}-${2}"), ("^IMG_", ""))
+    with pytest.raises(FilterRefused, match="rename rule 'a -> b' must be") as refusal:
+        rename_rules("x => y\na -> b")
+    assert refusal.value.field == "renames"
 
 
 @pytest.mark.parametrize(
