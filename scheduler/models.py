@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.apps import apps
@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
 from django.db import models, transaction
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from scheduler import cron as cron_rules
@@ -131,6 +132,25 @@ class Schedulable(models.Model):
         """
         self.cron = cron_rules.normalise(self.cron) if self.cron.strip() else ""
         cron_rules.load_timezone(self.timezone)
+
+    def next_slot(self, *, now: datetime | None = None) -> datetime | None:
+        """Return when it fires next, in its own time zone; None when it does not.
+
+        A cron that was written past `save` and cannot fire is None too: a refresh reports it.
+        """
+        now = now or timezone.now()
+        if not self.enable or not self.cron:
+            return None
+        after = now
+        if self.start_time is not None and self.start_time > now:
+            after = self.start_time - timedelta(microseconds=1)
+        try:
+            slot = cron_rules.schedule(self.cron, self.timezone).next_after(after)
+        except cron_rules.InvalidCron:
+            return None
+        if self.end_time is not None and slot >= self.end_time:
+            return None
+        return slot.astimezone(cron_rules.load_timezone(self.timezone))
 
     def clean(self) -> None:
         super().clean()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
@@ -19,7 +17,6 @@ from filesync.models.rule_set import RuleSet, RuleSetUse
 from filesync.models.storage import Storage
 from filesync.secrets import decrypt, encrypt
 from filesync.texts import say
-from scheduler import cron as cron_rules
 from scheduler.models import DAY_S, Doorbell, DueSlot, Schedulable
 
 
@@ -294,25 +291,6 @@ class SyncConfig(Schedulable):
         """Return "storage:path -> storage:path" for people; needs both storages loaded."""
         source = f"{self.source_storage.name}:{self.source_path}"
         return f"{source} -> {self.destination_storage.name}:{self.destination_path}"
-
-    def next_slot(self, *, now: datetime | None = None) -> datetime | None:
-        """Return when it fires next, in its own time zone; None when it does not.
-
-        A cron that was written past `save` and cannot fire is None too: a refresh reports it.
-        """
-        now = now or timezone.now()
-        if not self.enable or not self.cron:
-            return None
-        after = now
-        if self.start_time is not None and self.start_time > now:
-            after = self.start_time - timedelta(microseconds=1)
-        try:
-            slot = cron_rules.schedule(self.cron, self.timezone).next_after(after)
-        except cron_rules.InvalidCron:
-            return None
-        if self.end_time is not None and slot >= self.end_time:
-            return None
-        return slot.astimezone(cron_rules.load_timezone(self.timezone))
 
     def as_request(self, *, dry_run: bool = False, force: bool = False) -> engine.SyncRequest:
         """Return the engine's request for one run, secrets in plain text."""
