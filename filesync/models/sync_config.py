@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
-from filesync import engine
+from filesync import config_request
 from filesync.models.rule_set import RuleSet, RuleSetUse
 from filesync.models.storage import Storage
 from filesync.secrets import decrypt, encrypt
-from filesync.texts import say
 from scheduler.models import DAY_S, Doorbell, DueSlot, Schedulable
 
 
@@ -292,114 +288,7 @@ class SyncConfig(Schedulable):
         source = f"{self.source_storage.name}:{self.source_path}"
         return f"{source} -> {self.destination_storage.name}:{self.destination_path}"
 
-    def as_request(self, *, dry_run: bool = False, force: bool = False) -> engine.SyncRequest:
-        """Return the engine's request for one run, secrets in plain text."""
-        return engine.SyncRequest(
-            source=engine.Endpoint(self.source_storage.as_remote(), self.source_path),
-            destination=engine.Endpoint(
-                self.destination_storage.as_remote(), self.destination_path
-            ),
-            method=engine.Method(self.method),
-            compare=engine.Compare(self.compare),
-            rules=engine.Rules(
-                filters=self.filter_lines(),
-                min_size_bytes=self.min_size_bytes,
-                max_size_bytes=self.max_size_bytes,
-                min_age_s=self.min_age_s,
-                max_age_s=self.max_age_s,
-                renames=engine.rename_rules(self.renames),
-            ),
-            limits=self._limits(),
-            guards=self._guards(),
-            dry_run=dry_run,
-            force=force,
-        )
-
-    def _limits(self) -> engine.Limits:
-        own = engine.Limits(
-            transfers=self.transfers,
-            checkers=self.checkers,
-            bandwidth=self.bandwidth or None,
-            calls_per_s=self.calls_per_s,
-            max_bytes=self.max_bytes,
-            max_files=self.max_files,
-            max_runtime_s=self.max_runtime_s,
-            stall_timeout_s=self.stall_timeout_s,
-        )
-        storages = (self.source_storage, self.destination_storage)
-        return engine.tightened(own, [storage.limits() for storage in storages])
-
-    def filter_lines(self) -> tuple[str, ...]:
-        """Return the config's own filter rules, then those of its rule sets in their order."""
-        lines = engine.filter_lines(self.filters)
-        if self.pk is None:
-            return lines
-        for use in self.rule_set_uses.select_related("rule_set"):
-            lines += engine.filter_lines(use.rule_set.filters)
-        return lines
-
-    def _guards(self) -> engine.Guards:
-        guards = engine.Guards(
-            max_delete_files=self.max_delete_files, max_delete_percent=self.max_delete_percent
-        )
-        if self.max_shrink_percent is None:
-            return guards
-        files, size_bytes = self._last_good_source()
-        return replace(
-            guards,
-            max_shrink_percent=self.max_shrink_percent,
-            last_good_source_files=files,
-            last_good_source_bytes=size_bytes,
-        )
-
-    def _last_good_source(self) -> tuple[int | None, int | None]:
-        """Return the source's files and bytes of the last good run; None where none is known."""
-        if self.pk is None:
-            return None, None
-        good = self.runs.filter(state="SUCCEEDED", dry_run=False, plan__isnull=False)
-        plan = good.order_by("-id").values_list("plan", flat=True).first() or {}
-        return plan.get("source_files"), plan.get("source_bytes")
-
     def clean(self) -> None:
         super().clean()
-        if not (self.source_storage_id and self.destination_storage_id):
-            return
-        if self.keep_deleted_days and not engine.can_keep(self.destination_storage.backend):
-            raise ValidationError(
-                {
-                    "keep_deleted_days": _(
-                        "The destination (%(backend)s) can neither move nor copy files by itself, "
-                        "so that it cannot keep any: set 0."
-                    )
-                    % {"backend": self.destination_storage.backend}
-                }
-            )
-        if self.method not in self.Method or self.compare not in self.Compare:
-            return  # the fields' own choices say so
-        try:
-            engine.validate_request(self.as_request(), tuple(settings.FILESYNC_LOCAL_ROOTS))
-        except engine.EngineError as error:
-            field = error.field if error.field in _REQUEST_FIELDS else "__all__"
-            raise ValidationError(
-                {field: ValidationError(say(error.message), code=error.code)}
-            ) from None
-
-
-_REQUEST_FIELDS = frozenset(
-    {
-        "source_path",
-        "destination_path",
-        "filters",
-        "renames",
-        "min_size_bytes",
-        "max_size_bytes",
-        "min_age_s",
-        "max_age_s",
-        "bandwidth",
-        "transfers",
-        "checkers",
-        "calls_per_s",
-        "max_bytes",
-        "max_files",
-    }
-)
+        if self.source_storage_id and self.destination_storage_id:
+            config_request.validate(self)

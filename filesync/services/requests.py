@@ -10,6 +10,7 @@ from pathlib import Path
 from django.conf import settings
 
 from filesync import engine
+from filesync.config_request import request_of
 from filesync.models import SyncRun
 from filesync.services.failures import failed_paths
 from filesync.services.leases import Claim
@@ -50,7 +51,7 @@ def start_engine(
 def sync_request(run: SyncRun, claim: Claim) -> engine.SyncRequest:
     """Return the request of a held run, and note where it keeps what it deletes."""
     assert run.config is not None
-    request = run.config.as_request(dry_run=run.dry_run, force=run.force)
+    request = request_of(run.config, dry_run=run.dry_run, force=run.force)
     return replace(request, keep_deleted_dir=keep_for(run, claim), only_paths=_only_paths(run))
 
 

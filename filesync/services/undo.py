@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from filesync import engine
+from filesync.config_request import request_of
 from filesync.errors import NotFound, NothingToUndo
 from filesync.models import RunLog, Storage, SyncConfig, SyncRun
 from filesync.secrets import SecretsUnreadable
@@ -147,7 +148,7 @@ def undo_request(run: SyncRun) -> engine.UndoRequest:
             for claim, started_at in _attempts(old)
         ),
         ended_at_s=old.finished_at.timestamp(),
-        limits=config.as_request().limits,
+        limits=request_of(config).limits,
         source=source if kept["method"] == SyncConfig.Method.MOVE else None,
         dry_run=run.dry_run,
     )

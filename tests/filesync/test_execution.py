@@ -18,7 +18,7 @@ from pytest_django.fixtures import SettingsWrapper
 from filesync import engine
 from filesync.engine.outcome import killed
 from filesync.models import RunItem, Storage, SyncConfig, SyncRun
-from filesync.services import execution, leases
+from filesync.services import execution, leases, requests
 from filesync.services.execution import _tell, config_lock, execute
 from filesync.services.finishing import cancel_run, finish_run
 from filesync.services.queueing import retry_run
@@ -553,7 +553,7 @@ def test_an_error_that_nobody_foresaw_ends_the_run_with_its_name(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("s3cret")
 
-    monkeypatch.setattr(SyncConfig, "as_request", fail)
+    monkeypatch.setattr(requests, "request_of", fail)
     run = carry_out(make_run(make_config(local_root)))
 
     assert (run.state, run.failure_class) == ("FAILED", "INTERNAL")

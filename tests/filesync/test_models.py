@@ -12,6 +12,7 @@ from django.db.models import ProtectedError
 from django.utils import timezone
 
 from filesync import engine
+from filesync.config_request import request_of
 from filesync.models import Storage, SyncConfig, SyncRun
 from scheduler.cron import InvalidCron
 from scheduler.writing import ScheduleConflict
@@ -264,8 +265,7 @@ def test_clean_names_the_field_that_cannot_be(local_root: Path, field: str, valu
 def test_filter_lines_leave_out_blanks_and_comments(local_root: Path) -> None:
     config = make_config(local_root, filters="# photos\n + *.jpg \n\n- /cache/**\r\n  # end\n")
 
-    assert config.filter_lines() == ("+ *.jpg", "- /cache/**")
-    assert config.as_request().rules.filters == config.filter_lines()
+    assert request_of(config).rules.filters == ("+ *.jpg", "- /cache/**")
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_the_engines_request_holds_what_the_config_says(local_root: Path) -> Non
     )
     config.full_clean()
 
-    request = config.as_request(dry_run=True, force=True)
+    request = request_of(config, dry_run=True, force=True)
 
     assert (request.method, request.compare) == ("FULL", "CHECKSUM")
     assert (request.source.path, request.destination.path) == ("source", "destination")
@@ -331,7 +331,7 @@ def test_limits_of_deletions_that_are_empty_are_none(local_root: Path) -> None:
     config = make_config(local_root, max_delete_files=None, max_delete_percent=None)
     config.full_clean()
 
-    assert config.as_request().guards == engine.Guards(None, None)
+    assert request_of(config).guards == engine.Guards(None, None)
 
 
 def test_the_shrink_guard_compares_with_the_last_good_run(local_root: Path) -> None:
@@ -343,7 +343,7 @@ def test_the_shrink_guard_compares_with_the_last_good_run(local_root: Path) -> N
     make_run(config, state=failed, plan={"source_files": 2})
     make_run(config, state=succeeded, plan=None)
 
-    assert config.as_request().guards == engine.Guards(
+    assert request_of(config).guards == engine.Guards(
         max_shrink_percent=20, last_good_source_files=10, last_good_source_bytes=100
     )
 

@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from filesync import engine
+from filesync.config_request import request_of
 from filesync.errors import RulesTooSlow
 from filesync.models import RuleSet, SyncConfig
 from filesync.services import rules
@@ -36,9 +37,9 @@ def test_a_configs_own_rules_come_first_then_its_rule_sets_in_their_order(
     last, first = make_rule_set("a", "- *.bak"), make_rule_set("b", "# junk\n- *.tmp\n\n+ *.txt")
     use_rule_sets(config, [first, last])
 
-    assert config.filter_lines() == ("+ keep.tmp", "- *.tmp", "+ *.txt", "- *.bak")
+    assert request_of(config).rules.filters == ("+ keep.tmp", "- *.tmp", "+ *.txt", "- *.bak")
     use_rule_sets(config, [last])
-    assert config.as_request().rules.filters == ("+ keep.tmp", "- *.bak")
+    assert request_of(config).rules.filters == ("+ keep.tmp", "- *.bak")
 
 
 def test_a_run_goes_by_the_rules_of_its_rule_sets(local_root: Path) -> None:
@@ -91,7 +92,7 @@ def test_a_config_is_made_with_its_rule_sets(local_root: Path) -> None:
     answer = client_of("editor").post(CONFIGS, body)
 
     assert (answer.status_code, answer.json()["rule_sets"]) == (201, ids)
-    assert SyncConfig.objects.get(name="new").filter_lines() == ("- *.tmp", "- *.tmp")
+    assert request_of(SyncConfig.objects.get(name="new")).rules.filters == ("- *.tmp", "- *.tmp")
 
 
 @pytest.mark.parametrize("wanted", [[999_999], [1, 1], list(range(1, 11)), "x"])
@@ -196,7 +197,7 @@ def test_the_form_of_a_config_chooses_rule_sets(local_root: Path) -> None:
     answer = client.post(page, form)
 
     assert answer.status_code == 302, answer.context["errors"]
-    assert config.filter_lines() == ("- a",)
+    assert request_of(config).rules.filters == ("- a",)
     refused = client.post(reverse("admin:filesync_ruleset_delete", args=[one.pk]), {"post": "yes"})
     assert refused.status_code == 200
     assert RuleSet.objects.filter(pk=one.pk).exists()

@@ -11,6 +11,7 @@ from django.utils import timezone
 from pytest_django.fixtures import SettingsWrapper
 
 from filesync import engine
+from filesync.config_request import request_of
 from filesync.errors import StorageRefused
 from filesync.models import Storage, SyncConfig, SyncRun
 from filesync.services import leases, pausing, queueing, storages, sweeping
@@ -296,7 +297,7 @@ def test_the_limits_of_a_storage_hold_for_its_runs(local_root: Path) -> None:
     storage.refresh_from_db()
     config = make_config(local_root, source_storage=storage, transfers=8, bandwidth="off")
 
-    limits = config.as_request().limits
+    limits = request_of(config).limits
 
     assert (limits.transfers, limits.calls_per_s, limits.bandwidth) == (2, 3.5, "1M")
 
