@@ -17,6 +17,7 @@ import pytest
 from celery import current_app
 from django.apps import apps
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
 from django.db import connection, connections
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
@@ -255,6 +256,14 @@ def stored_status(run: SyncRun) -> str | None:
 def periodic_row(config: SyncConfig) -> PeriodicTask | None:
     """Return the config's PeriodicTask row."""
     return PeriodicTask.objects.filter(name=f"filesync.syncconfig:{config.pk}").first()
+
+
+def complaints(row: Storage | SyncConfig) -> dict[str, list[str]]:
+    """Return what `full_clean`, which admin and API call, says by field."""
+    with pytest.raises(ValidationError) as refused:
+        row.full_clean()
+    found: dict[str, list[str]] = refused.value.message_dict
+    return found
 
 
 def close_connections() -> None:
