@@ -1,4 +1,4 @@
-"""How log lines look: for people on a terminal, or JSON for what collects them."""
+"""Log lines: where they go, and how they look to people on a terminal or to what collects JSON."""
 
 from __future__ import annotations
 
@@ -11,6 +11,32 @@ from scheduler.log_ids import ids_of
 
 # A hook's address is a secret, and Django names every address that it refuses.
 HOOK = re.compile(r"(/hooks/)[^\s/?\"']+")
+
+
+def logging_settings(level: str, line_format: str) -> dict[str, object]:
+    """Return Django's LOGGING: all lines from `level` on go to stderr, as `line` or `json`."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": LineFormatter}, "json": {"()": JsonFormatter}},
+        "filters": {"hide_hooks": {"()": HideHooks}},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "formatter": line_format,
+                "filters": ["hide_hooks"],
+            },
+            "nowhere": {"class": "logging.NullHandler"},
+        },
+        "root": {"handlers": ["console"], "level": level},
+        "loggers": {
+            # Celery's own start and stop lines are useful, each received message is not.
+            "celery.worker.strategy": {"level": "WARNING"},
+            "celery.app.trace": {"level": "WARNING"},
+            # What it says is kept with the message that failed; some of it names the target.
+            "apprise": {"handlers": ["nowhere"], "level": "WARNING", "propagate": False},
+        },
+    }
 
 
 class LineFormatter(logging.Formatter):

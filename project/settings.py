@@ -15,7 +15,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from project import embedded, env
+from project import embedded, env, logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = env.folder("SYNCBEAT_DATA_DIR", BASE_DIR / "data")
@@ -269,31 +269,7 @@ METRICS_NETWORKS = env.networks("SYNCBEAT_METRICS_NETWORKS")
 
 LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error")).upper()
 LOG_FORMAT = env.choice("LOG_FORMAT", "line", ("line", "json"))
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "line": {"()": "project.logs.LineFormatter"},
-        "json": {"()": "project.logs.JsonFormatter"},
-    },
-    "filters": {"hide_hooks": {"()": "project.logs.HideHooks"}},
-    "handlers": {
-        "console": {
-            "class": "logging.StreamHandler",
-            "formatter": LOG_FORMAT,
-            "filters": ["hide_hooks"],
-        },
-        "nowhere": {"class": "logging.NullHandler"},
-    },
-    "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {
-        # Celery's own start and stop lines are useful, each received message is not.
-        "celery.worker.strategy": {"level": "WARNING"},
-        "celery.app.trace": {"level": "WARNING"},
-        # What it says is kept with the message that failed; some of it names the target.
-        "apprise": {"handlers": ["nowhere"], "level": "WARNING", "propagate": False},
-    },
-}
+LOGGING = logs.logging_settings(LOG_LEVEL, LOG_FORMAT)
 
 UNFOLD = {
     "SITE_TITLE": "Syncbeat",
