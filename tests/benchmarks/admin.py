@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.installation import RUNNING, SINCE, Filled, fill, in_child, servers
+from tests.benchmarks.filling import RUNNING, SINCE, Filled, fill
+from tests.benchmarks.installation import in_child, servers
 from tests.benchmarks.report import Row, quantiles_ms, write_section
 
 WARM_UP = 2

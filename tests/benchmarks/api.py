@@ -20,14 +20,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
-from tests.benchmarks.installation import RUNNING, SINCE, Filled, in_child, servers
+from tests.benchmarks.filling import RUNNING, SINCE, Filled
+from tests.benchmarks.installation import in_child, servers
 from tests.benchmarks.report import Row, quantiles_ms, write_section
 
 READERS = 2
 STARTERS = 8
 WARM_UP = 20
 SIZES = {"postgres": (100_000, 1_000_000), "sqlite": (1_000, 10_000)}
-INSTALLATION = "tests.benchmarks.installation"
+FILLING = "tests.benchmarks.filling"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def main() -> None:
 def run_on(database: str, configs: int, runs: int, requests: int, *, wait: bool) -> list[Row]:
     with servers(database) as environment:
         sizes = ("--configs", str(configs), "--runs", str(runs))
-        filled = Filled(**in_child(INSTALLATION, environment, *sizes))
+        filled = Filled(**in_child(FILLING, environment, *sizes))
         if wait:
             input("prepared; press Enter to measure: ")
         port = int(environment["SYNCBEAT_PORT"])

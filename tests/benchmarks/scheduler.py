@@ -20,13 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.filling import CRONS, cron_of
 from tests.benchmarks.report import Row, write_section
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import short_temp_dir
 from tests.servers.redis import RedisServer
 
 CONFIGS = 100_000
-CRONS = 2_000
 STOCK_REFRESH_SAMPLE = 1_000
 STOCK_DISPATCH_SAMPLE = 20
 
@@ -295,15 +295,6 @@ class Bench:
             None,
             "<= 1 ms",
         )
-
-
-def cron_of(number: int) -> str:
-    """Return one of 2,000 distinct crons, of the kinds that people write."""
-    minute, hour = number % 60, number // 60 % 24
-    kind = number // 1440
-    if kind == 0:
-        return f"{minute} {hour} * * *"
-    return f"{minute} {hour} * * {number % 5}-6"
 
 
 def our_scheduler() -> Any:
