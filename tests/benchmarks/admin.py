@@ -9,15 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import astuple
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.filling import RUNNING, SINCE, Filled, fill
 from tests.benchmarks.installation import in_child, servers
+from tests.benchmarks.measuring import counted_queries, timed
 from tests.benchmarks.report import Row, quantiles_ms, write_section
 
 WARM_UP = 2
@@ -74,26 +75,15 @@ def measure(configs: int, runs: int, requests: int) -> list[Row]:
 
 
 def _measured(client: Any, work: str, url: str, goal: str, requests: int) -> Row:
-    from django.db import connection
-
-    queries: list[str] = []
-
-    def count(execute: Any, sql: str, *rest: Any) -> Any:
-        queries.append(sql)
-        return execute(sql, *rest)
-
     for _ in range(WARM_UP):
         client.get(url)
-    with connection.execute_wrapper(count):
+    with counted_queries() as queries:
         answer = client.get(url)
     if answer.status_code != 200:
         raise RuntimeError(f"{url} answers {answer.status_code}")
-    times_s: list[float] = []
     # A poll is so short that its 99th percentile needs more of them.
-    for _ in range(requests * (POLLS if goal == POLL_GOAL else 1)):
-        began = time.perf_counter()
-        client.get(url)
-        times_s.append(time.perf_counter() - began)
+    asked = requests * (POLLS if goal == POLL_GOAL else 1)
+    times_s = [timed(partial(client.get, url))[0] for _ in range(asked)]
     return Row(work, "-", f"{quantiles_ms(times_s)}, {len(queries)} queries", "-", goal)
 
 

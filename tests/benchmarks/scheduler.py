@@ -10,24 +10,26 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.contenders import (
+    STOCK_REFRESH_SAMPLE,
+    load_memory_mb,
+    our_scheduler,
+    stock_refresh_s,
+    stock_scheduler,
+)
 from tests.benchmarks.filling import CRONS, cron_of
+from tests.benchmarks.installation import in_child, servers
+from tests.benchmarks.measuring import counted_queries, settle, timed
 from tests.benchmarks.report import Row, write_section
-from tests.servers.postgres import PostgresServer
-from tests.servers.process import short_temp_dir
-from tests.servers.redis import RedisServer
 
+MODULE = "tests.benchmarks.scheduler"
 CONFIGS = 100_000
-STOCK_REFRESH_SAMPLE = 1_000
 STOCK_DISPATCH_SAMPLE = 20
 
 
@@ -53,23 +55,9 @@ def main() -> None:
 
 def run_on(database: str, configs: int) -> list[Row]:
     """Run the measurements in a child process with servers of its own."""
-    with ExitStack() as stack:
-        redis = stack.enter_context(RedisServer())
-        data_dir = short_temp_dir("sb-bench-")
-        environment = dict(os.environ) | {
-            "DJANGO_SETTINGS_MODULE": "project.settings",
-            "SYNCBEAT_DATA_DIR": str(data_dir),
-            "CELERY_BROKER": redis.url,
-            "LOG_LEVEL": "error",
-        }
-        environment.pop("DATABASE_URL", None)
-        if database == "postgres":
-            environment["DATABASE_URL"] = stack.enter_context(PostgresServer()).url
-        argv = [sys.executable, "-m", "tests.benchmarks.scheduler", "--inside"]
-        done = subprocess.run(
-            [*argv, "--configs", str(configs)], env=environment, stdout=subprocess.PIPE, check=True
-        )
-        return [Row(*values) for values in json.loads(done.stdout.splitlines()[-1])]
+    with servers(database) as environment:
+        told = in_child(MODULE, environment, "--inside", "--configs", str(configs))
+    return [Row(*values) for values in told]
 
 
 class Bench:
@@ -297,124 +285,10 @@ class Bench:
         )
 
 
-def our_scheduler() -> Any:
-    from project.celery import app
-    from scheduler.beat import CronDatabaseScheduler
-
-    scheduler = CronDatabaseScheduler(app=app, lazy=True)
-    scheduler._load()
-    scheduler._stock_stamp = scheduler._stamp
-    # One holder for all instances of this process, so that a new one leads at once.
-    scheduler._lease.holder = "bench"
-    assert scheduler._lease.hold()
-    return scheduler
-
-
-def stock_scheduler() -> Any | None:
-    """Return a loaded stock scheduler; None where it cannot start on this database."""
-    from django.db import OperationalError
-    from django_celery_beat.schedulers import DatabaseScheduler
-
-    from project.celery import app
-
-    scheduler = DatabaseScheduler(app=app, lazy=True)
-    try:
-        assert scheduler.schedule is not None
-    except OperationalError:
-        return None
-    return scheduler
-
-
 def memory_of(who: str) -> dict[str, Any]:
     """Load in a fresh process; return seconds and megabytes, or the error."""
-    argv = [sys.executable, "-m", "tests.benchmarks.scheduler", "--memory-of", who]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, check=True)
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    answer: dict[str, Any] = in_child(MODULE, dict(os.environ), "--memory-of", who)
     return answer
-
-
-def load_memory_mb(who: str) -> dict[str, Any]:
-    import django
-    import psutil
-
-    django.setup()
-    from django.utils import timezone
-
-    from filesync.models import SyncConfig
-
-    # Warm what both need, so that only the schedule is counted.
-    SyncConfig.objects.first()
-    timezone.now()
-    from project.celery import app
-    from scheduler.beat import CronDatabaseScheduler
-
-    process = psutil.Process()
-    before = process.memory_info().rss
-    if who == "stock":
-        seconds, scheduler = timed(stock_scheduler)
-        if scheduler is None:
-            return {"error": "does not start: Expression tree is too large"}
-    else:
-        scheduler = CronDatabaseScheduler(app=app, lazy=True)
-        seconds, _ = timed(scheduler._load)
-    return {"seconds": seconds, "mb": (process.memory_info().rss - before) / 1e6}
-
-
-def stock_refresh_s(configs: int) -> tuple[float, float]:
-    """Time get_or_create and save per config, as most projects do it, over a sample."""
-    from django_celery_beat.models import CrontabSchedule, PeriodicTask
-
-    def refresh() -> None:
-        for number in range(STOCK_REFRESH_SAMPLE):
-            minute, hour, day, month, weekday = cron_of(number % CRONS).split()
-            crontab, _ = CrontabSchedule.objects.get_or_create(
-                minute=minute,
-                hour=hour,
-                day_of_month=day,
-                month_of_year=month,
-                day_of_week=weekday,
-                timezone="UTC",
-            )
-            task, _ = PeriodicTask.objects.get_or_create(
-                name=f"naive {number}", defaults={"crontab": crontab, "task": "naive"}
-            )
-            task.kwargs = json.dumps({"config_id": number})
-            task.save()
-
-    create_s, none_s = timed(refresh)[0], timed(refresh)[0]
-    PeriodicTask.objects.filter(task="naive").delete()
-    scale = configs / STOCK_REFRESH_SAMPLE
-    return create_s * scale, none_s * scale
-
-
-def settle() -> None:
-    """Let PostgreSQL clear up what the benchmark's own mass update left, as it does overnight."""
-    from django.db import connection
-
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE")
-            cursor.execute("CHECKPOINT")
-
-
-@contextmanager
-def counted_queries() -> Iterator[list[str]]:
-    from django.db import connection
-
-    seen: list[str] = []
-
-    def count(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
-        seen.append(sql)
-        return execute(sql, *rest)
-
-    with connection.execute_wrapper(count):
-        yield seen
-
-
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    started = time.perf_counter()
-    answer = work()
-    return time.perf_counter() - started, answer
 
 
 if __name__ == "__main__":
