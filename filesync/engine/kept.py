@@ -9,9 +9,8 @@ from pathlib import Path
 from filesync.engine import ini, paths
 from filesync.engine.command import RunFiles, base_flags
 from filesync.engine.drive import Driver, Stopped
-from filesync.engine.errors import Failure, FailureClass, PathRefused
+from filesync.engine.errors import Failure, PathRefused
 from filesync.engine.events import Event, StopSignal, Totals
-from filesync.engine.messages import LastWords, Message, Problem
 from filesync.engine.outcome import conclude
 from filesync.engine.prepare import validate_remote
 from filesync.engine.readers import Problems
@@ -62,21 +61,13 @@ def purge_kept(
 
 def _failure(driver: Driver, argv: tuple[str, ...]) -> Failure | None:
     problems = Problems()
-
-    def take(message: Message) -> list[Event]:
-        if isinstance(message, Problem):
-            problems.add(message)
-        elif isinstance(message, LastWords):
-            problems.last_words = message
-        return []
-
-    events: Generator[Event, None, int] = driver.drive(argv, take)
+    events: Generator[Event, None, int] = driver.drive(argv, problems.note)
     try:
         for _ in events:
             pass
     except Stopped as stopped:
         return stopped.failure
-    main = problems.main
-    if driver.exit_code == 3 or (main and main.failure_class is FailureClass.NOT_FOUND):
+    exit_code = driver.exit_code or 0
+    if problems.tell_of_missing(exit_code):
         return None
-    return conclude(driver.exit_code or 0, Totals(), problems)[1]
+    return conclude(exit_code, Totals(), problems)[1]

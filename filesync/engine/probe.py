@@ -17,7 +17,7 @@ from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import StopSignal
 from filesync.engine.lines import parse_line
 from filesync.engine.log import Redactor, secrets_of
-from filesync.engine.messages import Crash, LastWords, Problem
+from filesync.engine.messages import Crash
 from filesync.engine.prepare import check_encrypted_links, validate_remote
 from filesync.engine.process import RcloneProcess
 from filesync.engine.readers import Problems
@@ -158,12 +158,9 @@ def _failure(
     while not process.ended:
         for line in process.read_lines(_POLL_S):
             message = parse_line(redact(line))
-            if isinstance(message, Problem):
-                problems.add(message)
-            elif isinstance(message, Crash):
+            if isinstance(message, Crash):
                 crash = crash or message.text
-            elif isinstance(message, LastWords):
-                problems.last_words = message
+            problems.note(message)
         if stop is not None and stop.requested:
             return Failure.of(FailureClass.TIMEOUT, Text("Stopped by request."), retryable=False)
         if time.monotonic() > deadline_s and not process.ended:

@@ -70,6 +70,19 @@ class Problems:
             self.root = problem
         self.in_a_row += 1
 
+    def note(self, message: Message) -> list[Event]:
+        """Keep what says why rclone failed; by itself it is no event."""
+        if isinstance(message, Problem):
+            self.add(message)
+        elif isinstance(message, LastWords):
+            self.last_words = message
+        return []
+
+    def tell_of_missing(self, exit_code: int) -> bool:
+        """Whether rclone ended so because the place is not there."""
+        main = self.main
+        return exit_code == 3 or (main is not None and main.failure_class is FailureClass.NOT_FOUND)
+
     @property
     def main(self) -> Problem | None:
         """The problem to name first: one of the whole run, else the commonest class's."""

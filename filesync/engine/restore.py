@@ -29,7 +29,6 @@ from filesync.engine.events import (
 )
 from filesync.engine.ini import TokensLeft
 from filesync.engine.log import RunLog
-from filesync.engine.messages import LastWords, Message, Problem
 from filesync.engine.outcome import conclude
 from filesync.engine.prepare import check_encrypted_links, check_links_below, validate_remote
 from filesync.engine.readers import Problems
@@ -190,18 +189,8 @@ class _Restore:
             flags += ("--use-server-modtime",)
         listing = ("lsjson", "-R", "--files-only", "--no-mimetype", *flags)
         problems = Problems()
-
-        def take(message: Message) -> list[Event]:
-            if isinstance(message, Problem):
-                problems.add(message)
-            elif isinstance(message, LastWords):
-                problems.last_words = message
-            return []
-
-        exit_code = yield from self._drive(listing, (place,), take, answer)
-        if exit_code == 3 or (
-            problems.main and problems.main.failure_class is FailureClass.NOT_FOUND
-        ):
+        exit_code = yield from self._drive(listing, (place,), problems.note, answer)
+        if problems.tell_of_missing(exit_code):
             return []
         if exit_code != 0:
             _, failure = conclude(exit_code, Totals(), problems)
