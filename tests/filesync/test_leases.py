@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,13 @@ from filesync.services.leases import LEASE_S, LeaseLost, keep_lease
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import (
     claim,
-    close_connections,
     lapse,
     make_config,
     make_run,
     make_storage,
     stored_status,
 )
+from tests.racing import race
 
 pytestmark = pytest.mark.django_db
 
@@ -196,21 +197,12 @@ def test_workers_that_claim_at_once_stay_within_the_storages_limit(local_root: P
 
 def claim_at_once(runs: list[SyncRun]) -> list[leases.Claim]:
     """Claim each run in a thread of its own, all at the same moment; return what was taken."""
-    start = threading.Barrier(len(runs))
     taken: list[leases.Claim] = []
 
     def take(run: SyncRun) -> None:
-        try:
-            start.wait()
-            held = leases.claim_run(str(run.task_id), worker=threading.current_thread().name)
-            if held is not None:
-                taken.append(held)
-        finally:
-            close_connections()
+        held = leases.claim_run(str(run.task_id), worker=threading.current_thread().name)
+        if held is not None:
+            taken.append(held)
 
-    threads = [threading.Thread(target=take, args=[run]) for run in runs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert race([partial(take, run) for run in runs]) == []
     return taken

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +31,7 @@ from tests.filesync.factories import (
 )
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import use_broker as use_broker
+from tests.racing import race
 from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
 from tests.servers.silent import SilentServer
@@ -150,28 +150,19 @@ def test_a_batch_queues_every_enabled_config_and_says_why_it_left_one_out(
 @pytest.mark.django_db(transaction=True)
 def test_of_twenty_that_queue_one_config_at_once_exactly_one_succeeds(local_root: Path) -> None:
     config = make_config(local_root)
-    start = threading.Barrier(20)
     queued: list[SyncRun] = []
-    refused: list[RunActive] = []
 
     def wish() -> None:
-        try:
-            start.wait()
-            queued.append(queueing.queue_run(config.pk, ring_bell=False))
-        except RunActive as error:
-            refused.append(error)
-        finally:
-            close_connections()
+        queued.append(queueing.queue_run(config.pk, ring_bell=False))
 
-    threads = [threading.Thread(target=wish) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    refused = race([wish] * 20)
 
-    assert (len(queued), len(refused)) == (1, 19)
+    assert len(queued) == 1
+    assert [type(error) for error in refused] == [RunActive] * 19
     assert SyncRun.objects.count() == 1
-    assert {error.task_id for error in refused} == {str(queued[0].task_id)}
+    assert {error.task_id for error in refused if isinstance(error, RunActive)} == {
+        str(queued[0].task_id)
+    }
 
 
 # Slots -------------------------------------------------------------------------------------------
@@ -301,24 +292,14 @@ def test_a_thousand_slots_take_no_statement_each(local_root: Path) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_two_beats_with_the_same_slot_make_one_run(local_root: Path) -> None:
     config = make_config(local_root)
-    start = threading.Barrier(8)
     bells: list[str] = []
 
     def fire() -> None:
-        try:
-            start.wait()
-            with transaction.atomic():
-                fired = queueing.queue_slots([DueSlot(config.pk, SLOT)])
-            bells.extend(bell.task_id for bell in fired)
-        finally:
-            close_connections()
+        with transaction.atomic():
+            fired = queueing.queue_slots([DueSlot(config.pk, SLOT)])
+        bells.extend(bell.task_id for bell in fired)
 
-    threads = [threading.Thread(target=fire) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
+    assert race([fire] * 8) == []
     assert [(run.state, run.slot) for run in SyncRun.objects.all()] == [("QUEUED", SLOT)]
     # A doorbell too many does no harm: they all name the one run.
     assert set(bells) == {str(SyncRun.objects.get().task_id)}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
@@ -17,6 +15,7 @@ from scheduler.models import Doorbell
 from scheduler.slots import Due, Member
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import doorbell, make_config
+from tests.racing import race
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -146,18 +145,11 @@ def test_of_five_beats_that_claim_at_once_each_slot_goes_to_one(local_root: Path
     slot = recent_slot()
     dues = [due_of(config, slot) for config in configs]
     bells: list[Doorbell] = []
-    start = threading.Barrier(5)
 
     def beat() -> None:
-        start.wait()
         bells.extend(claim(dues, now=timezone.now()))
-        connection.close()
 
-    threads = [threading.Thread(target=beat) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert race([beat] * 5) == []
     assert len(bells) == len(configs)
     assert len({bell.task_id for bell in bells}) == len(configs)
     assert SyncRun.objects.filter(slot=slot, state="QUEUED").count() == len(configs)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -12,7 +10,7 @@ from django.utils import timezone
 from scheduler.clock import from_now
 from scheduler.lease import LEASE_S, RENEW_S, Lease
 from scheduler.models import BeatLease, Heartbeat
-from tests.filesync.factories import close_connections
+from tests.racing import race
 
 RACERS = 8
 
@@ -187,25 +185,3 @@ def test_of_many_standbys_one_takes_a_lease_that_ran_out() -> None:
     leases = [Lease(f"host:{number}") for number in range(RACERS)]
     assert race([lease.hold for lease in leases]) == []
     assert [lease.holder for lease in leases if lease.leading] == [the_row().holder]
-
-
-def race(calls: list[Callable[[], object]]) -> list[BaseException]:
-    """Make all calls at the same moment, a thread each; return what they raised."""
-    start = threading.Barrier(len(calls))
-    errors: list[BaseException] = []
-
-    def run(call: Callable[[], object]) -> None:
-        try:
-            start.wait()
-            call()
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            close_connections()
-
-    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return errors

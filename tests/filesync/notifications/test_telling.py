@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,13 +23,13 @@ from scheduler.models import Heartbeat
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import (
     claim,
-    close_connections,
     make_config,
     make_run,
     make_storage,
     waiting_messages,
 )
 from tests.filesync.factories import use_broker as use_broker
+from tests.racing import race
 from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
 from tests.servers.webhook import MailServer, WebhookReceiver
@@ -439,18 +438,7 @@ def test_of_many_that_watch_at_once_each_message_is_sent_by_one(
     storage = make_storage(local_root)
     for number in range(5):
         end(make_config(local_root, source_storage=storage, name=f"sync {number}"))
-
-    def watch_in_a_thread() -> None:
-        try:
-            watch()
-        finally:
-            close_connections()
-
-    threads = [threading.Thread(target=watch_in_a_thread) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert race([watch] * 6) == []
     watch()
     assert sorted(hook.titles) == [f"sync {number} failed" for number in range(5)]
 
