@@ -19,6 +19,7 @@ from django.apps import apps
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.db import connection, connections
+from django.test import Client
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 from django_celery_results.models import TaskResult
@@ -242,6 +243,13 @@ def client_of(role: str) -> APIClient:
 def browser_of(role: str) -> APIClient:
     """Return a client that is signed in with a session and asks for pages."""
     client = APIClient(HTTP_ACCEPT="text/html")
+    client.force_login(make_user(role))
+    return client
+
+
+def sign_in(role: str, *, language: str = "en", csrf: bool = False) -> Client:
+    """Return a browser in which a new user of that role is signed in to the admin."""
+    client = Client(enforce_csrf_checks=csrf, headers={"accept-language": language})
     client.force_login(make_user(role))
     return client
 

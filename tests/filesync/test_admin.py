@@ -41,6 +41,7 @@ from tests.filesync.factories import (
     make_storage,
     make_user,
     periodic_row,
+    sign_in,
 )
 
 pytestmark = pytest.mark.django_db
@@ -49,12 +50,6 @@ CANARY = "canary-9e41"
 LANGUAGES = ("en", "zh-hans")
 # What the browser posts from a button's dialog.
 SUBMITTED = {"_form_submitted": "True"}
-
-
-def sign_in(role: str, *, language: str = "en", csrf: bool = False) -> Client:
-    client = Client(enforce_csrf_checks=csrf, headers={"accept-language": language})
-    client.force_login(make_user(role))
-    return client
 
 
 @pytest.fixture

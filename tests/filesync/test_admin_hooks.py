@@ -11,19 +11,13 @@ from django.urls import reverse
 
 from filesync.models import Hook, SyncRun
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import make_config, make_user
+from tests.filesync.factories import make_config, sign_in
 
 pytestmark = pytest.mark.django_db
 
 LIST = "admin:filesync_hook_changelist"
 # What a dialog's own form sends.
 SUBMITTED = {"_form_submitted": "True"}
-
-
-def sign_in(role: str) -> Client:
-    client = Client()
-    client.force_login(make_user(role))
-    return client
 
 
 def address_on(text: str) -> str | None:

@@ -25,7 +25,13 @@ from filesync.models import RunItem, Storage, SyncConfig, SyncRun
 from filesync.services.leases import Claim
 from filesync.services.run_logs import log_path
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import make_config, make_run, make_storage, make_user, periodic_row
+from tests.filesync.factories import (
+    make_config,
+    make_run,
+    make_storage,
+    periodic_row,
+    sign_in,
+)
 from tests.filesync.nasty_names import nasty_names
 
 pytestmark = pytest.mark.django_db
@@ -48,12 +54,6 @@ PROGRESS: dict[str, object] = {
     "eta_s": 75.0,
     "in_flight": [{"name": "a <b>.jpg", "size_bytes": 10, "bytes_done": 5}],
 }
-
-
-def sign_in(role: str, *, language: str = "en", csrf: bool = False) -> Client:
-    client = Client(enforce_csrf_checks=csrf, headers={"accept-language": language})
-    client.force_login(make_user(role))
-    return client
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from filesync.admin.storage_form import HINTS, TITLES
 from filesync.models import Storage
 from filesync.services import storages
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import make_config, make_storage, make_user
+from tests.filesync.factories import make_config, make_storage, make_user, sign_in
 from tests.filesync.remotes import WRONG, storage_on
 from tests.servers.webdav import WebdavServer
 
@@ -30,12 +30,6 @@ BROWSE_DRAFT = "/admin/filesync/storage/browse-draft/"
 CANARY = "canary-9e41"
 URL = "https://dav.example.org"
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nab==\ncd\n-----END OPENSSH PRIVATE KEY-----"
-
-
-def sign_in(role: str, language: str = "en") -> Client:
-    client = Client(headers={"accept-language": language})
-    client.force_login(make_user(role))
-    return client
 
 
 @pytest.fixture
@@ -168,7 +162,7 @@ def test_fields_fit_their_type_and_the_advanced_ones_are_folded(superuser: Clien
 
 
 def test_the_form_speaks_chinese(local_root: Path) -> None:
-    client = sign_in("superuser", "zh-hans")
+    client = sign_in("superuser", language="zh-hans")
     assert "选择存储类型" in client.get(ADD).content.decode()
     html = client.get(ADD, {"backend": "webdav"}).content.decode()
     for words in ("密码 (pass)", "高级选项", "未设置"):

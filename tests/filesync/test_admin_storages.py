@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 
 from filesync.models import Storage
 from filesync.services import pausing
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import make_storage, make_user
+from tests.filesync.factories import make_storage, sign_in
 
 pytestmark = pytest.mark.django_db
 
@@ -23,12 +22,6 @@ NASTY = [
     "a&b",
     "\u202egnp",
 ]
-
-
-def sign_in(role: str) -> Client:
-    client = Client()
-    client.force_login(make_user(role))
-    return client
 
 
 def page(name: str, storage: Storage) -> str:

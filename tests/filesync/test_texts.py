@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.utils.translation import override
 
 from filesync import engine
@@ -19,7 +18,7 @@ from filesync.services import journal, pausing
 from filesync.services.finishing import finish_run
 from filesync.texts import read_text, say, text_document
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import claim, make_config, make_run, make_storage, make_user
+from tests.filesync.factories import claim, make_config, make_run, make_storage, sign_in
 from tests.filesync.factories import use_broker as use_broker
 from tests.filesync.test_admin import config_form
 
@@ -36,12 +35,6 @@ GUARDED = engine.SyncResult(
     engine.Outcome.FAILED,
     failure=engine.Failure.of(engine.FailureClass.GUARD, TOO_MANY, guard="max_delete_files"),
 )
-
-
-def client(role: str, language: str) -> Client:
-    found = Client(headers={"accept-language": language})
-    found.force_login(make_user(role))
-    return found
 
 
 def test_a_text_is_its_english_sentence_and_is_said_in_any_language() -> None:
@@ -112,7 +105,7 @@ def test_an_outcome_is_told_whatever_bytes_are_in_its_message(
 
     finish_run(claim(run), result)
 
-    told = client("viewer", "en").get(f"/api/v1/sync/runs/{run.pk}").json()
+    told = sign_in("viewer").get(f"/api/v1/sync/runs/{run.pk}").json()
     assert told["state"] == "FAILED"
     as_stored = message.replace("\udcff", "?").replace("\0", "\ufffd")
     assert told["message"] == told["attempts"][0]["message"] == as_stored
@@ -125,7 +118,7 @@ def test_a_run_is_found_by_a_chinese_name_in_its_message(local_root: Path) -> No
     message = Text("left as it is: {why}", why="照片/猫.jpg")
     SyncRun.objects.filter(pk=run.pk).update(message=message)
 
-    found = client("viewer", "en").get("/api/v1/sync/runs", {"search": "猫"}).json()["results"]
+    found = sign_in("viewer").get("/api/v1/sync/runs", {"search": "猫"}).json()["results"]
 
     assert [(one["id"], one["message"]) for one in found] == [(run.pk, str(message))]
 
@@ -140,7 +133,7 @@ def test_pages_and_api_say_in_the_readers_language_why_a_run_failed(
     RunItem.objects.create(
         run=run, action="FAILED", path="a", error=Text("left as it is: {why}", why=TOO_MANY)
     )
-    browser = client("viewer", language)
+    browser = sign_in("viewer", language=language)
 
     page = browser.get(f"/admin/filesync/syncrun/{run.pk}/change/").content.decode()
     # Why it ended, why its attempt did, and the item.
@@ -167,7 +160,7 @@ def test_a_paused_storage_says_so_in_the_readers_language(
     Storage.objects.filter(pk=storage.pk).update(
         last_check_at=storage.created_at, last_check_class="AUTH"
     )
-    browser = client("superuser", language)
+    browser = sign_in("superuser", language=language)
 
     page = browser.get(f"/admin/filesync/storage/{storage.pk}/change/").content.decode()
 
@@ -185,7 +178,7 @@ def test_a_paused_storage_says_so_in_the_readers_language(
     ],
 )
 def test_a_form_says_what_the_engine_refuses(local_root: Path, language: str, said: str) -> None:
-    browser = client("superuser", language)
+    browser = sign_in("superuser", language=language)
 
     page = browser.post(
         "/admin/filesync/ruleset/add/", {"name": "x", "filters": "photos", "remark": ""}
@@ -202,7 +195,7 @@ def test_a_refusal_is_told_in_the_readers_language(
     local_root: Path, language: str, said: str
 ) -> None:
     config = make_config(local_root, enable=False)
-    browser = client("superuser", language)
+    browser = sign_in("superuser", language=language)
 
     browser.post(f"/admin/filesync/syncconfig/{config.pk}/run/", {"_form_submitted": "True"})
     page = browser.get("/admin/filesync/syncconfig/").content.decode()
@@ -235,7 +228,7 @@ def test_a_target_is_refused_in_the_readers_language(
     local_root: Path, language: str, said: str
 ) -> None:
     config = make_config(local_root)
-    browser = client("editor", language)
+    browser = sign_in("editor", language=language)
 
     page = browser.post(
         f"/admin/filesync/syncconfig/{config.pk}/change/",
