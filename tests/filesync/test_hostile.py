@@ -65,6 +65,17 @@ def refuse(client: APIClient, url: str, body: dict[str, object]) -> None:
     assert SECRET not in answer.content.decode()
 
 
+def config_body(storage: Storage) -> dict[str, object]:
+    """Return what the API makes a config of, before something hostile takes a place in it."""
+    return {
+        "name": "hostile",
+        "source_storage": storage.pk,
+        "destination_storage": storage.pk,
+        "source_path": "a",
+        "destination_path": "b",
+    }
+
+
 def test_the_corpus_is_large() -> None:
     assert len(hostile.storages()) >= 200
 
@@ -135,14 +146,8 @@ def test_the_form_has_no_field_for_what_is_hostile_and_refuses_the_rest(ground: 
 @pytest.mark.parametrize("side", ["source_path", "destination_path"])
 def test_no_hostile_path_is_saved_or_browsed(ground: Ground, side: str) -> None:
     client, storage = client_of("superuser"), make_storage(ground.root)
+    body = config_body(storage)
     for path in hostile.PATHS:
-        body: dict[str, object] = {
-            "name": "hostile",
-            "source_storage": storage.pk,
-            "destination_storage": storage.pk,
-            "source_path": "a",
-            "destination_path": "b",
-        }
         refuse(client, CONFIGS, body | {side: ground.fill(path)})
         answer = client.get(f"{STORAGES}/{storage.pk}/browse", {"path": ground.fill(path)})
         assert answer.status_code == 400, path
@@ -152,13 +157,7 @@ def test_no_hostile_path_is_saved_or_browsed(ground: Ground, side: str) -> None:
 
 def test_no_hostile_filter_or_limit_is_saved(ground: Ground) -> None:
     client, storage = client_of("superuser"), make_storage(ground.root)
-    body: dict[str, object] = {
-        "name": "hostile",
-        "source_storage": storage.pk,
-        "destination_storage": storage.pk,
-        "source_path": "a",
-        "destination_path": "b",
-    }
+    body = config_body(storage)
     for line in hostile.FILTERS:
         refuse(client, CONFIGS, body | {"filters": ground.fill(line)})
     for limit in hostile.LIMITS:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from tests.servers.installed import APACHE_MODULES, program
-from tests.servers.process import Server, answers_tcp
-from tests.servers.remote import Remote
+from tests.servers.webdav import DavServer
 
 UNPRIVILEGED = "www-data"
 MODULES = (
@@ -47,28 +45,13 @@ DavLockDB "{folder}/locks"
 """
 
 
-class ApacheServer(Server):
+class ApacheServer(DavServer):
     """Apache over a folder, with one account; as root it serves as www-data.
 
     What a test writes straight into `root` must be handed over before clients may change it.
     """
 
     name: ClassVar[str] = "apache"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.account = "dav"
-        self.password = secrets.token_urlsafe(12)
-        self.root = self.folder / "root"
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
-
-    @property
-    def remote(self) -> Remote:
-        options = {"url": self.url, "vendor": "other", "user": self.account, "pass": self.password}
-        return Remote("webdav", options)
 
     def hand_over(self, path: Path) -> None:
         """Give a file or a whole folder to the account Apache serves as."""
@@ -95,6 +78,3 @@ class ApacheServer(Server):
     def argv(self) -> Sequence[str]:
         apache = program("apache2") or "apache2"
         return [apache, "-DFOREGROUND", "-f", str(self.folder / "apache.conf")]
-
-    def is_ready(self) -> bool:
-        return answers_tcp(self.port)

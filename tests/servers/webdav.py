@@ -1,4 +1,4 @@
-"""A WebDAV server in Python (wsgidav), without hashes or times, as netdisk gateways are."""
+"""WebDAV servers: what all have, and one in Python without hashes or times, as netdisks are."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from tests.servers.process import Server, answers_tcp
 from tests.servers.remote import Remote
 
 
-class WebdavServer(Server):
-    """wsgidav over a folder, with one account."""
-
-    name: ClassVar[str] = "webdav"
+class DavServer(Server):
+    """A WebDAV server over a folder, with one account."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,6 +29,15 @@ class WebdavServer(Server):
     def remote(self) -> Remote:
         options = {"url": self.url, "vendor": "other", "user": self.account, "pass": self.password}
         return Remote("webdav", options)
+
+    def is_ready(self) -> bool:
+        return answers_tcp(self.port)
+
+
+class WebdavServer(DavServer):
+    """wsgidav: Python, and as plain as WebDAV can be."""
+
+    name: ClassVar[str] = "webdav"
 
     def prepare(self) -> None:
         self.root.mkdir()
@@ -48,6 +55,3 @@ class WebdavServer(Server):
     def argv(self) -> Sequence[str]:
         program = [sys.executable, "-m", "wsgidav.server.server_cli"]
         return [*program, "--config", str(self.folder / "wsgidav.json")]
-
-    def is_ready(self) -> bool:
-        return answers_tcp(self.port)
