@@ -66,7 +66,6 @@ def queue_restore(
     *,
     user: Asker = None,
     dry_run: bool = False,
-    task_id: str | None = None,
     ring_bell: bool = True,
 ) -> SyncRun:
     """Queue a run that undoes a run which ended; nobody else runs that config meanwhile.
@@ -92,7 +91,6 @@ def queue_restore(
         user=user,
         dry_run=dry_run,
         restore_of=old,
-        task_id=task_id,
         ring_bell=ring_bell,
     )
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import uuid
 from argparse import ArgumentParser
 
 from django.core.management.base import BaseCommand, CommandError
 
 from filesync.errors import FilesyncError
+from filesync.management.here import carry_out, claim_here
 from filesync.models import SyncRun
-from filesync.services import leases
-from filesync.services.execution import execute
 from filesync.services.undo import queue_restore
 
 
@@ -25,24 +22,15 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: object, **options: object) -> None:
-        task_id = str(uuid.uuid4())
         try:
             run = queue_restore(
                 int(str(options["run_id"])),
                 dry_run=bool(options["dry_run"]),
-                task_id=task_id,
                 ring_bell=False,
             )
         except FilesyncError as error:
             raise CommandError(str(error)) from None
-        claim = leases.claim_run(task_id, worker=f"restore_run@{socket.gethostname()}")
-        if claim is None:
-            raise CommandError(
-                f"run {run.pk} is queued: the storage is in use; a worker starts it when it is free"
-            )
-        if not execute(claim):
-            raise CommandError(f"stopped; run {run.pk} is queued, a worker goes on with it")
-        run.refresh_from_db()
+        carry_out(run, claim_here(run, "restore_run"))
         self._tell(run)
 
     def _tell(self, run: SyncRun) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
-import uuid
 from argparse import ArgumentParser
 
 from django.core.management.base import BaseCommand, CommandError
@@ -14,9 +12,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from filesync import engine
 from filesync.errors import FilesyncError
+from filesync.management.here import carry_out, claim_here
 from filesync.models import SyncRun
-from filesync.services import leases, queueing
-from filesync.services.execution import execute
+from filesync.services import queueing
 from filesync.services.results import summary
 
 
@@ -40,28 +38,19 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
     def handle(self, *args: object, only_failed_of: int | None, **options: object) -> None:
-        task_id = str(uuid.uuid4())
         try:
             run = queueing.queue_run(
                 int(str(options["config_id"])),
                 dry_run=bool(options["dry_run"]),
                 force=bool(options["force"]),
                 only_failed_of=only_failed_of,
-                task_id=task_id,
                 ring_bell=False,
             )
         except FilesyncError as error:
             raise CommandError(str(error)) from None
-        claim = leases.claim_run(task_id, worker=f"run_sync@{socket.gethostname()}")
-        if claim is None:
-            raise CommandError(
-                f"run {run.pk} is queued: the storage is in use; a worker starts it when it is free"
-            )
+        claim = claim_here(run, "run_sync")
         with _Display(quiet=bool(options["json"])) as display:
-            finished = execute(claim, watch=display.show)
-        run.refresh_from_db()
-        if not finished:
-            raise CommandError(f"stopped; run {run.pk} is queued, a worker goes on with it")
+            carry_out(run, claim, watch=display.show)
         self._tell(run, as_json=bool(options["json"]))
 
     def _tell(self, run: SyncRun, *, as_json: bool) -> None:
