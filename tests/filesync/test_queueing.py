@@ -21,7 +21,6 @@ from scheduler.models import Doorbell, DueSlot
 from scheduler.publishing import BrokerAway, publish
 from tests.filesync.factories import (
     SLOT,
-    close_connections,
     doorbell,
     make_config,
     make_run,
