@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from urllib.parse import quote
 
 from filesync.engine.classify import classify
 from filesync.engine.events import InFlight
@@ -142,7 +143,24 @@ def _error(message: str, path: str | None, *, critical: bool) -> Message:
         return Remark("error", message[:MAX_TEXT_CHARS], path)
     if path is not None and message.startswith(_NOT_PLACED):
         path = final_path(path)
-    return Problem(message[:MAX_TEXT_CHARS], path, classify(message), critical)
+    words = message if path is None else _without_names(message, path)
+    return Problem(message[:MAX_TEXT_CHARS], path, classify(words), critical)
+
+
+def _without_names(message: str, path: str) -> str:
+    """Leave the names of a file and its folders out of an error: `quota.xlsx` says nothing of one.
+
+    A name that could be a word of the error, without a dot or slash, goes only where a path is.
+    """
+    names = path.split("/")
+    known = {"/".join(names[:upto]) for upto in range(1, len(names) + 1)} | {names[-1]}
+    for name in sorted(known - {""}, key=len, reverse=True):
+        for spelling in {name, quote(name)}:
+            if "/" in name or "." in name:
+                message = message.replace(spelling, "")
+            else:
+                message = re.sub(rf"""(?<=[/"']){re.escape(spelling)}""", "", message)
+    return message
 
 
 def _plain(text: str) -> Message:

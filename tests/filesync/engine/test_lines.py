@@ -339,6 +339,31 @@ def test_rclones_words_tell_the_failure_class(text: str, failure_class: FailureC
     assert classify(text) is failure_class
 
 
+@pytest.mark.parametrize(
+    ("path", "words", "failure_class"),
+    [
+        ("quota-2026.xlsx", "open /src/{}: permission denied", FailureClass.PERMISSION),
+        ("rate limit/a", "open /src/{}: permission denied", FailureClass.PERMISSION),
+        ("quota/x/y", "mkdir /dst/quota/x: permission denied", FailureClass.PERMISSION),
+        ("unauthorized", "open /src/{}: no such file or directory", FailureClass.NOT_FOUND),
+        ("slow down.txt", 'Put "http://h/slow%20down.txt": unexpected EOF', FailureClass.NETWORK),
+        ("deep/throttle.md", 'lstat "throttle.md": permission denied', FailureClass.PERMISSION),
+        # Words of the error that a file happens to be called stay.
+        ("quota", "Failed to copy: user quota exceeded", FailureClass.QUOTA),
+        ("quota/a.txt", "a.txt: 507 Insufficient Storage, quota used up", FailureClass.QUOTA),
+    ],
+)
+def test_what_a_file_is_called_is_not_what_is_wrong_with_it(
+    path: str, words: str, failure_class: FailureClass
+) -> None:
+    text = words.format(path)
+    entry = {"level": "error", "msg": text, "object": path, "objectType": "*local.Object"}
+
+    message = parse_line(json.dumps(entry).encode())
+
+    assert message == Problem(text, path, failure_class, critical=False)
+
+
 @pytest.mark.parametrize("name", ["401", "report-403.pdf", "track 429 mix", "404/429/507"])
 def test_a_number_in_a_name_is_no_status(name: str) -> None:
     assert classify(f"Failed to copy: hash of /data/{name} differs") is FailureClass.INTERNAL
