@@ -212,7 +212,9 @@ def _rules(request: SyncRequest, files: RunFiles) -> tuple[str, ...]:
         return ("--filter-from", str(files.filters), *_renames(request))
     if request.only_paths is not None:
         flags = ["--files-from0", str(files.only)]
-        if len(request.only_paths) <= _NO_TRAVERSE_FILES and request.method is not Method.CHECK:
+        few = len(request.only_paths) <= _NO_TRAVERSE_FILES
+        # Asked for by name, a file is found behind a link to a folder too; a walk skips links.
+        if few and request.source.remote.backend != "local" and request.method is not Method.CHECK:
             flags.append("--no-traverse")
         return tuple(flags + _renames(request))
     rules = request.rules

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filesync.engine import ini, paths
 from filesync.engine.command import RunFiles, base_flags
+from filesync.engine.confine import confine
 from filesync.engine.drive import Driver, Stopped
 from filesync.engine.errors import Failure, PathRefused
 from filesync.engine.events import Event, StopSignal, Totals
@@ -56,7 +57,17 @@ def purge_kept(
         driver = Driver(
             files.work_dir, remotes=(remote,), limits=PURGE_LIMITS, stop=StopSignal(), inherit=()
         )
-        return _failure(driver, argv)
+        driver.rules = confine(
+            rclone=rclone,
+            work_dir=files.work_dir,
+            reads=(),
+            writes=(remote,),
+            local_roots=local_roots,
+        )
+        try:
+            return _failure(driver, argv)
+        finally:
+            driver.close()
 
 
 def _failure(driver: Driver, argv: tuple[str, ...]) -> Failure | None:

@@ -1,15 +1,18 @@
-"""Let a child process write below some folders only, by Linux's Landlock, where the kernel has it.
+"""Let a child process read and write at some places only, by Linux's Landlock, where there is one.
 
-A walk over the destination finds links that lead out of it, but not those that somebody makes
-after the walk; the kernel holds against both, and costs nothing.
+A walk over a tree finds links that lead out of it, but not those that somebody makes after the
+walk; the kernel holds against both, and costs nothing. Which places is `confine`'s to say.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import stat
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 # From linux/landlock.h; the numbers of the calls are the same on every architecture.
@@ -17,7 +20,8 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _ASK_VERSION = 1
 _PATH_BENEATH = 1
 _PR_SET_NO_NEW_PRIVS = 38
-_WRITE_FILE = 1 << 1
+_WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 1, 1 << 2, 1 << 3
+_READ = _READ_FILE | _READ_DIR
 _REMOVE_AND_MAKE = sum(1 << bit for bit in range(4, 13))
 _REFER = 1 << 13
 _TRUNCATE = 1 << 14
@@ -27,35 +31,50 @@ _LEAST_VERSION, _TRUNCATE_VERSION = 2, 3
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def ruleset(writable: Sequence[Path]) -> int | None:
-    """Return a descriptor of rules that allow writing below these folders, and reading anywhere.
+def ruleset(*, writable: Sequence[Path], readable: Sequence[Path]) -> int | None:
+    """Return a descriptor of rules: read and write below the first folders, read at the others.
 
-    None where the kernel cannot, or a folder is not there. The caller closes it.
+    None where the kernel cannot. All paths are real ones, without links; a readable one may be a
+    file, and one that is not there is left out. The caller closes the descriptor.
+
+    Raises:
+        OSError: a writable folder is not there, or a link stands in its place by now.
     """
     version = _LIBC.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _ASK_VERSION)
     if version < _LEAST_VERSION:
         return None
-    rights = _WRITE_FILE | _REMOVE_AND_MAKE | _REFER
+    write = _WRITE_FILE | _REMOVE_AND_MAKE | _REFER
     if version >= _TRUNCATE_VERSION:
-        rights |= _TRUNCATE
-    handled = struct.pack("=Q", rights)
+        write |= _TRUNCATE
+    handled = struct.pack("=Q", write | _READ)
     rules: int = _LIBC.syscall(_CREATE_RULESET, handled, ctypes.c_size_t(len(handled)), 0)
     if rules < 0:
         return None
-    if all(_allowed(rules, rights, folder) for folder in writable):
-        return rules
-    os.close(rules)
-    return None
+    try:
+        for folder in writable:
+            _allow(rules, write | _READ, folder)
+        for place in readable:
+            with suppress(FileNotFoundError):
+                _allow(rules, _READ, place)
+    except BaseException:
+        os.close(rules)
+        raise
+    return rules
 
 
-def _allowed(rules: int, rights: int, folder: Path) -> bool:
+def _allow(rules: int, rights: int, path: Path) -> None:
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        place = os.open(folder, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY)
-    except OSError:
-        return False
-    try:
+        mode = os.fstat(place).st_mode
+        # It, or a folder on the way, may have become a link since the path was made real.
+        if stat.S_ISLNK(mode) or os.readlink(f"/proc/self/fd/{place}") != str(path):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        if not stat.S_ISDIR(mode):
+            rights &= _READ_FILE
         beneath = struct.pack("=Qi", rights, place)
-        return bool(_LIBC.syscall(_ADD_RULE, rules, _PATH_BENEATH, beneath, 0) == 0)
+        if _LIBC.syscall(_ADD_RULE, rules, _PATH_BENEATH, beneath, 0) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
     finally:
         os.close(place)
 

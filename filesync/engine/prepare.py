@@ -113,16 +113,6 @@ def _backup(request: SyncRequest, local_roots: tuple[Path, ...]) -> str | None:
     return target("dst", Endpoint(request.destination.remote, kept), local_roots)
 
 
-def writable_folders(prepared: Prepared, local_roots: tuple[Path, ...]) -> list[Path]:
-    """Give the folders below which a run may write on this machine."""
-    request = prepared.request
-    writes = [request.destination.remote]
-    if request.method is Method.MOVE:
-        writes.append(request.source.remote)
-    roots = [paths.real_root(remote, local_roots) for remote in writes if remote.backend == "local"]
-    return [prepared.files.work_dir, *roots]
-
-
 def check_links(request: SyncRequest, local_roots: tuple[Path, ...]) -> Iterator[None]:
     """Raise PathRefused when a link would lead a local side out of its root.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from filesync.engine import command, ini, paths
 from filesync.engine.binary import check_rclone
 from filesync.engine.command import RunFiles
+from filesync.engine.confine import confine
 from filesync.engine.drive import Driven, Driver, Stopped, Take, empty_folder, ticking
 from filesync.engine.errors import EngineError, Failure, FailureClass, PathRefused
 from filesync.engine.events import (
@@ -90,6 +91,7 @@ class _Restore:
         """Yield the events, Finished last."""
         try:
             self._begin(log_path)
+            self.driver.rules = self._confined()
             for side in filter(None, (self.request.destination, self.request.source)):
                 yield from ticking(check_encrypted_links(side, self.local_roots))
                 yield from ticking(check_links_below(side, self.local_roots))
@@ -107,6 +109,18 @@ class _Restore:
                 yield self._finished(Outcome.CANCELLED, None)
             else:
                 yield self._finished(*self.reader.stopped(stopped.failure))
+
+    def _confined(self) -> int | None:
+        remotes = [self.request.destination.remote]
+        if self.request.source is not None:
+            remotes.append(self.request.source.remote)
+        return confine(
+            rclone=self.rclone,
+            work_dir=self.files.work_dir,
+            reads=remotes,
+            writes=[] if self.request.dry_run else remotes,
+            local_roots=self.local_roots,
+        )
 
     def _begin(self, log_path: Path | None) -> None:
         check_rclone(self.rclone)

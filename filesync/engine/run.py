@@ -15,6 +15,7 @@ from pathlib import Path
 from filesync.engine.binary import check_rclone
 from filesync.engine.check import differences
 from filesync.engine.command import Stage, plan_stages, run_stages
+from filesync.engine.confine import confine
 from filesync.engine.drive import Driver, Stopped, empty_folder, ticking
 from filesync.engine.errors import EngineError, Failure, FailureClass
 from filesync.engine.events import (
@@ -30,7 +31,6 @@ from filesync.engine.events import (
 )
 from filesync.engine.guards import deletions_allowed, guard_failure, reading_failure
 from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_tokens
-from filesync.engine.landlock import ruleset
 from filesync.engine.log import RunLog
 from filesync.engine.outcome import conclude, name_folders
 from filesync.engine.partials import remove_partials
@@ -40,11 +40,10 @@ from filesync.engine.prepare import (
     check_encrypted_links,
     check_links,
     prepare,
-    writable_folders,
     write_files,
 )
 from filesync.engine.readers import RunReader
-from filesync.engine.request import Method, SyncRequest
+from filesync.engine.request import Method, Remote, SyncRequest
 from filesync.engine.stages import Stages
 from filesync.engine.texts import Text
 from filesync.engine.tuning import PairFacts
@@ -122,11 +121,11 @@ class _Run:
         """Yield the run's events, Finished last."""
         try:
             prepared = self._begin(log_path)
-            self._driver.rules = ruleset(writable_folders(prepared, self._local_roots))
+            self._driver.rules = self._confined(prepared.request)
             if self._driver.rules is None:
                 yield from ticking(check_links(prepared.request, self._local_roots))
             else:
-                # Reading through a link is no writing: the kernel does not hold against it.
+                # Told before anything is sent: later no name would say which link it was.
                 for side in (prepared.request.source, prepared.request.destination):
                     yield from ticking(check_encrypted_links(side, self._local_roots))
             yield from self._carry_out(prepared)
@@ -158,6 +157,20 @@ class _Run:
             one_section=prepared.one_section,
         )
         return prepared
+
+    def _confined(self, request: SyncRequest) -> int | None:
+        writes: list[Remote] = []
+        if not request.dry_run and request.method is not Method.CHECK:
+            writes.append(request.destination.remote)
+            if request.method is Method.MOVE:
+                writes.append(request.source.remote)
+        return confine(
+            rclone=self._rclone,
+            work_dir=self._work_dir,
+            reads=(request.source.remote, request.destination.remote),
+            writes=writes,
+            local_roots=self._local_roots,
+        )
 
     def _carry_out(self, prepared: Prepared) -> Iterator[Event]:
         request = prepared.request
