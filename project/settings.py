@@ -225,7 +225,10 @@ SPECTACULAR_SETTINGS = {
     # Bodies are described apart from answers: read-only fields are no part of a write.
     "COMPONENT_SPLIT_REQUEST": True,
     "PARSER_WHITELIST": ["filesync.api.parsing.StrictJSONParser"],
-    "ENUM_NAME_OVERRIDES": {"SyncRunStateEnum": "filesync.models.run.SyncRun.State"},
+    "ENUM_NAME_OVERRIDES": {
+        "EventsEnum": "filesync.notifications.events.Event",
+        "SyncRunStateEnum": "filesync.models.run.SyncRun.State",
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "filesync.api.schema.complete",

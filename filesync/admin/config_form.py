@@ -13,7 +13,7 @@ from filesync.admin.config_channels import CHANNELS, ChannelChoice
 from filesync.admin.widgets import CronWidget, FolderWidget, RulesWidget
 from filesync.models import NotificationChannel, SyncConfig
 from filesync.notifications.targets import TargetRefused, check_ping_url
-from filesync.services.channels import channels_of_chosen_syncs, channels_of_it_alone
+from filesync.services.channels import channels_of_chosen_syncs, check_channels, tell_channels
 from filesync.texts import say
 from scheduler.cron import MAX_LENGTH
 
@@ -109,7 +109,10 @@ class SyncConfigForm(forms.ModelForm):  # type: ignore[type-arg]
         label=capfirst(_("channels that are told of this sync")),
         queryset=channels_of_chosen_syncs(),
         required=False,
-        help_text=_("What a channel is told of, and where it leads, is set in the channel itself."),
+        help_text=_(
+            "Where a channel leads is set in the channel itself, and so is what it is told of, "
+            "unless events of this sync are chosen here."
+        ),
     )
 
     class Meta:
@@ -125,25 +128,18 @@ class SyncConfigForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk and CHANNELS in self.fields:
-            self.initial[CHANNELS] = list(self.instance.channels.all())
+            uses = self.instance.channel_uses.all()
+            self.initial[CHANNELS] = {use.channel_id: use.events for use in uses}
 
-    def clean_notified_channels(self) -> list[NotificationChannel]:
-        chosen = list(self.cleaned_data[CHANNELS])
-        alone = channels_of_it_alone(self.instance) if self.instance.pk else []
-        if left := [channel.name for channel in alone if channel not in chosen]:
-            raise forms.ValidationError(
-                _(
-                    "%s hears of this sync alone, and with none chosen it would hear of all: "
-                    "switch the channel off, or choose another sync for it first."
-                )
-                % ", ".join(left)
-            )
+    def clean_notified_channels(self) -> dict[NotificationChannel, list[str]]:
+        chosen: dict[NotificationChannel, list[str]] = self.cleaned_data[CHANNELS]
+        check_channels(self.instance, chosen)
         return chosen
 
     def _save_m2m(self) -> None:
         super()._save_m2m()  # type: ignore[misc]  # django-stubs does not know it
         if CHANNELS in self.cleaned_data:
-            self.instance.channels.set(self.cleaned_data[CHANNELS])
+            tell_channels(self.instance, self.cleaned_data[CHANNELS])
 
     def clean_new_ping_url(self) -> str:
         url = str(self.cleaned_data["new_ping_url"]).strip()

@@ -34,6 +34,7 @@ CONFIG_WISH = {
     "destination_storage": 2,
     "destination_path": "photos",
     "method": "INCREMENTAL",
+    "channels": [{"channel": 1, "events": ["FAILURE", "GUARD", "RECOVERED"]}],
 }
 CONFIG = CONFIG_WISH | {
     "id": 1,

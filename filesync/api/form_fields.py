@@ -1,11 +1,12 @@
-"""Lists and objects that the HTML forms of pages can fill in too: as lines, or as choices.
+"""What the forms of pages hold: lists and objects as lines or choices, and nothing to no avail.
 
 To JSON they are the plain fields of DRF, whose own forms only say that they cannot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import cached_property
 from typing import Any
 
 from django.http import QueryDict
@@ -71,3 +72,26 @@ class ChoicesField(serializers.ListField):
     def iter_options(self) -> Iterator[Any]:
         """Yield what the form's select offers."""
         return self.child.iter_options()  # type: ignore[no-any-return,attr-defined]
+
+
+class Withholding:
+    """Leaves fields out of the forms of a page; a body may name them. Mix in before a Serializer.
+
+    It must be made with the view's context, as `view.get_serializer` does.
+    """
+
+    @cached_property
+    def withheld(self) -> Collection[str]:
+        """The fields that would be refused, whatever is put into them."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield what an HTML form shows."""
+        for bound in super().__iter__():  # type: ignore[misc]
+            if bound.name not in self.withheld:
+                yield bound
+
+    def get_initial(self) -> dict[str, Any]:
+        """Return what a form of raw data begins with."""
+        values: dict[str, Any] = super().get_initial()  # type: ignore[misc]
+        return {name: value for name, value in values.items() if name not in self.withheld}

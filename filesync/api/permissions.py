@@ -17,6 +17,7 @@ CHANGE_CONFIGS = "filesync.change_syncconfig"
 VIEW_RUNS = "filesync.view_syncrun"
 VIEW_STORAGES = "filesync.view_storage"
 VIEW_RULES = "filesync.view_ruleset"
+VIEW_CHANNELS = "filesync.view_notificationchannel"
 
 
 class ModelPermissions(DjangoModelPermissions):

@@ -5,7 +5,13 @@ from __future__ import annotations
 from filesync.models.api_token import ApiToken
 from filesync.models.hook import Hook
 from filesync.models.idempotency import IdempotencyKey
-from filesync.models.notification import Delivery, NotificationChannel, Story, Watch
+from filesync.models.notification import (
+    ChannelUse,
+    Delivery,
+    NotificationChannel,
+    Story,
+    Watch,
+)
 from filesync.models.rule_set import RuleSet, RuleSetUse
 from filesync.models.run import SyncRun
 from filesync.models.run_item import RunItem
@@ -16,6 +22,7 @@ from filesync.models.sync_config import SyncConfig
 
 __all__ = [
     "ApiToken",
+    "ChannelUse",
     "Delivery",
     "Hook",
     "IdempotencyKey",

@@ -1,6 +1,8 @@
-"""Who is told (NotificationChannel), of what (Story), and the outbox of messages (Delivery)."""
+"""Who is told (NotificationChannel), of which sync (ChannelUse) and story (Story); the outbox."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -10,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from filesync.models.run import SyncRun
 from filesync.models.storage import Storage
 from filesync.models.sync_config import SyncConfig
-from filesync.notifications.events import Event, default_events
+from filesync.notifications.events import OF_A_SYNC, Event, default_events
 from filesync.notifications.targets import scheme_of
 from filesync.secrets import decrypt, encrypt
 
@@ -25,6 +27,7 @@ class NotificationChannel(models.Model):
     events = models.JSONField(_("events"), default=default_events)
     configs = models.ManyToManyField(
         SyncConfig,
+        through="ChannelUse",
         blank=True,
         related_name="channels",
         verbose_name=_("sync configs"),
@@ -60,13 +63,57 @@ class NotificationChannel(models.Model):
 
     def clean(self) -> None:
         super().clean()
-        known = set(Event.values)
-        if not isinstance(self.events, list) or not set(map(str, self.events)) <= known:
-            raise ValidationError(
-                {"events": _("Events are a list of: %s") % ", ".join(sorted(known))}
-            )
+        _check_events(self.events, Event.values)
         if not self.encrypted_url:
             raise ValidationError(_("A channel needs a URL: where its messages go."))
+
+
+class ChannelUse(models.Model):
+    """One sync of which a channel hears: of these events, with none of what the channel says."""
+
+    # The columns are those of the table before it held events.
+    channel = models.ForeignKey(
+        NotificationChannel,
+        on_delete=models.CASCADE,
+        related_name="uses",
+        db_column="notificationchannel_id",
+        verbose_name=_("channel"),
+    )
+    config = models.ForeignKey(
+        SyncConfig,
+        on_delete=models.CASCADE,
+        related_name="channel_uses",
+        db_column="syncconfig_id",
+        verbose_name=_("sync config"),
+    )
+    # The database's default is for a version before this column that still inserts.
+    events = models.JSONField(
+        _("events"), default=list, db_default=models.Value([], models.JSONField()), blank=True
+    )
+
+    class Meta:
+        verbose_name = _("channel of a sync")
+        verbose_name_plural = _("channels of syncs")
+        db_table = "filesync_notificationchannel_configs"
+        # Whoever may change the sync or the channel may change this.
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["channel", "config"], name="filesync_channel_once_per_config"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel}: {self.config}"
+
+    def clean(self) -> None:
+        super().clean()
+        _check_events(self.events, OF_A_SYNC)
+
+
+def _check_events(events: object, known: Collection[str]) -> None:
+    if not isinstance(events, list) or not set(map(str, events)) <= set(known):
+        raise ValidationError({"events": _("Events are a list of: %s") % ", ".join(sorted(known))})
 
 
 class Story(models.Model):

@@ -24,6 +24,8 @@ class Event(TextChoices):
 
 PROBLEMS = frozenset({Event.FAILURE, Event.PARTIAL, Event.GUARD})
 ROUTINE = frozenset({Event.SUCCESS, Event.NOTHING_TO_DO})
+# What can be chosen for one sync, with its words: a silence is no sync's.
+OF_A_SYNC = {event.value: event.label for event in Event if event is not Event.SILENT}
 
 
 def default_events() -> list[str]:

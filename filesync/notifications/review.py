@@ -16,6 +16,7 @@ from django.urls import reverse
 
 from filesync.models import Delivery, NotificationChannel, Story, SyncConfig, SyncRun
 from filesync.notifications import message, outbox, stories
+from filesync.notifications.audience import Listener, listeners
 from filesync.notifications.events import PROBLEMS, ROUTINE, Ending, Event, event_of
 from filesync.notifications.message import RunFacts, StoryFacts
 from filesync.notifications.targets import Message
@@ -34,16 +35,11 @@ class Review:
     """One pass over a batch, in the caller's transaction and turn."""
 
     now: datetime
-    channels: list[tuple[NotificationChannel, frozenset[int]]] = field(default_factory=list)
+    audience: list[Listener] = field(default_factory=listeners)
     open_stories: dict[str, Story] = field(default_factory=dict)
     touched: dict[str, Story] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        enabled = NotificationChannel.objects.filter(enabled=True).prefetch_related("configs")
-        self.channels = [
-            (channel, frozenset(config.pk for config in channel.configs.all()))
-            for channel in enabled
-        ]
         self.open_stories = {story.key: story for story in Story.objects.filter(closed_at=None)}
 
     def ended_runs(self) -> int:
@@ -83,9 +79,9 @@ class Review:
             .annotate(slots=Count("pk"), first=Min("slot"), last=Max("slot"))
         )
         zone = cron.load_timezone(settings.TIME_ZONE)
-        for channel, only in self.channels:
-            mine = [row for row in by_config if not only or row["config_id"] in only]
-            if not mine or Event.MISSED not in channel.events:
+        for listener in self.audience:
+            mine = [row for row in by_config if listener.hears(Event.MISSED, [row["config_id"]])]
+            if not mine:
                 continue
             first, last = min(row["first"] for row in mine), max(row["last"] for row in mine)
             text = message.missed(
@@ -94,7 +90,9 @@ class Review:
                 message.moment(first, self.now, zone),
                 message.moment(last, self.now, zone),
             )
-            outbox.put_message(channel, text, key=f"missed:{span['first']}", event=Event.MISSED)
+            outbox.put_message(
+                listener.channel, text, key=f"missed:{span['first']}", event=Event.MISSED
+            )
         reviewed = settled.update(reviewed=True)
         add_missed(reviewed)
         return reviewed
@@ -161,10 +159,11 @@ class Review:
             self.tell_end(story, text, run=run)
 
     def _tell_routine(self, run: SyncRun, config: SyncConfig, event: Event) -> None:
-        for channel, only in self.channels:
-            if event in channel.events and (not only or config.pk in only):
+        for listener in self.audience:
+            if listener.hears(event, [config.pk]):
                 text = message.routine(event, facts_of(run))
-                outbox.put_message(channel, text, key=f"run:{run.pk}", event=event, run=run)
+                key = f"run:{run.pk}"
+                outbox.put_message(listener.channel, text, key=key, event=event, run=run)
 
     # --- stories
 
@@ -210,14 +209,13 @@ class Review:
 
     def tell(self, story: Story, text: Message) -> None:
         """Write a story's message for each channel that wants it and is due for it."""
-        affected = frozenset(story.config_ids)
-        for channel, only in self.channels:
-            if story.event not in channel.events or (only and affected and not only & affected):
+        for listener in self.audience:
+            if not listener.hears(story.event, story.config_ids):
                 continue
-            told = _told(story, channel)
+            told = _told(story, listener.channel)
             if stories.is_due(told, story.kind, self.now):
                 outbox.put_message(
-                    channel,
+                    listener.channel,
                     text,
                     key=f"story:{story.pk}/{told.times + 1}",
                     event=story.event,
@@ -229,10 +227,10 @@ class Review:
     def tell_end(self, story: Story, text: Message, *, run: SyncRun | None = None) -> None:
         """Tell the end of a story, once, to those who were told of the trouble."""
         heard = set(story.deliveries.values_list("channel_id", flat=True))
-        for channel, _ in self.channels:
-            if channel.pk in heard and Event.RECOVERED in channel.events:
+        for listener in self.audience:
+            if listener.channel.pk in heard and listener.hears_end(story.config_ids):
                 outbox.put_message(
-                    channel,
+                    listener.channel,
                     text,
                     key=f"story:{story.pk}/end",
                     event=Event.RECOVERED,

@@ -184,14 +184,25 @@ def test_who_is_told_is_chosen_in_the_config_form(
         "checkbox", name=re.compile(f"duty {language}: {said(visit, 'A run failed')}")
     )
     expect(box).not_to_be_checked()
-    assert serious(page) == []
     box.check()
+    row = page.locator("details", has=page.locator(f"[name=notified_channels_{channel}]"))
+    partial = row.get_by_role("checkbox", name=said(visit, "Some files failed"))
+    expect(partial).to_be_hidden()
+    row.get_by_text(said(visit, "Other events for this sync")).click()
+    partial.check()
+    assert serious(page) == []
     page.fill("[name=late_after_s]", "600")
     save(page)
 
     visit.go(f"{CONFIGS}{mine}/change/")
     tab(visit, "Notifications")
     expect(box).to_be_checked()
+    # What is chosen is not folded away.
+    expect(partial).to_be_visible()
+    expect(partial).to_be_checked()
+    expect(row.get_by_role("checkbox", checked=True)).to_have_count(1)
+    config = system.client().call("GET", f"/api/v1/sync/configs/{mine}").json()
+    assert config["channels"] == [{"channel": channel, "events": ["PARTIAL"]}]
     told = system.client().call("GET", f"/api/v1/notifications/channels/{channel}").json()
     assert sorted(told["configs"]) == sorted([mine, other])
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from filesync.models import NotificationChannel, SyncConfig
+from filesync.models import ChannelUse, NotificationChannel, SyncConfig
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import make_config, make_user
 from tests.filesync.test_admin import config_form, url_of
@@ -36,7 +37,7 @@ def test_channels_are_chosen_and_given_up_with_the_form(local_root: Path) -> Non
     page = url_of("filesync.syncconfig", "change", config)
     editor = signed_in("editor")
     shown = editor.get(page)
-    assert shown.context["adminform"].form.initial["notified_channels"] == [mine]
+    assert shown.context["adminform"].form.initial["notified_channels"] == {mine.pk: []}
 
     saved = editor.post(page, config_form(config, notified_channels=[theirs.pk]))
 
@@ -112,6 +113,118 @@ def test_who_may_not_see_channels_neither_sees_nor_changes_them(local_root: Path
 
     assert saved.status_code == 302
     assert list(config.channels.all()) == [mine]
+
+
+def events_of(config: SyncConfig) -> dict[str, list[str]]:
+    uses = config.channel_uses.select_related("channel")
+    return {use.channel.name: sorted(use.events) for use in uses}
+
+
+def test_events_of_this_sync_are_chosen_and_given_up_with_the_form(local_root: Path) -> None:
+    config, other = make_config(local_root), make_config(local_root)
+    mine, theirs = channel("mine", config, other), channel("theirs", config, other)
+    page = url_of("filesync.syncconfig", "change", config)
+    editor = signed_in("editor")
+    both = [mine.pk, theirs.pk]
+    chosen: dict[str, object] = {f"notified_channels_{mine.pk}": ["PARTIAL", "SUCCESS"]}
+
+    editor.post(page, config_form(config, notified_channels=both, **chosen))
+    assert events_of(config) == {"mine": ["PARTIAL", "SUCCESS"], "theirs": []}
+    assert events_of(other) == {"mine": [], "theirs": []}
+    # The page that is sent as it was shown changes nothing.
+    shown = ticked(editor.get(page).content.decode())
+    assert shown == {"notified_channels": set(map(str, both))} | {
+        name: set(events) for name, events in chosen.items() if isinstance(events, list)
+    }
+    editor.post(page, config_form(config, **{name: list(values) for name, values in shown.items()}))
+    assert events_of(config) == {"mine": ["PARTIAL", "SUCCESS"], "theirs": []}
+
+    editor.post(page, config_form(config, notified_channels=both))
+    assert events_of(config) == {"mine": [], "theirs": []}
+
+
+def ticked(page: str) -> dict[str, set[str]]:
+    """Return what a browser would send of the boxes of channels and their events."""
+    found: dict[str, set[str]] = {}
+    for box in re.findall(r"<input[^>]*type=\"checkbox\"[^>]*>", page):
+        given = dict(re.findall(r'(\w+)="([^"]*)"', box))
+        # Classes of the theme hold the word too.
+        is_ticked = re.search(r"\schecked[\s>]", box)
+        if is_ticked and given.get("name", "").startswith("notified_channels"):
+            found.setdefault(given["name"], set()).add(given["value"])
+    return found
+
+
+@pytest.mark.parametrize("event", ["SILENT", "NO_SUCH", "<b>"])
+def test_an_event_that_no_sync_has_is_refused_at_the_field(local_root: Path, event: str) -> None:
+    config, other = make_config(local_root), make_config(local_root)
+    mine = channel("mine", config, other)
+    page = url_of("filesync.syncconfig", "change", config)
+    chosen: dict[str, object] = {f"notified_channels_{mine.pk}": [event]}
+
+    answer = signed_in("editor").post(
+        page, config_form(config, notified_channels=[mine.pk], **chosen)
+    )
+
+    assert list(answer.context["adminform"].form.errors) == ["notified_channels"]
+    assert events_of(config) == {"mine": []}
+
+
+def test_events_of_a_channel_that_is_not_ticked_are_nothing(local_root: Path) -> None:
+    config, other = make_config(local_root), make_config(local_root)
+    mine = channel("mine", other)
+    page = url_of("filesync.syncconfig", "change", config)
+    chosen: dict[str, object] = {f"notified_channels_{mine.pk}": ["PARTIAL"]}
+
+    assert signed_in("editor").post(page, config_form(config, **chosen)).status_code == 302
+
+    assert events_of(config) == {}
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", "mine: Some files failed (chosen for this sync)"),
+        ("zh-hans", "mine: 部分文件失败（只用于此同步）"),
+    ],
+)
+def test_who_may_only_look_is_told_what_is_chosen(
+    local_root: Path, language: str, words: str
+) -> None:
+    config = make_config(local_root)
+    channel("mine", config)
+    ChannelUse.objects.update(events=["PARTIAL"])
+
+    page = signed_in("viewer", language).get(url_of("filesync.syncconfig", "change", config))
+
+    assert words in page.content.decode()
+
+
+def test_the_form_of_a_channel_keeps_the_events_of_the_syncs_that_stay(local_root: Path) -> None:
+    stays, goes, comes = (make_config(local_root) for _ in range(3))
+    mine = channel("mine", stays, goes)
+    ChannelUse.objects.update(events=["PARTIAL"])
+    page = url_of("filesync.notificationchannel", "change", mine)
+    superuser = signed_in("superuser")
+    assert f'value="{stays.pk}" selected' in superuser.get(page).content.decode()
+
+    answer = superuser.post(
+        page,
+        {
+            "name": "mine",
+            "enabled": "on",
+            "events": ["FAILURE"],
+            "configs": [stays.pk, comes.pk],
+            "remark": "",
+        },
+    )
+
+    assert answer.status_code == 302
+    assert (events_of(stays), events_of(goes), events_of(comes)) == (
+        {"mine": ["PARTIAL"]},
+        {},
+        {"mine": []},
+    )
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])

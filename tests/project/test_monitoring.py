@@ -213,7 +213,7 @@ def test_with_a_migration_missing_it_is_not_ready(
     broker: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "_migrated", False)
-    MigrationRecorder(connection).record_unapplied("filesync", "0007_messages_keep_their_template")
+    MigrationRecorder(connection).record_unapplied("filesync", "0008_events_of_a_sync")
     answer = Client().get("/health/ready")
     assert answer.status_code == 503
     assert "manage.py migrate" in answer.json()["migrations"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cached_property, partial
 from typing import Any
 
 from django.db import transaction
@@ -11,12 +12,15 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from filesync.api import examples
-from filesync.api.form_fields import LinesField
+from filesync.api.form_fields import LinesField, Withholding
+from filesync.api.permissions import VIEW_CHANNELS
 from filesync.api.quick_rows import QuickRows
+from filesync.api.serializers.channel_uses import ChannelUsesField
 from filesync.api.serializers.shared import answered, asked
-from filesync.models import RuleSet, RuleSetUse, SyncConfig
+from filesync.models import NotificationChannel, RuleSet, RuleSetUse, SyncConfig
 from filesync.models.rule_set import MOST_RULE_SETS
 from filesync.notifications.targets import TargetRefused, check_ping_url
+from filesync.services.channels import check_channels, tell_channels
 from filesync.services.rules import use_rule_sets
 from filesync.services.switching import MOST_SWITCHED
 from filesync.services.warnings import warnings_of
@@ -53,7 +57,7 @@ class RuleSetIds(serializers.ManyRelatedField):
 
 
 @extend_schema_serializer(examples=[asked(examples.CONFIG_WISH), answered(examples.CONFIG)])
-class SyncConfigSerializer(QuickRows, StrictModelSerializer):
+class SyncConfigSerializer(Withholding, QuickRows, StrictModelSerializer):
     """What is kept in step with what, when and how; `warnings` say what is unwise about it."""
 
     cron = serializers.CharField(
@@ -78,6 +82,14 @@ class SyncConfigSerializer(QuickRows, StrictModelSerializer):
         child_relation=serializers.PrimaryKeyRelatedField(queryset=RuleSet.objects.all()),
         required=False,
         help_text="ids; their rules come after the config's own, in this order",
+    )
+    channels = ChannelUsesField(
+        required=False,
+        allow_null=True,
+        help_text=_(
+            "which channels of chosen syncs hear of this one; null in lists, and for who may not "
+            "see channels; in a form a line each: 3 = FAILURE, GUARD"
+        ),
     )
 
     class Meta:
@@ -123,6 +135,7 @@ class SyncConfigSerializer(QuickRows, StrictModelSerializer):
             "max_delete_percent",
             "queue",
             "late_after_s",
+            "channels",
             "ping_url",
             "ping_url_set",
             "warnings",
@@ -131,6 +144,10 @@ class SyncConfigSerializer(QuickRows, StrictModelSerializer):
             "updated_at",
         ]
         read_only_fields = ["created_at", "updated_at"]
+
+    @cached_property
+    def withheld(self) -> Collection[str]:
+        return () if self.context["request"].user.has_perm(VIEW_CHANNELS) else ("channels",)
 
     def get_warnings(self, config: SyncConfig) -> list[str] | None:
         view = self.context.get("view")
@@ -142,24 +159,32 @@ class SyncConfigSerializer(QuickRows, StrictModelSerializer):
     def validate_ping_url(self, url: str) -> str:
         return checked_ping_url(url)
 
+    def validate_channels(
+        self, channels: Mapping[NotificationChannel, list[str]] | None
+    ) -> Mapping[NotificationChannel, list[str]] | None:
+        if channels is not None:
+            check_channels(self.instance or SyncConfig(), channels)
+        return channels
+
     def validate(self, attrs: dict[str, Any]) -> Any:
         # The model's own checks know no many-to-many field.
-        rule_sets = {key: attrs.pop(key) for key in ("rule_sets",) if key in attrs}
-        return super().validate(attrs) | rule_sets
+        relations = {key: attrs.pop(key) for key in ("rule_sets", "channels") if key in attrs}
+        return super().validate(attrs) | relations
 
     def create(self, validated_data: dict[str, Any]) -> SyncConfig:
-        with transaction.atomic():
-            rule_sets = validated_data.pop("rule_sets", [])
-            config: SyncConfig = super().create(validated_data)
-            use_rule_sets(config, rule_sets)
-        return config
+        return self._save(super().create, validated_data)
 
     def update(self, instance: SyncConfig, validated_data: dict[str, Any]) -> SyncConfig:
+        return self._save(partial(super().update, instance), validated_data)
+
+    def _save(self, save: Callable[[Any], SyncConfig], values: dict[str, Any]) -> SyncConfig:
+        rule_sets, channels = values.pop("rule_sets", None), values.pop("channels", None)
         with transaction.atomic():
-            rule_sets = validated_data.pop("rule_sets", None)
-            config: SyncConfig = super().update(instance, validated_data)
+            config = save(values)
             if rule_sets is not None:
                 use_rule_sets(config, rule_sets)
+            if channels is not None:
+                tell_channels(config, channels)
         return config
 
     def get_next_run(self, config: SyncConfig) -> str | None:
