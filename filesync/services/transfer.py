@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ from filesync.errors import FilesyncError
 from filesync.models import NotificationChannel, RuleSet, Storage, SyncConfig
 from filesync.notifications.targets import scheme_of
 from filesync.secrets import decrypt, encrypt
-from filesync.services.rules import use_rule_sets
+from filesync.services.relations import Relation, found, listed, named, relate, related
 
 VERSION = 1
 SALT_BYTES = 16
@@ -111,19 +111,12 @@ def _entry(row: Named, column: str | None, cipher: Fernet | None) -> Document:
             value = value.isoformat()
         entry[one.name] = value
     for many in type(row)._meta.many_to_many:
-        entry[many.name] = [other.name for other in _related(row, many.name)]
+        entry[many.name] = listed(related(row, many.name))
     stored = str(getattr(row, column)) if column else ""
     if stored and cipher is not None:
         plain = json.dumps(decrypt(stored), sort_keys=True)
         entry["encrypted"] = cipher.encrypt(plain.encode()).decode()
     return entry
-
-
-def _related(row: Any, name: str) -> list[Any]:
-    """Return what a row has of another kind: rule sets in their order, others by name."""
-    if name == "rule_sets":
-        return [use.rule_set for use in row.rule_set_uses.select_related("rule_set")]
-    return list(getattr(row, name).order_by("name"))
 
 
 def fields_of(model: type[models.Model]) -> list[models.Field[Any, Any]]:
@@ -192,12 +185,8 @@ def _import_entry(
     if is_new or changed:
         row.save()
     for name, others in relations.items():
-        before = _related(row, name)
-        if name == "rule_sets" and before != others:
-            use_rule_sets(row, others)
-            changed.append(name)
-        elif set(before) != set(others):
-            getattr(row, name).set(others)
+        if related(row, name) != others:
+            relate(row, others)
             changed.append(name)
     if is_new:
         report.created.append(label)
@@ -210,7 +199,7 @@ def _import_entry(
 
 def _apply(
     row: models.Model, entry: Document, *, is_new: bool
-) -> tuple[list[str], dict[str, list[Any]]]:
+) -> tuple[list[str], dict[str, Relation]]:
     """Set the columns that the entry names; return which changed, and the relations to set.
 
     Raises:
@@ -219,18 +208,18 @@ def _apply(
     known = {one.name: one for one in fields_of(type(row))}
     many = {one.name: one for one in type(row)._meta.many_to_many}
     changed: list[str] = []
-    relations: dict[str, list[Any]] = {}
+    relations: dict[str, Relation] = {}
     for name, value in entry.items():
         if name == "encrypted":
             continue
         if name in many:
-            relations[name] = [_named(many[name], other, name) for other in _list(value, name)]
+            relations[name] = found(many[name], value, name)
             continue
         if name not in known:
             raise ValidationError({name: "there is no such field"})
         wanted: object
         if known[name].is_relation:
-            wanted = _named(known[name], value, name)
+            wanted = named(known[name], value, name)
         else:
             try:
                 wanted = known[name].to_python(value)
@@ -241,19 +230,6 @@ def _apply(
             setattr(row, name, wanted)
             changed.append(name)
     return changed, relations
-
-
-def _list(value: object, name: str) -> Sequence[object]:
-    if not isinstance(value, list):
-        raise ValidationError({name: "must be a list of names"})
-    return value
-
-
-def _named(relation: Any, name: object, label: str) -> models.Model:
-    found = relation.related_model._default_manager.filter(name=str(name)).first()
-    if not isinstance(found, models.Model):
-        raise ValidationError({label: f"there is none named {name}"})
-    return found
 
 
 def _set_secrets(row: Named, column: str, secrets: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from django.forms.models import model_to_dict
 
 from filesync.models import NotificationChannel, RuleSet, Storage, SyncConfig
+from filesync.services.channels import tell_channels
 from filesync.services.rules import use_rule_sets
 from filesync.services.transfer import DocumentRefused, export_document, import_document
 from tests.filesync.factories import allow_local_root as allow_local_root
@@ -53,7 +54,7 @@ def filled(local_root: Path) -> None:
     channel = NotificationChannel(name="ops", events=["FAILURE"])
     channel.url = f"jsons://example.org/{CANARY}-url"
     channel.save()
-    channel.configs.set([config])
+    tell_channels(config, {channel: ["PARTIAL", "SUCCESS"]})
 
 
 def state() -> list[dict[str, Any]]:
@@ -72,8 +73,8 @@ def state() -> list[dict[str, Any]]:
     for rule_set in RuleSet.objects.order_by("name"):
         found.append(model_to_dict(rule_set, exclude=["id"]))
     for channel in NotificationChannel.objects.order_by("name"):
-        names = {"configs": [str(one) for one in channel.configs.all()], "url": channel.url}
-        found.append(model_to_dict(channel, exclude=["id"]) | names)
+        told = {use.config.name: use.events for use in channel.uses.all()}
+        found.append(model_to_dict(channel, exclude=["id"]) | {"configs": told, "url": channel.url})
     return found
 
 
@@ -167,6 +168,47 @@ def test_what_is_wrong_is_named_and_nothing_is_changed(change: dict[str, str], s
     with pytest.raises(DocumentRefused) as refused:
         import_document(document)
     assert str(refused.value).startswith(said)
+    assert state() == before
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_sync_of_a_channel_is_a_name_or_a_name_with_its_events() -> None:
+    document = export_document()
+    (channel,) = document["channels"]
+    assert channel["configs"] == [{"name": "Photos", "events": ["PARTIAL", "SUCCESS"]}]
+
+    for configs, events in (
+        (["Photos"], []),
+        ([{"name": "Photos", "events": ["LATE"]}], ["LATE"]),
+        ([{"name": "Photos"}], []),
+    ):
+        channel["configs"] = configs
+        assert import_document(document).changed == ["channels ops: configs"]
+        assert [use.events for use in SyncConfig.objects.get().channel_uses.all()] == [events]
+    assert export_document()["channels"][0]["configs"] == ["Photos"]
+
+
+@pytest.mark.parametrize(
+    ("configs", "said"),
+    [
+        ("Photos", "must be a list of names"),
+        (["Videos"], "there is none named Videos"),
+        ([{"events": ["LATE"]}], "there is none named None"),
+        ([{"name": "Photos", "event": "LATE"}], "unknown parts: event"),
+        ([{"name": "Photos", "events": ["SILENT"]}], "Events are a list of: FAILURE, "),
+        ([{"name": "Photos", "events": "LATE"}], "Events are a list of: FAILURE, "),
+    ],
+)
+@pytest.mark.usefixtures("filled")
+def test_syncs_of_a_channel_that_cannot_be_are_named(configs: object, said: str) -> None:
+    document = export_document()
+    document["channels"][0]["configs"] = configs
+    before = state()
+
+    with pytest.raises(DocumentRefused) as refused:
+        import_document(document)
+
+    assert str(refused.value).startswith(f"channels ops: configs: {said}")
     assert state() == before
 
 
