@@ -9,13 +9,14 @@ from django.utils.translation import gettext as _
 
 from filesync.errors import NotFound
 from filesync.models import SyncConfig
+from filesync.services.channels import tell_channels
 from filesync.services.rules import use_rule_sets
 
 NAME_LENGTH = 120
 
 
 def duplicate_config(config_id: int) -> SyncConfig:
-    """Save a disabled copy of a config under a free name.
+    """Save a disabled copy of a config, with its rule sets and channels, under a free name.
 
     Raises:
         NotFound: there is no such config.
@@ -24,6 +25,7 @@ def duplicate_config(config_id: int) -> SyncConfig:
     if config is None:
         raise NotFound(_("there is no sync config %d") % config_id)
     original, rule_sets = config.name, [use.rule_set for use in config.rule_set_uses.all()]
+    told = {use.channel: use.events for use in config.channel_uses.select_related("channel")}
     config.pk = None
     config._state.adding = True
     config.enable = False
@@ -33,6 +35,7 @@ def duplicate_config(config_id: int) -> SyncConfig:
         config.name = _free_name(original)
         config.save(force_insert=True)
         use_rule_sets(config, rule_sets)
+        tell_channels(config, told)
     return config
 
 

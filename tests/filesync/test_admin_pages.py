@@ -21,8 +21,17 @@ from pytest_django.fixtures import DjangoAssertNumQueries
 
 from filesync import selectors
 from filesync.engine.log import command_line
-from filesync.models import RunItem, Storage, SyncConfig, SyncRun
+from filesync.models import (
+    NotificationChannel,
+    RuleSet,
+    RunItem,
+    Storage,
+    SyncConfig,
+    SyncRun,
+)
+from filesync.services.channels import tell_channels
 from filesync.services.leases import Claim
+from filesync.services.rules import use_rule_sets
 from filesync.services.run_logs import log_path
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import (
@@ -573,6 +582,28 @@ def test_a_duplicate_is_disabled_and_has_a_free_name(local_root: Path, superuser
     newest = SyncConfig.objects.latest("pk")
     assert answer["HX-Redirect"] == f"{CONFIGS}{newest.pk}/change/"
     assert sign_in("operator").post(url, SUBMITTED).status_code == 403
+
+
+def test_a_duplicate_has_the_rule_sets_and_the_channels_with_their_events(
+    local_root: Path, superuser: Client
+) -> None:
+    config = make_config(local_root, name="Photos")
+    rule_sets = [RuleSet.objects.create(name=name, filters="- *.tmp") for name in ("b", "a")]
+    use_rule_sets(config, rule_sets)
+    mail, chat = (NotificationChannel.objects.create(name=name) for name in ("mail", "chat"))
+    tell_channels(config, {mail: ["FAILURE", "SUCCESS"], chat: []})
+    everything = NotificationChannel.objects.create(name="everything")
+
+    superuser.post(f"{CONFIGS}{config.pk}/duplicate/", SUBMITTED)
+
+    for each in SyncConfig.objects.all():
+        assert [use.rule_set for use in each.rule_set_uses.all()] == rule_sets
+        assert {use.channel: use.events for use in each.channel_uses.all()} == {
+            mail: ["FAILURE", "SUCCESS"],
+            chat: [],
+        }
+    assert SyncConfig.objects.count() == 2
+    assert not everything.configs.exists()
 
 
 def test_history_leads_to_the_runs_of_the_config(local_root: Path, superuser: Client) -> None:
