@@ -24,6 +24,7 @@ from filesync.admin.run_page import items_csv, log_document, run_context
 from filesync.api.permissions import RUN
 from filesync.errors import FilesyncError
 from filesync.models import RunItem, SyncConfig, SyncRun
+from filesync.services.failures import can_mend
 from filesync.services.finishing import cancel_run
 from filesync.services.queueing import retry_run
 from filesync.services.undo import queue_restore
@@ -210,7 +211,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     @action(
         description=_("Send the failed files again"),
-        permissions=["retry"],
+        permissions=["mend"],
         url_path="retry-failed",
         icon="replay",
         dialog={
@@ -267,13 +268,22 @@ class SyncRunAdmin(ReadOnlyAdmin):
         )
 
     def has_retry_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        """Allow Run again to those who may run syncs, once a run has ended."""
+        """Allow Run again to those who may run syncs, once a run that undid none has ended."""
         if not request.user.has_perm(RUN):
             return False
         if object_id is None:
             return True
         ended = SyncRun.objects.filter(pk=object_id, state__in=SyncRun.TERMINAL)
-        return ended.filter(config__isnull=False).exists()
+        return ended.filter(config__isnull=False).exclude(trigger=SyncRun.Trigger.RESTORE).exists()
+
+    def has_mend_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        """Allow it to those who may run syncs, where files failed that can be sent again."""
+        if not request.user.has_perm(RUN):
+            return False
+        if object_id is None:
+            return True
+        run = self.get_queryset(request).filter(pk=object_id).first()
+        return run is not None and can_mend(run)
 
     def has_run_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         """Allow Cancel to those who may run syncs, while there is something to cancel."""

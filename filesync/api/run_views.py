@@ -108,7 +108,7 @@ class SyncRunViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
     )
     def retry(self, request: Request, **_: Any) -> Response:
         """Queue a new run of the same config, or only of the files that failed; it names this."""
-        wish = RetrySerializer(data=request.data)
+        wish = self.get_serializer(data=request.data)
         wish.is_valid(raise_exception=True)
         run = retry_run(self.get_object().pk, user=request.user, **wish.validated_data)
         return Response(SyncRunSerializer(run).data, status=202)

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from filesync import engine
-from filesync.errors import AnotherConfig, FailuresForgotten, NotFound, NothingFailed, RunActive
+from filesync.errors import (
+    AnotherConfig,
+    Conflict,
+    FailuresForgotten,
+    NotFound,
+    NothingFailed,
+    RunActive,
+)
 from filesync.models import SyncConfig, SyncRun
 
 
@@ -30,12 +37,28 @@ def run_to_mend(config: SyncConfig, run_id: int) -> SyncRun:
                 name=config.name,
             )
         )
+    _check_failures(run)
+    return run
+
+
+def can_mend(run: SyncRun) -> bool:
+    """Whether the failed files of a run can be sent again; takes up to two queries."""
+    if run.config_id is None:
+        return False
+    try:
+        _check_failures(run)
+    except Conflict:
+        return False
+    return True
+
+
+def _check_failures(run: SyncRun) -> None:
     if not run.is_terminal:
         raise RunActive(
             engine.Text(
                 "run {run_id} is {state}, what fails in it is not known yet: wait "
                 "for task {task_id} to end, or cancel it",
-                run_id=run_id,
+                run_id=run.pk,
                 state=activity(run),
                 task_id=str(run.task_id),
             ),
@@ -44,7 +67,7 @@ def run_to_mend(config: SyncConfig, run_id: int) -> SyncRun:
     if run.trigger == SyncRun.Trigger.RESTORE:
         raise NothingFailed(
             engine.Text(
-                "run {run_id} undid another run: undo that one again instead", run_id=run_id
+                "run {run_id} undid another run: undo that one again instead", run_id=run.pk
             )
         )
     failed = run.items.filter(action="FAILED")
@@ -55,15 +78,14 @@ def run_to_mend(config: SyncConfig, run_id: int) -> SyncRun:
                 "{count} files failed in run {run_id} and {recorded} of "
                 "them are recorded: run it again as a whole",
                 count=run.files_failed,
-                run_id=run_id,
+                run_id=run.pk,
                 recorded=recorded,
             )
         )
     if not failed.exclude(path="").exists():
         raise NothingFailed(
-            engine.Text("no file failed in run {run_id}: run it again as a whole", run_id=run_id)
+            engine.Text("no file failed in run {run_id}: run it again as a whole", run_id=run.pk)
         )
-    return run
 
 
 def failed_paths(run: SyncRun) -> tuple[str, ...]:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
+from django.urls import reverse
 
 from filesync.models import RunItem, SyncConfig, SyncRun
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import client_of, make_config, make_run
+from tests.filesync.factories import browser_of, client_of, make_config, make_run, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -98,6 +100,86 @@ def test_a_run_whose_failed_files_cannot_be_sent_is_refused_with_the_reason(
     with pytest.raises(CommandError) as refused:
         call_command("run_sync", config.pk, only_failed_of=named.pk)
     assert words in str(refused.value)
+
+
+MENDABLE = [
+    ("failed", True),
+    ("some without a name", True),
+    ("none failed", False),
+    ("no file", False),
+    ("forgotten", False),
+    ("deleted", False),
+    ("undone", False),
+    ("active", False),
+]
+
+
+def run_that(kind: str, root: Path) -> SyncRun:
+    """Save a run whose failed files can be sent again, or cannot for the reason that it names."""
+    config = make_config(root)
+    paths = {"none failed": [], "no file": [""], "some without a name": ["a", ""]}.get(kind, ["a"])
+    run = failed_run(config, *paths, failed=3 if kind == "forgotten" else None)
+    if kind == "deleted":
+        config.delete()
+    if kind == "undone":
+        SyncRun.objects.update(trigger=SyncRun.Trigger.RESTORE)
+    if kind == "active":
+        SyncRun.objects.update(state=SyncRun.State.QUEUED)
+    return run
+
+
+@pytest.mark.parametrize(("kind", "offered"), MENDABLE)
+def test_the_page_of_a_run_offers_it_only_where_it_is_possible(
+    local_root: Path, kind: str, *, offered: bool
+) -> None:
+    run = run_that(kind, local_root)
+    client = Client()
+    client.force_login(make_user("operator"))
+    button = reverse("admin:filesync_syncrun_retry_failed_now", args=[run.pk])
+
+    page = client.get(reverse("admin:filesync_syncrun_change", args=[run.pk]))
+
+    assert (button in page.content.decode()) is offered
+    assert ("Send the failed files again" in page.content.decode()) is offered
+    again = reverse("admin:filesync_syncrun_retry_now", args=[run.pk])
+    whole = kind not in ("deleted", "undone", "active")
+    assert (again in page.content.decode()) is whole
+    # Whoever asks for it all the same is refused, and nothing is queued.
+    runs = SyncRun.objects.count()
+    assert client.get(button).status_code == (200 if offered else 403)
+    assert client.post(button, {"_form_submitted": "True"}).status_code == (200 if offered else 403)
+    assert SyncRun.objects.count() - runs == (1 if offered else 0)
+
+
+@pytest.mark.parametrize(("kind", "offered"), MENDABLE)
+def test_the_page_of_the_api_offers_it_only_where_it_is_possible(
+    local_root: Path, kind: str, *, offered: bool
+) -> None:
+    run = run_that(kind, local_root)
+
+    page = browser_of("operator").get(f"/api/v1/sync/runs/{run.pk}/retry").content.decode()
+
+    assert "post-object-form" in page
+    assert ('name="only_failed"' in page) is offered
+    assert ("&quot;only_failed&quot;" in page) is offered
+
+
+@pytest.mark.parametrize("pk", ["999999", "abc", "9" * 30])
+def test_the_page_of_a_run_that_is_not_there_offers_nothing(pk: str) -> None:
+    page = browser_of("operator").get(f"/api/v1/sync/runs/{pk}/retry")
+
+    assert page.status_code == 200
+    assert "only_failed" not in page.content.decode()
+
+
+def test_a_body_that_names_it_needlessly_is_answered_as_before(local_root: Path) -> None:
+    run = run_that("none failed", local_root)
+    route = f"/api/v1/sync/runs/{run.pk}/retry"
+    client = client_of("operator")
+
+    refused = client.post(route, {"only_failed": True})
+    assert (refused.status_code, refused.json()["code"]) == (409, "nothing_failed")
+    assert client.post(route, {"only_failed": False}).status_code == 202
 
 
 @pytest.mark.parametrize("value", ["x", 0, -1, 2**63, 1.5, True, [1]])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+from functools import cached_property
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from filesync.api import examples
+from filesync.api.form_fields import Withholding
 from filesync.api.quick_rows import QuickRows
 from filesync.api.serializers.shared import SaidField, answered, asked
 from filesync.models import RunItem, SyncRun
+from filesync.services.failures import can_mend
 from filesync.texts import read_text, say
 from scheduler.api.strict import StrictSerializer
 
@@ -105,12 +110,19 @@ class RunItemSerializer(serializers.ModelSerializer[RunItem]):
 
 
 @extend_schema_serializer(examples=[asked(examples.RETRY)])
-class RetrySerializer(StrictSerializer):
+class RetrySerializer(Withholding, StrictSerializer):
     """How a run is repeated; without a field as a whole."""
 
     only_failed = serializers.BooleanField(
         default=False, help_text="send only the files that failed; nothing is deleted"
     )
+
+    @cached_property
+    def withheld(self) -> Collection[str]:
+        # A page comes here whatever its address says, and for a run that is not there too.
+        pk = str(self.context["view"].kwargs["pk"])
+        run = SyncRun.objects.filter(pk=pk).first() if re.fullmatch("[0-9]{1,18}", pk) else None
+        return () if run is not None and can_mend(run) else ("only_failed",)
 
 
 @extend_schema_serializer(examples=[asked(examples.EXECUTE)])

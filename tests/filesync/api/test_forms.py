@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from filesync.models import NotificationChannel, RuleSet, Storage, SyncConfig, SyncRun
+from filesync.models import NotificationChannel, RuleSet, RunItem, Storage, SyncConfig, SyncRun
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import browser_of, make_config, make_run, make_storage
 
@@ -205,6 +205,7 @@ def test_the_form_of_an_action_asks_what_the_action_takes(
     local_root: Path, action: str, fields: set[str]
 ) -> None:
     run = make_run(make_config(local_root), state=SyncRun.State.FAILED)
+    RunItem.objects.create(run=run, action="FAILED", path="a.txt")
     page = browser_of("operator").get(f"{API}/sync/runs/{run.pk}/{action}").content.decode()
 
     boxes = set(re.findall(r'<input type="checkbox" name="(\w+)"', page))
