@@ -112,7 +112,7 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
     )
     def execute_sync(self, request: Request, config_id: str) -> Response:
         """Queue a run of the config; 409 with the active task's id where it has one already."""
-        wish = ExecuteSerializer(data=request.data)
+        wish = self.get_serializer(data=request.data)
         wish.is_valid(raise_exception=True)
         asked = wish.validated_data
         if asked["force"] and not request.user.has_perm(FORCE):

@@ -366,6 +366,24 @@ def test_cancel_without_the_csrf_token_does_nothing(local_root: Path) -> None:
     assert (answer.status_code, run.state) == (403, "QUEUED")
 
 
+@pytest.mark.parametrize(("role", "shown"), [("operator", False), ("superuser", True)])
+def test_force_is_a_button_for_those_who_may_use_it(
+    local_root: Path, role: str, *, shown: bool
+) -> None:
+    config = make_config(local_root)
+    client = sign_in(role)
+    force = reverse("admin:filesync_syncconfig_force_now", args=[config.pk])
+
+    pages = [
+        client.get(url_of("filesync.syncconfig", "change", config)).content.decode(),
+        client.get(url_of("filesync.syncconfig", "changelist")).content.decode(),
+    ]
+
+    assert [force in page for page in pages] == [shown, False]
+    run = reverse("admin:filesync_syncconfig_run_now", args=[config.pk])
+    assert [run in page for page in pages] == [True, True]
+
+
 def test_buttons_are_for_operators(local_root: Path) -> None:
     config = make_config(local_root)
     run = make_run(make_config(local_root))

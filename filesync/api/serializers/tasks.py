@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from functools import cached_property
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from filesync.api import examples
+from filesync.api.form_fields import Withholding
+from filesync.api.permissions import FORCE
 from filesync.api.serializers.runs import SyncRunSerializer
 from filesync.api.serializers.shared import SaidField, answered, asked
 from filesync.services.waiting import LONGEST_WAIT_S
@@ -17,7 +21,7 @@ from scheduler.api.strict import StrictSerializer
 @extend_schema_serializer(
     examples=[asked(examples.EXECUTE), asked(examples.MEND, "Only the files that failed")]
 )
-class ExecuteSerializer(StrictSerializer):
+class ExecuteSerializer(Withholding, StrictSerializer):
     """How a config is run; without a field as its schedule would run it."""
 
     dry_run = serializers.BooleanField(
@@ -34,6 +38,10 @@ class ExecuteSerializer(StrictSerializer):
         help_text="id of a run of this config that ended: send only the files that failed in it; "
         "nothing is deleted",
     )
+
+    @cached_property
+    def withheld(self) -> Collection[str]:
+        return () if self.context["request"].user.has_perm(FORCE) else ("force",)
 
 
 class WaitSerializer(serializers.Serializer[Any]):

@@ -10,7 +10,13 @@ import pytest
 
 from filesync.models import NotificationChannel, RuleSet, RunItem, Storage, SyncConfig, SyncRun
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import browser_of, make_config, make_run, make_storage
+from tests.filesync.factories import (
+    browser_of,
+    client_of,
+    make_config,
+    make_run,
+    make_storage,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -213,3 +219,34 @@ def test_the_form_of_an_action_asks_what_the_action_takes(
     assert "post-object-form" in page
     assert boxes == fields
     assert 'name="status"' not in page
+
+
+@pytest.mark.parametrize(("role", "offered"), [("operator", False), ("superuser", True)])
+def test_force_is_offered_to_those_who_may_use_it(
+    local_root: Path, role: str, *, offered: bool
+) -> None:
+    browser = browser_of(role)
+    path = f"{API}/task/scheduler/execute-sync/{make_config(local_root).pk}"
+
+    asked = browser.get(path)
+    # The form that is shown again is the same.
+    refused = browser.post(path, {"only_failed_of": "x", "dry_run": "true"}, format="multipart")
+
+    assert (asked.status_code, refused.status_code) == (200, 400)
+    for answer in (asked, refused):
+        page = answer.content.decode()
+        assert 'name="dry_run"' in page
+        assert ('name="force"' in page) is offered
+        assert "&quot;dry_run&quot;" in page
+        assert ("&quot;force&quot;" in page) is offered
+    # What it sends of the form is taken.
+    form = Form(asked.content.decode(), "post").values
+    assert browser.post(path, form, format="multipart").status_code == 202
+
+
+def test_a_body_that_says_no_to_force_is_taken_from_who_may_not_force(local_root: Path) -> None:
+    path = f"{API}/task/scheduler/execute-sync/{make_config(local_root).pk}"
+    client = client_of("operator")
+
+    assert client.post(path, {"force": True}).status_code == 403
+    assert client.post(path, {"force": False}).status_code == 202

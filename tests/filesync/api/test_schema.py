@@ -15,7 +15,7 @@ from drf_spectacular.generators import SchemaGenerator
 from filesync.api import urls as urls  # registers the token's description
 from filesync.api.quick_rows import QuickRows
 from scheduler.api.strict import StrictModelSerializer, StrictSerializer
-from tests.filesync.factories import browser_of
+from tests.filesync.factories import browser_of, client_of
 
 Document = dict[str, Any]
 
@@ -127,6 +127,14 @@ def test_operations_are_listed_by_resource() -> None:
         "task",
     }
     assert groups.total() == len(OPERATIONS)
+
+
+@pytest.mark.django_db
+def test_the_description_is_the_same_for_all() -> None:
+    told = {role: client_of(role).get("/api/schema").content for role in ("nobody", "superuser")}
+
+    assert told["nobody"] == told["superuser"]
+    assert b"force:" in told["nobody"]
 
 
 @pytest.mark.django_db
