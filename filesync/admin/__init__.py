@@ -10,6 +10,7 @@ from filesync.admin import (  # noqa: F401
     hooks,
     notifications,
     rule_sets,
+    run_items,
     runs,
     storages,
     sync_configs,

@@ -23,7 +23,7 @@ from filesync.admin.live import run_document
 from filesync.admin.run_page import items_csv, log_document, run_context
 from filesync.api.permissions import RUN
 from filesync.errors import FilesyncError
-from filesync.models import RunItem, SyncConfig, SyncRun
+from filesync.models import SyncConfig, SyncRun
 from filesync.services.failures import can_mend
 from filesync.services.finishing import cancel_run
 from filesync.services.queueing import retry_run
@@ -292,21 +292,3 @@ class SyncRunAdmin(ReadOnlyAdmin):
         if object_id is None:
             return True
         return SyncRun.objects.filter(pk=object_id, state__in=SyncRun.ACTIVE).exists()
-
-
-@admin.register(RunItem)
-class RunItemAdmin(ReadOnlyAdmin):
-    list_display = ["path", "action", "size_bytes", "error"]
-    list_filter = ["action"]
-    search_fields = ["path"]
-    list_per_page = 100
-    paginator = CappedPaginator
-    show_full_result_count = False
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Allow the link of a run to its items; a filter would list every run there is."""
-        return lookup == "run__id__exact" or bool(super().lookup_allowed(lookup, value, request))
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Keep it out of the menu: it is reached from its run."""
-        return False
