@@ -22,6 +22,7 @@ from filesync.api import examples
 from filesync.api.permissions import MayViewStorages
 from filesync.api.serializers.shared import ErrorSerializer
 from filesync.errors import NotFound
+from scheduler.api.query import check_parameters
 
 
 class PresetSerializer(serializers.Serializer[Any]):
@@ -101,6 +102,7 @@ class BackendViewSet(ViewSet):
     @extend_schema(summary="List backends and presets", responses=CatalogueSerializer)
     def list(self, request: Request) -> Response:
         """List the backends that a storage can have, and presets by the names people know."""
+        check_parameters(request, {"format"})
         rclone = engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None)
         catalogue = {
             "rclone": str(engine.check_rclone(rclone)),
@@ -120,6 +122,7 @@ class BackendViewSet(ViewSet):
     )
     def retrieve(self, request: Request, pk: str) -> Response:
         """Give each option of a backend with its help, default and examples."""
+        check_parameters(request, {"format"})
         rclone = engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None)
         backend = engine.catalogue(rclone).get(pk)
         if backend is None:

@@ -20,6 +20,7 @@ from filesync.api.throttles import HookThrottle
 from filesync.errors import NotFound
 from filesync.models import Hook, SyncConfig, SyncRun
 from filesync.services import queueing
+from scheduler.api.query import StrictQuery, check_parameters
 
 CONFIG = OpenApiParameter("id", int, OpenApiParameter.PATH, description="id of the sync config")
 SECRET = OpenApiParameter(
@@ -27,7 +28,7 @@ SECRET = OpenApiParameter(
 )
 
 
-class ConfigHookView(APIView):
+class ConfigHookView(StrictQuery, APIView):
     """The hook of one sync config: an address that starts it and nothing else."""
 
     permission_classes = [MayChangeConfigs]
@@ -40,6 +41,7 @@ class ConfigHookView(APIView):
     )
     def get(self, request: Request, pk: str) -> Response:
         """Say whether there is one, since when, and when it was called last."""
+        check_parameters(request, {"format"})
         hook = Hook.objects.filter(config=_config(pk)).first()
         answer = {
             "exists": hook is not None,

@@ -25,6 +25,7 @@ from filesync.notifications.events import Event
 from filesync.notifications.targets import TargetRefused, check_target
 from filesync.services.channels import try_channel
 from filesync.texts import say
+from scheduler.api.query import StrictQuery
 from scheduler.api.strict import StrictModelSerializer
 
 
@@ -127,7 +128,7 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
     partial_update=extend_schema(summary="Change a channel"),
     destroy=extend_schema(summary="Delete a channel"),
 )
-class ChannelViewSet(ModelViewSet):  # type: ignore[type-arg]
+class ChannelViewSet(StrictQuery, ModelViewSet):  # type: ignore[type-arg]
     """Who is told. Only a superuser may change them."""
 
     queryset = NotificationChannel.objects.prefetch_related("configs")

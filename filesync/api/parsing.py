@@ -1,4 +1,4 @@
-"""How bodies and query strings are read: nothing too large, too deep, unknown or empty passes."""
+"""How bodies and the queries of lists are read: nothing too deep, unknown or empty passes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from rest_framework.filters import BaseFilterBackend, OrderingFilter
 from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 
+from scheduler.api.query import check_parameters
+
 if TYPE_CHECKING:
     # DRF's views import this module by the settings, before they are complete themselves.
     from rest_framework.views import APIView
-
-LONGEST_VALUE = 1_000
-# Each word of a search is a condition of its own, and SQLite refuses a thousand of them.
-LONGEST_SEARCH = 200
 
 
 class StrictJSONParser(JSONParser):
@@ -46,41 +44,6 @@ class StrictJSONParser(JSONParser):
             raise ParseError(_("The charset %s is not known.") % encoding) from None
         except ValueError as error:
             raise ParseError(_("JSON parse error - %s") % error) from None
-
-
-def check_parameters(request: Request, known: set[str], *, may_be_empty: bool = False) -> None:
-    """Refuse parameters of the query that are unknown, said twice, empty, or too long.
-
-    Raises:
-        ValidationError: it names each of them.
-    """
-    errors: dict[str, list[ErrorDetail]] = {}
-    for name, values in request.query_params.lists():
-        wrong = _wrong(name, [str(value) for value in values], known, may_be_empty=may_be_empty)
-        if wrong is not None:
-            errors[name] = [wrong]
-    if errors:
-        raise ValidationError(errors)
-
-
-def _wrong(
-    name: str, values: list[str], known: set[str], *, may_be_empty: bool
-) -> ErrorDetail | None:
-    longest = LONGEST_SEARCH if name == "search" else LONGEST_VALUE
-    if name not in known:
-        return ErrorDetail(_("There is no such parameter."), "unknown")
-    if len(values) > 1:
-        return ErrorDetail(_("This is given more than once."), "repeated")
-    value = values[0]
-    if not value:
-        return None if may_be_empty else ErrorDetail(_("This may not be empty."), "blank")
-    if len(value) > longest:
-        return ErrorDetail(_("This has more than %d characters.") % longest, "max_length")
-    if "\x00" in value:
-        return ErrorDetail(_("Null characters are not allowed."), "null_characters")
-    if name in ("page", "page_size") and not _is_count(value):
-        return ErrorDetail(_("This is not a whole number from 1."), "invalid")
-    return None
 
 
 class KnownParameters(BaseFilterBackend):
@@ -155,7 +118,3 @@ def _finite(text: str) -> float:
 
 def _no_constant(text: str) -> None:
     raise ValueError(f"{text} is no JSON")
-
-
-def _is_count(value: str) -> bool:
-    return value.isascii() and value.isdigit() and len(value) < 10 and int(value) > 0

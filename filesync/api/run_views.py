@@ -17,7 +17,6 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from filesync.api.filters import RunFilter
 from filesync.api.pagination import NewestFirst
-from filesync.api.parsing import check_parameters
 from filesync.api.permissions import MayRun
 from filesync.api.renderers import PlainText
 from filesync.api.serializers.runs import (
@@ -34,6 +33,7 @@ from filesync.services.finishing import cancel_run
 from filesync.services.queueing import retry_run
 from filesync.services.run_logs import text_lines
 from filesync.services.undo import queue_restore
+from scheduler.api.query import StrictQuery, check_parameters
 
 ENDED = OpenApiResponse(ErrorSerializer, "The run has ended already.")
 BUSY = OpenApiResponse(ErrorSerializer, "Its config has an active run, or is disabled.")
@@ -43,7 +43,7 @@ BUSY = OpenApiResponse(ErrorSerializer, "Its config has an active run, or is dis
     list=extend_schema(summary="List runs, the newest first"),
     retrieve=extend_schema(summary="Show a run"),
 )
-class SyncRunViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
+class SyncRunViewSet(StrictQuery, ReadOnlyModelViewSet):  # type: ignore[type-arg]
     """What happened, and what happens now."""
 
     queryset = SyncRun.objects.all()

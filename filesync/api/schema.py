@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from filesync.api.authentication import TokenAuthentication
-from filesync.api.parsing import check_parameters
+from scheduler.api.query import check_parameters
 
 Document = dict[str, Any]
 
@@ -120,15 +120,12 @@ def _errors_of(path: str, method: str, operation: Document) -> list[str]:
     parameters = operation.get("parameters", [])
     statuses = ["429", "503"]
     if operation.get("security"):
-        statuses += ["401", "403"]
+        # 400 for a parameter that it does not have, whatever else it takes.
+        statuses += ["400", "401", "403"]
     if "{" in path or any(parameter["name"] in ("page", "cursor") for parameter in parameters):
         statuses.append("404")
     if method in METHODS_WITH_BODY and "requestBody" in operation:
         statuses += ["413", "415"]
-    if "requestBody" in operation or any(
-        parameter["in"] in ("query", "header") for parameter in parameters
-    ):
-        statuses.append("400")
     return sorted(statuses)
 
 

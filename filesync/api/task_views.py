@@ -16,7 +16,6 @@ from rest_framework.serializers import Serializer
 from rest_framework.viewsets import GenericViewSet
 
 from filesync import status
-from filesync.api.parsing import check_parameters
 from filesync.api.permissions import FORCE, MayRun, MayViewRuns
 from filesync.api.serializers.shared import ErrorSerializer
 from filesync.api.serializers.status import TaskStatusSerializer
@@ -34,6 +33,7 @@ from filesync.models import SyncRun
 from filesync.services import idempotency, queueing
 from filesync.services.waiting import LONGEST_WAIT_S, wait_until_ended
 from filesync.texts import say
+from scheduler.api.query import StrictQuery, check_parameters
 
 NUMBER = OpenApiParameter(
     "config_id", int, OpenApiParameter.PATH, description="id of the sync config"
@@ -56,7 +56,7 @@ KEY = OpenApiParameter(
 )
 
 
-class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
+class TaskViewSet(StrictQuery, GenericViewSet):  # type: ignore[type-arg]
     """Running syncs and looking after them."""
 
     permission_classes = [MayViewRuns]
@@ -74,6 +74,7 @@ class TaskViewSet(GenericViewSet):  # type: ignore[type-arg]
 
         Read from the database's rows, in milliseconds; `warnings` says in words what is wrong.
         """
+        check_parameters(request, {"format"})
         now = status.read_status()
         answer = {
             "beat": now.beat,

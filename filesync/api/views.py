@@ -45,6 +45,7 @@ from filesync.models import RuleSet, Storage, SyncConfig
 from filesync.services import rules, storages
 from filesync.services.switching import switch_configs
 from filesync.texts import say
+from scheduler.api.query import StrictQuery
 
 IN_USE = OpenApiResponse(ErrorSerializer, "A sync config uses it; the answer names which.")
 TAKEN = OpenApiResponse(ErrorSerializer, "A periodic task of somebody else has its name.")
@@ -58,7 +59,7 @@ TAKEN = OpenApiResponse(ErrorSerializer, "A periodic task of somebody else has i
     partial_update=extend_schema(summary="Change a storage; secrets that are not named stay"),
     destroy=extend_schema(summary="Delete a storage", responses={204: None, 409: IN_USE}),
 )
-class StorageViewSet(ModelViewSet):  # type: ignore[type-arg]
+class StorageViewSet(StrictQuery, ModelViewSet):  # type: ignore[type-arg]
     """Places where files live. Only a superuser may change them."""
 
     queryset = Storage.objects.all()
@@ -134,7 +135,7 @@ class StorageViewSet(ModelViewSet):  # type: ignore[type-arg]
     partial_update=extend_schema(summary="Change a rule set"),
     destroy=extend_schema(summary="Delete a rule set", responses={204: None, 409: IN_USE}),
 )
-class RuleSetViewSet(ModelViewSet):  # type: ignore[type-arg]
+class RuleSetViewSet(StrictQuery, ModelViewSet):  # type: ignore[type-arg]
     """Filter rules with a name, for any number of sync configs."""
 
     queryset = RuleSet.objects.all()
@@ -184,7 +185,7 @@ class RuleSetViewSet(ModelViewSet):  # type: ignore[type-arg]
     ),
     destroy=extend_schema(summary="Delete a sync config; its runs stay"),
 )
-class SyncConfigViewSet(ModelViewSet):  # type: ignore[type-arg]
+class SyncConfigViewSet(StrictQuery, ModelViewSet):  # type: ignore[type-arg]
     """What is kept in step with what, and when."""
 
     queryset = SyncConfig.objects.prefetch_related("rule_set_uses")

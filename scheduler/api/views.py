@@ -11,6 +11,7 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
+from scheduler.api.query import StrictQuery
 from scheduler.api.serializers import (
     CronAnswerSerializer,
     RefreshReportSerializer,
@@ -32,7 +33,7 @@ class MayChangeSchedules(BasePermission):
         return bool(request.user and request.user.has_perms(needed))
 
 
-class SchedulerViewSet(GenericViewSet):  # type: ignore[type-arg]
+class SchedulerViewSet(StrictQuery, GenericViewSet):  # type: ignore[type-arg]
     """Schedules as a whole."""
 
     serializer_class = ValidateCronSerializer

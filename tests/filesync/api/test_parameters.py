@@ -1,0 +1,53 @@
+"""Parameters in an address that an operation does not have: none is ignored."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from drf_spectacular.generators import SchemaGenerator
+
+from filesync.api import urls as urls  # registers the token's description
+from tests.filesync.factories import client_of
+
+pytestmark = pytest.mark.django_db
+
+DOCUMENT: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+WRITES = [
+    (method, path)
+    for path, operations in DOCUMENT["paths"].items()
+    for method in operations
+    if method != "get" and "/hooks/" not in path
+]
+
+
+@pytest.mark.parametrize(("method", "path"), WRITES)
+def test_no_write_ignores_a_parameter_in_its_address(method: str, path: str) -> None:
+    """`execute-all-enabled?dry_run=true` would run everything in earnest."""
+    address = re.sub(r"{\w+}", "1", path)
+
+    answer = client_of("superuser").generic(method.upper(), f"{address}?dry_run=true")
+
+    assert answer.status_code == 400
+    assert list(answer.json()) == ["dry_run"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "sync/backends",
+        "sync/backends/webdav",
+        "sync/configs/1",
+        "sync/configs/1/hook",
+        "sync/runs/1/log",
+        "sync/storages/1/browse",
+        "task/scheduler/task-result/x",
+        "task/scheduler/task-status",
+    ],
+)
+def test_no_read_ignores_a_parameter_that_it_does_not_have(path: str) -> None:
+    answer = client_of("superuser").get(f"/api/v1/{path}?colour=blue")
+
+    assert answer.status_code == 400
+    assert list(answer.json()) == ["colour"]
