@@ -122,6 +122,7 @@ class SyncRunViewSet(StrictQuery, ReadOnlyModelViewSet):  # type: ignore[type-ar
         detail=True,
         methods=["post"],
         permission_classes=[MayRun],
+        throttle_classes=[ExecuteThrottle],
         serializer_class=RestoreSerializer,
     )
     def restore(self, request: Request, **_: Any) -> Response:

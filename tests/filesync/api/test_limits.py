@@ -142,6 +142,9 @@ def test_an_account_starts_only_so_many_runs_a_minute(
     assert answers[2].json()["code"] == "throttled"
     assert SyncRun.objects.count() == 2
     assert client.post(f"{TASK}/execute-all-enabled").status_code == 429
+    for action in ("retry", "restore"):
+        url = f"/api/v1/sync/runs/{SyncRun.objects.latest('pk').pk}/{action}"
+        assert client.post(url).status_code == 429
     assert client.get(f"{TASK}/task-status").status_code == 200
     assert client_of("operator").post(f"{TASK}/execute-sync/{configs[2].pk}").status_code == 202
 
