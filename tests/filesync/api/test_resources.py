@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -737,8 +738,12 @@ def test_a_parameter_that_a_list_cannot_use_is_400_and_named(query: str, name: s
     assert (answer.status_code, list(answer.json())) == (400, [name])
 
 
-def test_a_cursor_that_was_made_up_is_404() -> None:
-    answer = client_of("viewer").get(f"{RUNS}?cursor=made-up")
+@pytest.mark.parametrize(
+    "cursor",
+    ["made-up", *(b64encode(text).decode() for text in (b"p=abc", b"p=", b"p=1.5", b"p=%00"))],
+)
+def test_a_cursor_that_was_made_up_is_404(cursor: str) -> None:
+    answer = client_of("viewer").get(RUNS, {"cursor": cursor})
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
