@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from django.core.exceptions import TooManyFieldsSent, TooManyFilesSent
 from django.db import InterfaceError, OperationalError
 from django.db.models import ProtectedError
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import APIException
 from rest_framework.exceptions import ValidationError as FieldErrors
 from rest_framework.response import Response
@@ -36,6 +38,9 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         if isinstance(error, RunActive) and error.task_id:
             body["task_id"] = error.task_id
         return Response(body, status=_status(error))
+    if isinstance(error, TooManyFieldsSent | TooManyFilesSent):
+        too_many = _("the request has more fields or files than are taken")
+        return Response({"detail": too_many, "code": "too_many_fields"}, status=400)
     if isinstance(error, OperationalError | InterfaceError):
         logger.error("the database does not answer: %s", error)
         return _database_away()

@@ -211,7 +211,25 @@ FILE = (
     b'--x\r\nContent-Disposition: form-data; name="%s"; filename="a"\r\n'
     b"Content-Type: text/plain\r\n\r\nhello\r\n--x--\r\n"
 )
+# One more than are taken.
+FILES = (FILE % b"a").removesuffix(b"--x--\r\n") * 101 + b"--x--\r\n"
 BIG = "9" * 40
+
+
+@pytest.mark.parametrize(
+    ("query", "kind", "body"),
+    [
+        ("", "application/x-www-form-urlencoded", b"&".join(b"a%d=1" % n for n in range(1001))),
+        ("", "multipart/form-data; boundary=x", FILES),
+        ("?" + "&".join(f"a{number}=1" for number in range(1001)), "application/json", b"{}"),
+    ],
+)
+def test_more_fields_than_are_taken_are_refused_as_the_api_says_it(
+    query: str, kind: str, body: bytes
+) -> None:
+    answer = client_of("superuser").post(f"{CONFIGS}{query}", body, content_type=kind)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "too_many_fields")
 
 
 @pytest.mark.parametrize("accept", ["application/json", PAGE])
