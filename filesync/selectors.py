@@ -14,7 +14,9 @@ from django.db.models import Count, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
-from filesync.models import SyncRun
+from filesync.engine import Action, Text
+from filesync.errors import NotFound
+from filesync.models import RunItem, SyncRun
 from scheduler.models import Heartbeat
 from scheduler.publishing import write_connection
 
@@ -134,3 +136,23 @@ def usual_duration_s(config_id: int) -> float | None:
     )
     durations = [(end - start).total_seconds() for start, end in spans if start and end]
     return statistics.median(durations) if len(durations) >= USUAL_AT_LEAST else None
+
+
+def items_of(run: SyncRun, most: int, *, after: int | None = None) -> list[RunItem]:
+    """Return up to `most` of a run's items, failed ones first; those behind the item `after`.
+
+    Raises:
+        NotFound: the run has no item `after`.
+    """
+    failed = run.items.filter(action=Action.FAILED)
+    others = run.items.exclude(action=Action.FAILED)
+    if after is not None:
+        last = run.items.filter(pk=after).first()
+        if last is None:
+            raise NotFound(Text("run {run_id} has no item {item_id}", run_id=run.pk, item_id=after))
+        if last.action == Action.FAILED:
+            failed = failed.filter(pk__gt=after)
+        else:
+            failed, others = failed.none(), others.filter(pk__gt=after)
+    rows = list(failed[:most])
+    return [*rows, *others[: most - len(rows)]]

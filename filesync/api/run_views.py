@@ -20,6 +20,7 @@ from filesync.api.pagination import NewestFirst
 from filesync.api.permissions import MayRun
 from filesync.api.renderers import PlainText
 from filesync.api.serializers.runs import (
+    ItemsQuerySerializer,
     LogTailSerializer,
     RestoreSerializer,
     RetrySerializer,
@@ -29,12 +30,14 @@ from filesync.api.serializers.runs import (
 from filesync.api.serializers.shared import ErrorSerializer
 from filesync.api.throttles import ExecuteThrottle
 from filesync.models import SyncRun
+from filesync.selectors import items_of
 from filesync.services.finishing import cancel_run
 from filesync.services.queueing import retry_run
 from filesync.services.run_logs import text_lines
 from filesync.services.undo import queue_restore
 from scheduler.api.query import StrictQuery, check_parameters
 
+MOST_ITEMS = 1_000
 ENDED = OpenApiResponse(ErrorSerializer, "The run has ended already.")
 BUSY = OpenApiResponse(ErrorSerializer, "Its config has an active run, or is disabled.")
 
@@ -53,13 +56,22 @@ class SyncRunViewSet(StrictQuery, ReadOnlyModelViewSet):  # type: ignore[type-ar
     search_fields = ["config_name", "message"]
     ordering_fields = ["id"]
 
-    @extend_schema(summary="Items of a run", responses=RunItemSerializer(many=True))
+    @extend_schema(
+        summary="Items of a run",
+        parameters=[ItemsQuerySerializer],
+        responses=RunItemSerializer(many=True),
+    )
     @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
     def items(self, request: Request, **_: Any) -> Response:
-        """What the run did to each path, failed ones first; at most 1,000 of them."""
-        items = self.get_object().items
-        rows = [*items.filter(action="FAILED")[:1000], *items.exclude(action="FAILED")[:1000]]
-        return Response(RunItemSerializer(rows[:1000], many=True).data)
+        """What the run did to each path, failed ones first; at most 1,000 of them.
+
+        `after` names the last one that you have, and the next come.
+        """
+        check_parameters(request, {"after", "format"})
+        wish = ItemsQuerySerializer(data=request.query_params.dict())
+        wish.is_valid(raise_exception=True)
+        rows = items_of(self.get_object(), MOST_ITEMS, **wish.validated_data)
+        return Response(RunItemSerializer(rows, many=True).data)
 
     @extend_schema(
         summary="Log of a run",

@@ -134,6 +134,15 @@ class RestoreSerializer(StrictSerializer):
     )
 
 
+class ItemsQuerySerializer(serializers.Serializer[Any]):
+    after = serializers.IntegerField(
+        min_value=1,
+        max_value=2**63 - 1,
+        required=False,
+        help_text="id of the last item that you have: those that come after it",
+    )
+
+
 class LogTailSerializer(serializers.Serializer[Any]):
     tail = serializers.IntegerField(
         min_value=1, max_value=100_000, required=False, help_text="only so many lines, the last"

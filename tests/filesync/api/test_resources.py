@@ -399,6 +399,38 @@ def test_items_of_a_run_are_told_failed_ones_first(local_root: Path) -> None:
     assert answer.json()[0]["error"] == "no right"
 
 
+def test_items_are_read_on_from_the_last_one(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filesync.api.run_views.MOST_ITEMS", 2)
+    run = make_run(make_config(local_root), state=SyncRun.State.PARTIAL)
+    other = make_run(make_config(local_root), state=SyncRun.State.PARTIAL)
+    RunItem.objects.create(run=other, action="ADDED", path="none of it")
+    for path in ("a", "b FAILED", "c", "d FAILED", "e FAILED", "f"):
+        action = "FAILED" if "FAILED" in path else "ADDED"
+        RunItem.objects.create(run=run, action=action, path=path)
+    client = client_of("viewer")
+
+    pages, query = [], ""
+    while page := client.get(f"{RUNS}/{run.pk}/items{query}").json():
+        pages.append([item["path"][0] for item in page])
+        query = f"?after={page[-1]['id']}"
+
+    assert pages == [["b", "d"], ["e", "a"], ["c", "f"]]
+
+
+@pytest.mark.parametrize(("after", "status"), [("0", 400), ("x", 400), ("{other}", 404)])
+def test_items_are_not_read_on_from_what_is_none_of_them(
+    local_root: Path, after: str, status: int
+) -> None:
+    run, other = make_run(make_config(local_root)), make_run(make_config(local_root))
+    stray = RunItem.objects.create(run=other, action="ADDED", path="a")
+
+    answer = client_of("viewer").get(f"{RUNS}/{run.pk}/items?after={after.format(other=stray.pk)}")
+
+    assert answer.status_code == status
+
+
 def test_a_queued_run_is_cancelled_at_once(local_root: Path) -> None:
     run = make_run(make_config(local_root))
 
