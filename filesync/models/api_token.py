@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 PREFIX = "sb_"
+MOST_DAYS = 36_500
+"""The longest life of a token."""
 
 
 def hash_token(text: str) -> str:
@@ -42,6 +45,15 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user}: {self.name}"
+
+    def clean(self) -> None:
+        super().clean()
+        now = timezone.now()
+        # Near the ends of the calendar no zone's clock can be read either.
+        latest = now + timedelta(days=MOST_DAYS)
+        if self.expires_at is not None and not now < self.expires_at <= latest:
+            reason = _("A token expires in the future, after %d days at the most.") % MOST_DAYS
+            raise ValidationError({"expires_at": reason})
 
     @classmethod
     def issue(

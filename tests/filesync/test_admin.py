@@ -489,6 +489,21 @@ def test_a_new_token_is_shown_once(superuser: Client) -> None:
     assert found[0] not in again
 
 
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Shanghai"])
+@pytest.mark.parametrize("day", ["0001-01-01", "2020-01-01", "2300-01-01", "9999-12-31"])
+def test_an_end_that_no_token_can_have_is_refused(
+    superuser: Client, settings: SettingsWrapper, zone: str, day: str
+) -> None:
+    settings.TIME_ZONE = zone
+    end = {"expires_at_0": day, "expires_at_1": "23:59:59" if day > "2100" else "00:00:00"}
+    form = {"name": "script", "user": make_user("viewer").pk}
+
+    page = superuser.post(url_of("filesync.apitoken", "add"), form | end)
+
+    assert "A token expires in the future, after 36500 days at the most." in page.content.decode()
+    assert not ApiToken.objects.exists()
+
+
 @pytest.mark.parametrize("page", ["change", "delete"])
 def test_our_periodic_rows_are_read_only(local_root: Path, superuser: Client, page: str) -> None:
     row = periodic_row(make_config(local_root, cron="0 2 * * *"))

@@ -52,3 +52,33 @@ def test_an_unknown_user_gets_none() -> None:
         create("nobody-here")
 
     assert not ApiToken.objects.exists()
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "36501", "999999999999", "9" * 40, f"-{'9' * 40}"])
+def test_a_life_that_no_token_can_have_is_refused(days: str) -> None:
+    user = make_user("viewer")
+
+    with pytest.raises(CommandError, match=rf"^--days is {days}; it must be from 1 to 36500$"):
+        create(user.username, "--days", days)
+
+    assert not ApiToken.objects.exists()
+
+
+def test_the_longest_life_is_a_hundred_years() -> None:
+    user = make_user("viewer")
+
+    create(user.username, "--days", "36500")
+
+    end = ApiToken.objects.get().expires_at
+    assert end is not None
+    assert end > timezone.now() + timedelta(days=36_499)
+
+
+@pytest.mark.parametrize(("name", "said"), [("x" * 81, "at most 80 characters"), ("", "blank")])
+def test_a_name_that_no_token_can_have_is_refused(name: str, said: str) -> None:
+    user = make_user("viewer")
+
+    with pytest.raises(CommandError, match=f"^--name: .*{said}"):
+        create(user.username, "--name", name)
+
+    assert not ApiToken.objects.exists()
