@@ -8,8 +8,10 @@ from typing import Any
 from django.core.exceptions import TooManyFieldsSent, TooManyFilesSent
 from django.db import InterfaceError, OperationalError
 from django.db.models import ProtectedError
+from django.http import Http404
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import APIException
+from rest_framework.exceptions import NotFound as NoSuchPage
 from rest_framework.exceptions import ValidationError as FieldErrors
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
@@ -44,6 +46,9 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error, OperationalError | InterfaceError):
         logger.error("the database does not answer: %s", error)
         return _database_away()
+    if isinstance(error, Http404):
+        # Django's own words name a class of Python, in English.
+        error = NoSuchPage()
     response = exception_handler(error, context)
     if response is not None and not isinstance(error, FieldErrors):
         detail = response.data.get("detail") if isinstance(response.data, dict) else None
@@ -62,7 +67,7 @@ def _status(error: Exception) -> int:
 
 
 def _database_away() -> Response:
-    detail = "the database does not answer; nothing was done, try again"
+    detail = _("the database does not answer; nothing was done, try again")
     body = {"detail": detail, "code": "database_away"}
     return Response(body, status=503, headers={"Retry-After": str(DATABASE_BACK_S)})
 
@@ -70,7 +75,5 @@ def _database_away() -> Response:
 def _in_use(error: ProtectedError) -> Response:
     users = sorted(str(item) for item in error.protected_objects)
     shown = ", ".join(users[:IN_USE_SHOWN]) + (" ..." if len(users) > IN_USE_SHOWN else "")
-    return Response(
-        {"detail": f"it is in use by {shown}; change or delete those first", "code": "in_use"},
-        status=409,
-    )
+    detail = _("it is in use by %s; change or delete those first") % shown
+    return Response({"detail": detail, "code": "in_use"}, status=409)

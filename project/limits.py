@@ -30,7 +30,10 @@ class BodyLimitMiddleware:
         length = request.META.get("CONTENT_LENGTH") or "0"
         limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         if request.path.startswith(API_PATH) and length.isdigit() and int(length) > limit:
-            detail = f"the body has {length} bytes; at most {limit} are taken"
+            detail = _("the body has %(length)s bytes; at most %(limit)d are taken") % {
+                "length": length,
+                "limit": limit,
+            }
             return JsonResponse({"detail": detail, "code": "too_large"}, status=413)
         return self.get_response(request)
 

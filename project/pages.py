@@ -58,7 +58,15 @@ class PageRenderer(BrowsableAPIRenderer):
     """
 
     template = "project/api.html"
+    filter_template = "project/api_filters.html"
     form_renderer_class = FormRenderer
+
+    def get_raw_data_form(self, data: Any, view: Any, method: str, request: Request) -> Any:
+        form = super().get_raw_data_form(data, view, method, request)
+        if form:
+            form.fields["_content_type"].label = _("Media type")
+            form.fields["_content"].label = _("Content")
+        return form
 
     def get_extra_actions(self, view: Any, status_code: int) -> dict[str, str] | None:
         actions = super().get_extra_actions(view, status_code)

@@ -211,6 +211,8 @@ REST_FRAMEWORK = {
     "NUM_PROXIES": 1 if PUBLIC_HTTPS else 0,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "project.exceptions.handle",
+    "VIEW_NAME_FUNCTION": "project.page_words.page_name",
+    "VIEW_DESCRIPTION_FUNCTION": "project.page_words.page_description",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {

@@ -12,6 +12,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from scheduler import cron, rows
@@ -96,7 +97,7 @@ def write_rows(
             PeriodicTask.objects.filter(rows.ours([model])).filter(name__in=dropped)
         )
     existing = _existing(wanted)
-    crontab_ids = find_or_make({key for _, key in wanted.values()})
+    crontab_ids = find_or_make({key for _schedule, key in wanted.values()})
     now = timezone.now()
     fresh: list[rows.Row] = []
     changed: list[tuple[int, rows.Row]] = []
@@ -104,8 +105,11 @@ def write_rows(
         row_id, row = existing.get(name, (None, None))
         if row is not None and row.task != model.schedule_task:
             conflict = ScheduleConflict(
-                f"a periodic task named {name} exists and calls {row.task}; "
-                "rename or delete it under Advanced, then refresh the schedules"
+                _(
+                    "a periodic task named %(name)s exists and calls %(task)s; "
+                    "rename or delete it under Advanced, then refresh the schedules"
+                )
+                % {"name": name, "task": row.task}
             )
             errors.append(conflict)
             report.errors.append(RowError(schedule.pk, name, "name", str(conflict)))

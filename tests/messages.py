@@ -11,6 +11,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polib
 from django.utils.translation.template import templatize
@@ -69,9 +70,24 @@ def engine_messages() -> set[Message]:
     return {(failure.advice, "") for failure in engine.FailureClass}
 
 
+def page_messages() -> set[Message]:
+    """Return what the API's pages are called and say of themselves, as `project.page_words` asks.
+
+    To be called once Django is set up.
+    """
+    from rest_framework.views import get_view_description, get_view_name
+
+    from filesync.api.urls import urlpatterns
+
+    routes: list[Any] = [pattern.callback for pattern in urlpatterns]
+    views = [route.cls(**route.initkwargs) for route in routes]
+    said = {read(view) for view in views for read in (get_view_name, get_view_description)}
+    return {(text, "") for text in said if text}
+
+
 def wanted() -> set[Message]:
     """Return all that this project says on its pages."""
-    return messages_of(REPOSITORY) | engine_messages()
+    return messages_of(REPOSITORY) | engine_messages() | page_messages()
 
 
 def update() -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
@@ -33,7 +34,7 @@ class TokenAuthentication(BaseAuthentication):
         )
         if token is None or token.is_expired or not token.user.is_active:
             refuse_guessing(request)
-            raise AuthenticationFailed("the token is unknown, expired or revoked")
+            raise AuthenticationFailed(_("the token is unknown, expired or revoked"))
         now = timezone.now()
         if token.last_used_at is None or now - token.last_used_at > NOTE_USE_EVERY:
             ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)

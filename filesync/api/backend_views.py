@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiExample,
@@ -20,14 +21,14 @@ from rest_framework.viewsets import ViewSet
 from filesync import engine
 from filesync.api import examples
 from filesync.api.permissions import MayViewStorages
-from filesync.api.serializers.shared import ErrorSerializer
+from filesync.api.serializers.shared import ErrorSerializer, TranslatedField
 from filesync.errors import NotFound
 from scheduler.api.query import check_parameters
 
 
 class PresetSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
-    title = serializers.CharField()
+    title = TranslatedField()
     backend = serializers.CharField()
     options = serializers.DictField(child=serializers.CharField())
     ask = serializers.ListField(
@@ -36,7 +37,7 @@ class PresetSerializer(serializers.Serializer[Any]):
     root = serializers.CharField(  # type: ignore[assignment]  # DRF takes it for the field
         help_text="what the root path is there"
     )
-    hint = serializers.CharField(allow_blank=True)
+    hint = TranslatedField(allow_blank=True)
 
 
 class BackendSummarySerializer(serializers.Serializer[Any]):
@@ -126,7 +127,7 @@ class BackendViewSet(ViewSet):
         rclone = engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None)
         backend = engine.catalogue(rclone).get(pk)
         if backend is None:
-            raise NotFound(f"no backend {pk!r} is offered")
+            raise NotFound(_("no backend %r is offered") % pk)
         described = {
             "name": backend.name,
             "description": backend.description,

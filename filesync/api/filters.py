@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from django_filters import rest_framework as filters
 from django_filters.fields import IsoDateTimeField
@@ -65,10 +66,25 @@ class MomentFilter(filters.IsoDateTimeFilter):
     field_class = _MomentField
 
 
-class ConfigFilter(filters.FilterSet):
+class _FilterSet(filters.FilterSet):
+    """Filters whose labels are those of the columns, in any language.
+
+    Who generates the schema makes django-filter keep the form's fields of choices without a label.
+    """
+
+    @classmethod
+    def filter_for_field(cls, field: Any, *args: Any, **kwargs: Any) -> filters.Filter:
+        made: filters.Filter = super().filter_for_field(field, *args, **kwargs)
+        made.label = capfirst(field.verbose_name)
+        return made
+
+
+class ConfigFilter(_FilterSet):
     # Numbers, not choices: a page must not render every storage there is.
-    source_storage = IdFilter(field_name="source_storage_id", help_text="id of a storage")
-    destination_storage = IdFilter(field_name="destination_storage_id", help_text="id of a storage")
+    source_storage = IdFilter(field_name="source_storage_id", help_text=_("id of a storage"))
+    destination_storage = IdFilter(
+        field_name="destination_storage_id", help_text=_("id of a storage")
+    )
 
     enable = TrueFalseFilter()
 
@@ -77,7 +93,7 @@ class ConfigFilter(filters.FilterSet):
         fields = ["method"]
 
 
-class ChannelFilter(filters.FilterSet):
+class ChannelFilter(_FilterSet):
     enabled = TrueFalseFilter()
 
     class Meta:
@@ -85,19 +101,19 @@ class ChannelFilter(filters.FilterSet):
         fields = ["scheme"]
 
 
-class RunFilter(filters.FilterSet):
+class RunFilter(_FilterSet):
     """Filters of the history; each stays quick however long the history is."""
 
-    config = IdFilter(field_name="config_id", help_text="id of a sync config")
+    config = IdFilter(field_name="config_id", help_text=_("id of a sync config"))
     since = MomentFilter(
         method="queued_since",
-        label="Queued since",
-        help_text="queued at this time or later: 2026-03-01T02:00:00Z",
+        label=_("Queued since"),
+        help_text=_("queued at this time or later: 2026-03-01T02:00:00Z"),
     )
     until = MomentFilter(
         method="queued_until",
-        label="Queued until",
-        help_text="queued before this time: 2026-03-01T02:00:00Z",
+        label=_("Queued until"),
+        help_text=_("queued before this time: 2026-03-01T02:00:00Z"),
     )
 
     dry_run = TrueFalseFilter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -96,7 +97,9 @@ class HookView(APIView):
         """Queue a run of it. Whatever the body holds is not read."""
         hook = Hook.find(token)
         if hook is None:
-            raise NotFound("there is no such hook: it was mistyped, ended, or replaced by another")
+            raise NotFound(
+                _("there is no such hook: it was mistyped, ended, or replaced by another")
+            )
         run = queueing.queue_run(hook.config_id, trigger=SyncRun.Trigger.HOOK)
         answer = {"task_id": run.task_id, "config_id": run.config_id, "status": run.task_status}
         return Response(QueuedSerializer(answer).data, status=202)
@@ -105,12 +108,13 @@ class HookView(APIView):
 class UnknownView(APIView):
     """Answers addresses of the API that do not exist, as the API answers everything else."""
 
+    name = "Unknown address"
     authentication_classes = []
     permission_classes = []
     schema = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        raise NotFound(f"there is nothing at {request.path}; /api/docs lists what there is")
+        raise NotFound(_("there is nothing at %s; /api/docs lists what there is") % request.path)
 
 
 def _config(pk: str) -> SyncConfig:

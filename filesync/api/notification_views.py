@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import (
     OpenApiExample,
     extend_schema,
@@ -41,19 +42,20 @@ class ChannelSerializer(StrictModelSerializer):
     url = serializers.CharField(
         max_length=4096,
         write_only=True,
-        help_text="in apprise's notation, such as mailtos://user:password@example.org",
+        label=_("URL"),
+        help_text=_("in apprise's notation, such as mailtos://user:password@example.org"),
     )
     events = ChoicesField(
         child=serializers.ChoiceField(choices=Event.choices),
         required=False,
         max_length=len(Event),
-        help_text="what it is told of; without it all but SUCCESS and NOTHING_TO_DO",
+        help_text=_("what it is told of; without it all but SUCCESS and NOTHING_TO_DO"),
     )
     configs = serializers.PrimaryKeyRelatedField(
         many=True,
         required=False,
         queryset=SyncConfig.objects.all(),
-        help_text="only these sync configs; none means all",
+        help_text=_("only these sync configs; none means all"),
     )
 
     class Meta:

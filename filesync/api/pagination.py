@@ -50,6 +50,7 @@ class NewestFirst(CursorPagination):
     """
 
     ordering = "-id"
+    template = "filesync/api_pager.html"
     page_size = PAGE_SIZE
     page_size_query_param = "page_size"
     max_page_size = MAX_PAGE_SIZE

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Model, QuerySet
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ErrorDetail, ParseError, ValidationError
 from rest_framework.filters import BaseFilterBackend, OrderingFilter
@@ -102,6 +103,14 @@ class KnownOrdering(OrderingFilter):
                 "schema": {"type": "string", "enum": offered},
             }
         ]
+
+    def get_valid_fields(
+        self, queryset: QuerySet[Model], view: APIView, context: Any = None
+    ) -> list[tuple[str, Any]]:
+        """Return the fields of a list with what the page of it calls them."""
+        column = queryset.model._meta.get_field
+        fields = getattr(view, "ordering_fields", None) or []
+        return [(field, capfirst(column(field).verbose_name)) for field in fields]  # type: ignore[union-attr]
 
     @staticmethod
     def choices(view: APIView) -> list[str]:

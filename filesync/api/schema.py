@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.translation import override
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import extend_schema
@@ -74,12 +75,16 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
 
 
 class SchemaView(SpectacularAPIView):
-    """Serves the description; drf-spectacular puts a `version` that is asked for into a header."""
+    """Serves the description, in English whoever asks: clients are generated from it.
+
+    drf-spectacular puts a `version` that is asked for into a header.
+    """
 
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        check_parameters(request, {"format", "lang"})
-        answer: Response = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]
+        check_parameters(request, {"format"})
+        with override("en"):
+            answer: Response = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]
         return answer
 
 

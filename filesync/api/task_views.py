@@ -6,6 +6,7 @@ import json
 import uuid
 
 from celery.states import READY_STATES
+from django.utils.translation import gettext as _
 from django_celery_results.models import TaskResult
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.decorators import action
@@ -117,7 +118,7 @@ class TaskViewSet(StrictQuery, GenericViewSet):  # type: ignore[type-arg]
         wish.is_valid(raise_exception=True)
         asked = wish.validated_data
         if asked["force"] and not request.user.has_perm(FORCE):
-            raise PermissionDenied("you may not force a run")
+            raise PermissionDenied(_("you may not force a run"))
 
         def queue() -> idempotency.Answer:
             run = queueing.queue_run(int(config_id), user=request.user, **asked)
@@ -188,7 +189,7 @@ class TaskViewSet(StrictQuery, GenericViewSet):  # type: ignore[type-arg]
             run = _find_run(task_id)
         stored = TaskResult.objects.filter(task_id=task_id).first()
         if run is None and stored is None:
-            raise NotFound(f"there is no task {task_id}")
+            raise NotFound(_("there is no task %s") % task_id)
         word = run.task_status if run is not None else str(stored.status)  # type: ignore[union-attr]
         result = stored.as_dict().get("result") if stored is not None else None
         failed = word == "FAILURE"

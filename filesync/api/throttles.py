@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
@@ -40,7 +41,7 @@ def refuse_guessing(request: Request) -> None:
     """
     wait_s = RateLimit("token", settings.FILESYNC_SIGN_INS_PER_MINUTE).count(address(request))
     if wait_s is not None:
-        raise Throttled(wait_s, "too many wrong tokens came from this address")
+        raise Throttled(wait_s, _("too many wrong tokens came from this address."))
 
 
 class ExecuteThrottle(BaseThrottle):

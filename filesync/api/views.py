@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
@@ -220,7 +221,7 @@ class SyncConfigViewSet(StrictQuery, ModelViewSet):  # type: ignore[type-arg]
         pk = self.kwargs.get("pk", "")
         # Any other is no config, and the page says so.
         if self.detail and re.fullmatch("[0-9]{1,18}", pk):
-            found["Run now"] = reverse("task-execute-sync", args=[pk])
-            found["Runs"] = f"{reverse('syncrun-list')}?config={pk}"
-            found["Hook"] = reverse("syncconfig-hook", args=[pk])
+            found[_("Run now")] = reverse("task-execute-sync", args=[pk])
+            found[_("Runs")] = f"{reverse('syncrun-list')}?config={pk}"
+            found[_("Hook")] = reverse("syncconfig-hook", args=[pk])
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
@@ -37,12 +38,22 @@ class ValidateCronSerializer(StrictSerializer):
     cron = serializers.CharField(
         max_length=10 * MAX_LENGTH,
         trim_whitespace=False,
-        help_text="minute hour day month weekday, for example 0 2 * * *",
+        label=_("Cron"),
+        help_text=_("minute hour day month weekday, for example 0 2 * * *"),
     )
     timezone = serializers.CharField(
-        max_length=100, required=False, help_text="IANA name; empty is the server's own"
+        max_length=100,
+        required=False,
+        label=_("Time zone"),
+        help_text=_("IANA name; empty is the server's own"),
     )
-    count = serializers.IntegerField(min_value=1, max_value=100, default=5)
+    count = serializers.IntegerField(
+        min_value=1,
+        max_value=100,
+        default=5,
+        label=_("Count"),
+        help_text=_("how many fire times are told"),
+    )
 
 
 @extend_schema_serializer(

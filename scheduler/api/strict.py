@@ -6,10 +6,11 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.core.exceptions import NON_FIELD_ERRORS
+from django.core.exceptions import NON_FIELD_ERRORS, FieldDoesNotExist
 from django.core.exceptions import ValidationError as ModelInvalid
 from django.db.models import Model
 from django.http import QueryDict
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.settings import api_settings
@@ -89,8 +90,23 @@ class StrictModelSerializer(StrictMixin, serializers.ModelSerializer[Any]):
 
     `full_clean` runs on the instance that would be saved, so that the admin and the API refuse
     the same things in the same words. The form of a page begins with the model's defaults: an empty
-    field would say "no limit" where the default is a limit, and an empty box "no".
+    field would say "no limit" where the default is a limit, and an empty box "no". A field that is
+    declared is called as the model's.
     """
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        fields: dict[str, serializers.Field[Any, Any, Any, Any]] = super().get_fields()
+        for name, field in fields.items():
+            if field.label is None:
+                field.label = self._model_label(name)
+        return fields
+
+    def _model_label(self, name: str) -> Any:
+        model: type[Model] = self.Meta.model
+        try:
+            return capfirst(model._meta.get_field(name).verbose_name)  # type: ignore[union-attr]
+        except FieldDoesNotExist:
+            return None
 
     def build_standard_field(self, field_name: str, model_field: Any) -> Any:
         field_class, kwargs = super().build_standard_field(field_name, model_field)

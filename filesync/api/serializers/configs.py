@@ -64,24 +64,27 @@ class SyncConfigSerializer(Withholding, QuickRows, StrictModelSerializer):
         max_length=100,
         allow_blank=True,
         required=False,
-        help_text="minute hour day month weekday; empty: runs only by hand",
+        help_text=_("minute hour day month weekday; empty: runs only by hand"),
     )
-    next_run = serializers.SerializerMethodField()
+    next_run = serializers.SerializerMethodField(label=_("Next run"))
     ping_url = serializers.CharField(
         max_length=2048,
         required=False,
         allow_blank=True,
         write_only=True,
-        help_text="called with /start, plain, or /fail as runs go on; an empty text removes it",
+        label=_("Ping URL"),
+        help_text=_("called with /start, plain, or /fail as runs go on; an empty text removes it"),
     )
-    ping_url_set = serializers.SerializerMethodField()
+    ping_url_set = serializers.SerializerMethodField(label=_("Ping URL is set"))
     warnings = serializers.SerializerMethodField(
-        help_text="what is unwise about it, in sentences; null in lists"
+        label=_("Warnings"), help_text=_("what is unwise about it, in sentences; null in lists")
     )
     rule_sets = RuleSetIds(
         child_relation=serializers.PrimaryKeyRelatedField(queryset=RuleSet.objects.all()),
         required=False,
-        help_text="ids; their rules come after the config's own, in this order",
+        help_text=_(  # type: ignore[arg-type]  # the stub of this field alone wants a str
+            "ids; their rules come after the config's own, in this order"
+        ),
     )
     channels = ChannelUsesField(
         required=False,
@@ -200,9 +203,10 @@ class SwitchSerializer(StrictSerializer):
         child=serializers.IntegerField(min_value=1, max_value=2**63 - 1),
         min_length=1,
         max_length=MOST_SWITCHED,
-        help_text="ids of sync configs, one a line in a form",
+        label=_("Sync configs"),
+        help_text=_("ids of sync configs, one a line in a form"),
     )
-    enabled = serializers.BooleanField()
+    enabled = serializers.BooleanField(label=_("Enable"))
 
 
 @extend_schema_serializer(examples=[answered(examples.SWITCHED)])

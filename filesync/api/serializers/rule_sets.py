@@ -34,19 +34,22 @@ class TryRulesSerializer(StrictSerializer):
         allow_blank=True,
         default="",
         style={"base_template": "textarea.html"},
-        help_text="rules, one a line",
+        label=_("Filter rules"),
+        help_text=_("rules, one a line"),
     )
     rule_sets = serializers.PrimaryKeyRelatedField(
         many=True,
         queryset=RuleSet.objects.all(),
         default=[],
-        help_text="ids; their rules come after `filters`, in this order",
+        label=_("Rule sets"),
+        help_text=_("ids; their rules come after `filters`, in this order"),
     )
     paths = LinesField(
         child=serializers.CharField(max_length=4096, trim_whitespace=False),
         min_length=1,
         max_length=1000,
-        help_text="files, relative to the source folder; one a line in a form",
+        label=_("Files"),
+        help_text=_("files, relative to the source folder; one a line in a form"),
     )
 
     def validate_paths(self, paths: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from functools import cached_property
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
@@ -114,7 +115,9 @@ class RetrySerializer(Withholding, StrictSerializer):
     """How a run is repeated; without a field as a whole."""
 
     only_failed = serializers.BooleanField(
-        default=False, help_text="send only the files that failed; nothing is deleted"
+        default=False,
+        label=_("Only the failed files"),
+        help_text=_("send only the files that failed; nothing is deleted"),
     )
 
     @cached_property
@@ -130,7 +133,9 @@ class RestoreSerializer(StrictSerializer):
     """How a run is undone; without a field in earnest."""
 
     dry_run = serializers.BooleanField(
-        default=False, help_text="plan only: say what would be put back, change nothing"
+        default=False,
+        label=_("Dry run"),
+        help_text=_("plan only: say what would be put back, change nothing"),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext
 from drf_spectacular.utils import OpenApiExample
 from rest_framework import serializers
 
@@ -25,6 +26,13 @@ class SaidField(serializers.CharField):
 
     def to_representation(self, value: str) -> str:
         return say(value)
+
+
+class TranslatedField(serializers.CharField):
+    """A text that a catalogue has in English, in the reader's language."""
+
+    def to_representation(self, value: str) -> str:
+        return gettext(value) if value else ""
 
 
 class ErrorSerializer(serializers.Serializer[Any]):

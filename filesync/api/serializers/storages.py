@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
@@ -24,20 +25,28 @@ class StorageSerializer(QuickRows, StrictModelSerializer):
     options = PairsField(
         child=serializers.CharField(max_length=4096, allow_blank=True),
         required=False,
-        help_text="What rclone is told of this backend, by rclone's names; "
-        "/api/v1/sync/backends lists them. In a form one a line: name = value.",
+        help_text=_(
+            "What rclone is told of this backend, by rclone's names; /api/v1/sync/backends lists "
+            "them. In a form one a line: name = value."
+        ),
     )
     secrets = PairsField(
         child=serializers.CharField(max_length=65_536, allow_blank=True),
         required=False,
         write_only=True,
-        help_text="Only the secrets that change; an empty text removes one. Where the login goes "
-        "elsewhere (another url, host, port ...), all of them are needed again. "
-        "In a form one a line.",
+        label=_("Secrets"),
+        help_text=_(
+            "Only the secrets that change; an empty text removes one. Where the login goes "
+            "elsewhere (another url, host, port ...), all of them are needed again. "
+            "In a form one a line."
+        ),
     )
-    secrets_set = serializers.SerializerMethodField(help_text="names of the secrets that are set")
+    secrets_set = serializers.SerializerMethodField(
+        label=_("Secrets that are set"), help_text=_("names of the secrets that are set")
+    )
     secrets_readable = serializers.SerializerMethodField(
-        help_text="false where no configured key opens them: enter them again"
+        label=_("Secrets can be read"),
+        help_text=_("false where no configured key opens them: enter them again"),
     )
 
     last_check_message = SaidField(read_only=True)

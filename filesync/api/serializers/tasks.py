@@ -6,6 +6,7 @@ from collections.abc import Collection
 from functools import cached_property
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
@@ -25,18 +26,25 @@ class ExecuteSerializer(Withholding, StrictSerializer):
     """How a config is run; without a field as its schedule would run it."""
 
     dry_run = serializers.BooleanField(
-        default=False, help_text="plan only: say what would change, change nothing"
+        default=False,
+        label=_("Dry run"),
+        help_text=_("plan only: say what would change, change nothing"),
     )
     force = serializers.BooleanField(
-        default=False, help_text="run a disabled config, and once past the count guards"
+        default=False,
+        label=_("Force"),
+        help_text=_("run a disabled config, and once past the count guards"),
     )
     only_failed_of = serializers.IntegerField(
         min_value=1,
         max_value=2**63 - 1,
         allow_null=True,
         default=None,
-        help_text="id of a run of this config that ended: send only the files that failed in it; "
-        "nothing is deleted",
+        label=_("Only what failed in run"),
+        help_text=_(
+            "id of a run of this config that ended: send only the files that failed in it; "
+            "nothing is deleted"
+        ),
     )
 
     @cached_property
