@@ -187,7 +187,7 @@ class TaskViewSet(StrictQuery, GenericViewSet):  # type: ignore[type-arg]
         if run is not None and not run.is_terminal and wait_s:
             wait_until_ended(str(run.task_id), wait_s)
             run = _find_run(task_id)
-        stored = TaskResult.objects.filter(task_id=task_id).first()
+        stored = _find_result(task_id)
         if run is None and stored is None:
             raise NotFound(_("there is no task %s") % task_id)
         word = run.task_status if run is not None else str(stored.status)  # type: ignore[union-attr]
@@ -220,6 +220,11 @@ def _find_run(task_id: str) -> SyncRun | None:
         return SyncRun.objects.filter(task_id=uuid.UUID(task_id)).first()
     except ValueError:
         return None
+
+
+def _find_result(task_id: str) -> TaskResult | None:
+    # PostgreSQL cannot look for a text with NUL.
+    return None if "\0" in task_id else TaskResult.objects.filter(task_id=task_id).first()
 
 
 def _error(run: SyncRun) -> str | None:

@@ -247,6 +247,8 @@ def test_more_fields_than_are_taken_are_refused_as_the_api_says_it(
         ("v1/sync/runs?cursor=%ff", 404),
         (f"v1/task/scheduler/execute-sync/{BIG}", 404),
         (f"v1/task/scheduler/task-result/{BIG}", 404),
+        ("v1/task/scheduler/task-result/%00", 404),
+        ("v1/sync/backends/%00", 404),
     ],
 )
 def test_no_address_is_a_server_error(path: str, accept: str, status: int) -> None:
