@@ -19,7 +19,7 @@ from filesync.engine.texts import Text
 # Names, certificates, time zones, types of files, libraries. Not /etc as a whole, nor /proc: there
 # are passwords, and the environments of other processes.
 _SYSTEM = (
-    *("/usr", "/lib", "/lib64"),
+    *("/usr", "/lib", "/lib64", "/nix/store", "/gnu/store"),
     *("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"),
     *("/etc/services", "/etc/protocols", "/etc/passwd", "/etc/group", "/etc/localtime"),
     *("/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem", "/etc/ssl/openssl.cnf"),
@@ -52,9 +52,9 @@ def confine(
         if _is_local(remote)
     ]
     named = [path for name in _NAMED_BY for path in os.environ.get(name, "").split(":") if path]
-    for place in (str(rclone), *_SYSTEM, *named):
-        # Where a file is a link, what it leads to is read.
-        readable.append(Path(os.path.realpath(place)))
+    # Where a file is a link, what it leads to is read; a script may stand before rclone itself.
+    readable += [Path(os.path.realpath(place)) for place in (*_SYSTEM, *named)]
+    readable.append(Path(os.path.realpath(rclone)).parent)
     try:
         return ruleset(writable=[work_dir.resolve(), *writable], readable=readable)
     except OSError as error:

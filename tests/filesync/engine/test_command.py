@@ -130,9 +130,18 @@ def test_a_run_limited_to_paths_uses_no_filters() -> None:
     words = argv(replace(REQUEST, only_paths=("a", "b")), Stage("copy"))
     assert "--filter-from" not in words
     assert words[words.index("--files-from0") + 1] == "/run/1/only"
-    assert "--no-traverse" in words
-    many = argv(replace(REQUEST, only_paths=tuple(map(str, range(101)))), Stage("copy"))
-    assert "--no-traverse" not in many
+
+
+@pytest.mark.parametrize(
+    ("source", "files", "by_name"),
+    [(Endpoint(DAV, "a"), 2, True), (Endpoint(DAV, "a"), 101, False), (REQUEST.source, 2, False)],
+)
+def test_few_files_of_a_server_are_asked_for_by_name(
+    source: Endpoint, files: int, by_name: bool
+) -> None:
+    only = tuple(map(str, range(files)))
+    words = argv(replace(REQUEST, source=source, only_paths=only), Stage("copy"))
+    assert ("--no-traverse" in words) is by_name
 
 
 SIZE_ONLY, UPDATE = ("--size-only",), ("--update", "--use-server-modtime")
