@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS, FieldDoesNotExist
 from django.core.exceptions import ValidationError as ModelInvalid
-from django.db.models import Model
+from django.db.models import ForeignObjectRel, Model
 from django.http import QueryDict
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
@@ -104,9 +104,13 @@ class StrictModelSerializer(StrictMixin, serializers.ModelSerializer[Any]):
     def _model_label(self, name: str) -> Any:
         model: type[Model] = self.Meta.model
         try:
-            return capfirst(model._meta.get_field(name).verbose_name)  # type: ignore[union-attr]
+            field = model._meta.get_field(name)
         except FieldDoesNotExist:
             return None
+        if isinstance(field, ForeignObjectRel):
+            # The other side of a relation has no name but that of what is there.
+            return capfirst(field.related_model._meta.verbose_name_plural)
+        return capfirst(field.verbose_name)
 
     def build_standard_field(self, field_name: str, model_field: Any) -> Any:
         field_class, kwargs = super().build_standard_field(field_name, model_field)
