@@ -1,4 +1,4 @@
-"""What the API allows only so often: wrong tokens, starting runs, calling hooks."""
+"""What the API allows only so often: wrong tokens, starting runs, calling hooks, trying rules."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rest_framework.views import APIView
 
 HOOK_CALLS = RateLimit("hook", 60)
+# Each takes up to five seconds of CPU: one account keeps no more than one core busy.
+RULE_TRIES = RateLimit("try-rules", 12)
 
 
 def address(request: Request | HttpRequest) -> str:
@@ -53,9 +55,11 @@ class ExecuteThrottle(BaseThrottle):
     def allow_request(self, request: Request, view: APIView) -> bool:
         if request.method != "POST":
             return True
-        limit = RateLimit("execute", settings.FILESYNC_EXECUTES_PER_MINUTE)
-        self.wait_s = limit.count(f"user {request.user.pk}")
+        self.wait_s = self.limit().count(f"user {request.user.pk}")
         return self.wait_s is None
+
+    def limit(self) -> RateLimit:
+        return RateLimit("execute", settings.FILESYNC_EXECUTES_PER_MINUTE)
 
     def wait(self) -> float | None:
         return self.wait_s
@@ -69,3 +73,10 @@ class HookThrottle(ExecuteThrottle):
         guesses = RateLimit("hook-address", settings.FILESYNC_EXECUTES_PER_MINUTE)
         self.wait_s = HOOK_CALLS.count(secret) or guesses.count(address(request))
         return self.wait_s is None
+
+
+class TryRulesThrottle(ExecuteThrottle):
+    """Bounds how often one account tries rules."""
+
+    def limit(self) -> RateLimit:
+        return RULE_TRIES

@@ -41,6 +41,7 @@ from filesync.api.serializers.storages import (
     StorageSerializer,
     TestResultSerializer,
 )
+from filesync.api.throttles import TryRulesThrottle
 from filesync.engine import FilterRefused, filter_lines
 from filesync.models import RuleSet, Storage, SyncConfig
 from filesync.services import rules, storages
@@ -154,6 +155,7 @@ class RuleSetViewSet(StrictQuery, ModelViewSet):  # type: ignore[type-arg]
         methods=["post"],
         url_path="try",
         permission_classes=[MayViewRules],
+        throttle_classes=[TryRulesThrottle],
         serializer_class=TryRulesSerializer,
         filter_backends=[],
         pagination_class=None,

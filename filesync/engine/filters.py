@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from filesync.engine.errors import FilterRefused, LimitRefused
-from filesync.engine.globs import compile_glob
+from filesync.engine.globs import check_glob, check_regex
 from filesync.engine.renames import MARKS
 from filesync.engine.request import KEPT_FOLDER, Limits, Rules
 from filesync.engine.texts import Text
@@ -15,6 +15,7 @@ MAX_LINES = 2000
 """The most filter lines that one text may have; a run may have those of several."""
 MAX_LINES_OF_RUN = 10 * MAX_LINES
 MAX_LINE_CHARS = 1000
+"""Of a filter line, and of a rename rule."""
 _UNKNOWN = "\ufffd"
 _LITERAL = re.compile(rf"[*?\[\]{{}}\\,]|{_UNKNOWN}|\s(?=$)")
 KEPT_RULE = f"- {KEPT_FOLDER}/**"
@@ -123,7 +124,7 @@ def _pattern_complaint(pattern: str) -> Text | None:
 
 def _glob_complaint(pattern: str) -> Text | None:
     try:
-        compile_glob(pattern)
+        check_glob(pattern)
     except re.error as error:
         return Text("cannot be read: {error}", error=str(error))
     return None
@@ -140,7 +141,7 @@ def _go_regex_complaint(regex: str) -> Text | None:
     if _NOT_IN_GO.search(regex):
         return Text("uses what Go's regular expressions do not have (lookaround, back reference)")
     try:
-        re.compile(regex)
+        check_regex(regex)
     except re.error as error:
         return Text("is no regular expression: {error}", error=str(error))
     return None
@@ -173,9 +174,14 @@ def validate_rules(rules: Rules) -> Rules:
 
 
 def _check_rename(pattern: str, replacement: str) -> None:
-    where = Text("rename rule {pattern!r}", pattern=pattern)
+    where = Text("rename rule {pattern!r}", pattern=pattern[:60])
     if not pattern:
         raise FilterRefused(Text("a rename rule has no pattern"), field="renames")
+    if len(pattern + replacement) > MAX_LINE_CHARS:
+        raise FilterRefused(
+            Text("{where} is longer than {most} characters", where=where, most=MAX_LINE_CHARS),
+            field="renames",
+        )
     # rclone splits the rule at '/' and '=': a name has no slash, and "\x3d" stands for '='.
     if MARKS & set(pattern + replacement):
         raise FilterRefused(

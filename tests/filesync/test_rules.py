@@ -175,6 +175,17 @@ def test_a_rule_that_would_take_for_ever_is_ended(monkeypatch: pytest.MonkeyPatc
         try_rules(["- {{(a+)+b}}"], ["a" * 60])
 
 
+@pytest.mark.parametrize("field", ["filters", "renames"])
+def test_a_config_s_expression_that_cannot_be_read_is_400(local_root: Path, field: str) -> None:
+    config = make_config(local_root)
+    text = {"filters": "- {{a{99999999999}}}", "renames": "a{99999999999} => b"}[field]
+
+    answer = client_of("editor").patch(f"{CONFIGS}/{config.pk}", {field: text})
+
+    assert (answer.status_code, list(answer.json())) == (400, [field])
+    assert "the repetition number is too large" in answer.json()[field][0]
+
+
 # In the admin ------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.django_db
 
 CONFIGS = "/api/v1/sync/configs"
 TASK = "/api/v1/task/scheduler"
+TRY = "/api/v1/sync/rule-sets/try"
 LOGINS = ("/admin/login/", "/api-auth/login/")
 
 
@@ -163,6 +164,18 @@ def test_an_address_that_guesses_hooks_is_told_to_wait(settings: SettingsWrapper
     answers = [APIClient().post(f"/api/v1/hooks/hk_guess{number}") for number in range(3)]
 
     assert [answer.status_code for answer in answers] == [404, 404, 429]
+
+
+def test_an_account_tries_rules_only_so_often() -> None:
+    client = client_of("viewer")
+    body = {"filters": "- *.tmp", "paths": ["a"]}
+
+    with patch("filesync.api.views.rules.try_rules", return_value=[]):
+        statuses = [client.post(TRY, body).status_code for _ in range(13)]
+        other = client_of("viewer").post(TRY, body).status_code
+
+    assert statuses == [*[200] * 12, 429]
+    assert other == 200
 
 
 # Bodies ------------------------------------------------------------------------------------------

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
+import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -89,6 +93,42 @@ def test_a_refused_line_names_its_number(line: str) -> None:
     assert "line 2" in refusal.value.message
     assert refusal.value.field == "filters"
     assert refusal.value.code == "filter_refused"
+
+
+HEAVY = "(?i)x" + "[!-\uffff]" * 150
+
+
+def test_rules_are_read_without_writing_out_their_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling this one takes a second of CPU, and a text may hold a hundred such."""
+    rules = Rules(filters=(f"- {{{{{HEAVY}}}}}",), renames=((HEAVY, "x"),))
+    compiled = Mock(wraps=re.compile)
+    monkeypatch.setattr(re, "compile", compiled)
+
+    assert validate_rules(rules) == rules
+    assert not compiled.called
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("a{99999999999}", "the repetition number is too large"),
+        ("(" * 490 + ")" * 490, "nested too deeply"),
+        ("a" * 1001, "longer than 1000 characters"),
+        ("(a", "unterminated"),
+    ],
+)
+def test_an_expression_that_cannot_be_read_is_refused_with_the_reason(
+    pattern: str, reason: str
+) -> None:
+    depth = len(inspect.stack())
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(depth + 500)
+    try:
+        for rules in (Rules(filters=(f"- {{{{{pattern}}}}}",)), Rules(renames=((pattern, "b"),))):
+            with pytest.raises(FilterRefused, match=reason):
+                validate_rules(rules)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_lines_keep_their_order_and_lose_blanks_at_the_end() -> None:
