@@ -8,6 +8,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
 
 from filesync import engine
 from filesync.config_request import request_of
@@ -95,7 +96,7 @@ def test_a_config_is_made_with_its_rule_sets(local_root: Path) -> None:
     assert request_of(SyncConfig.objects.get(name="new")).rules.filters == ("- *.tmp", "- *.tmp")
 
 
-@pytest.mark.parametrize("wanted", [[999_999], [1, 1], list(range(1, 11)), "x"])
+@pytest.mark.parametrize("wanted", [[999_999], [1, 1], list(range(1, 11)), "x", {}])
 def test_rule_sets_that_cannot_be_are_400(local_root: Path, wanted: object) -> None:
     config = make_config(local_root)
     made = [make_rule_set(f"r{number}", "- *.tmp").pk for number in range(10)]
@@ -106,6 +107,22 @@ def test_rule_sets_that_cannot_be_are_400(local_root: Path, wanted: object) -> N
 
     assert (answer.status_code, list(answer.json())) == (400, ["rule_sets"])
     assert not config.rule_set_uses.exists()
+
+
+@pytest.mark.parametrize("many", [1000, 10])
+def test_a_long_list_of_rule_sets_is_refused_before_any_is_read(
+    local_root: Path, many: int, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    config = make_config(local_root)
+    wanted = [make_rule_set("one", "- *.tmp").pk] * many
+    editor, viewer = client_of("editor"), client_of("viewer")
+
+    with django_assert_max_num_queries(12):
+        changed = editor.patch(f"{CONFIGS}/{config.pk}", {"rule_sets": wanted})
+        tried = viewer.post(f"{RULE_SETS}/try", {"paths": ["a"], "rule_sets": wanted})
+
+    for answer in (changed, tried):
+        assert (answer.status_code, list(answer.json())) == (400, ["rule_sets"])
 
 
 def test_a_rule_set_in_use_is_not_deleted_and_the_answer_names_the_configs(

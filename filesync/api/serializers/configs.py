@@ -16,9 +16,9 @@ from filesync.api.form_fields import LinesField, Withholding
 from filesync.api.permissions import VIEW_CHANNELS
 from filesync.api.quick_rows import QuickRows
 from filesync.api.serializers.channel_uses import ChannelUsesField
+from filesync.api.serializers.rule_sets import RuleSetList
 from filesync.api.serializers.shared import answered, asked
-from filesync.models import NotificationChannel, RuleSet, RuleSetUse, SyncConfig
-from filesync.models.rule_set import MOST_RULE_SETS
+from filesync.models import NotificationChannel, RuleSetUse, SyncConfig
 from filesync.notifications.targets import TargetRefused, check_ping_url
 from filesync.services.channels import check_channels, tell_channels
 from filesync.services.rules import use_rule_sets
@@ -38,7 +38,7 @@ def checked_ping_url(url: str) -> str:
     return url
 
 
-class RuleSetIds(serializers.ManyRelatedField):
+class RuleSetIds(RuleSetList):
     """The ids of a config's rule sets, in their order."""
 
     def get_attribute(self, instance: SyncConfig) -> list[RuleSetUse]:
@@ -46,14 +46,6 @@ class RuleSetIds(serializers.ManyRelatedField):
 
     def to_representation(self, uses: Iterable[RuleSetUse]) -> list[int]:
         return [use.rule_set_id for use in uses]
-
-    def to_internal_value(self, data: Any) -> list[RuleSet]:
-        found: list[RuleSet] = list(super().to_internal_value(data))
-        if len(found) > MOST_RULE_SETS or len(set(found)) < len(found):
-            raise serializers.ValidationError(
-                _("At most %(most)d rule sets, each once.") % {"most": MOST_RULE_SETS}
-            )
-        return found
 
 
 @extend_schema_serializer(examples=[asked(examples.CONFIG_WISH), answered(examples.CONFIG)])
@@ -80,11 +72,8 @@ class SyncConfigSerializer(Withholding, QuickRows, StrictModelSerializer):
         label=_("Warnings"), help_text=_("what is unwise about it, in sentences; null in lists")
     )
     rule_sets = RuleSetIds(
-        child_relation=serializers.PrimaryKeyRelatedField(queryset=RuleSet.objects.all()),
         required=False,
-        help_text=_(  # type: ignore[arg-type]  # the stub of this field alone wants a str
-            "ids; their rules come after the config's own, in this order"
-        ),
+        help_text=_("ids; their rules come after the config's own, in this order"),
     )
     channels = ChannelUsesField(
         required=False,

@@ -12,6 +12,7 @@ from filesync.api import examples
 from filesync.api.form_fields import LinesField
 from filesync.api.serializers.shared import answered, asked
 from filesync.models import RuleSet
+from filesync.models.rule_set import MOST_RULE_SETS
 from scheduler.api.strict import StrictModelSerializer, StrictSerializer
 
 
@@ -23,6 +24,26 @@ class RuleSetSerializer(StrictModelSerializer):
         model = RuleSet
         fields = ["id", "name", "filters", "remark", "created_at", "updated_at"]
         read_only_fields = ["created_at", "updated_at"]
+
+
+class RuleSetList(serializers.ManyRelatedField):
+    """Ids of rule sets, each once and no more than a config may use."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        child = serializers.PrimaryKeyRelatedField(queryset=RuleSet.objects.all())
+        super().__init__(child_relation=child, **kwargs)
+
+    def to_internal_value(self, data: Any) -> list[RuleSet]:
+        if not isinstance(data, list):
+            self.fail("not_a_list", input_type=type(data).__name__)
+        # Counted before the ids are looked up: each takes a query.
+        few = len(data) <= MOST_RULE_SETS
+        found: list[RuleSet] = list(super().to_internal_value(data)) if few else []
+        if not few or len(set(found)) < len(found):
+            raise serializers.ValidationError(
+                _("At most %(most)d rule sets, each once.") % {"most": MOST_RULE_SETS}
+            )
+        return found
 
 
 @extend_schema_serializer(examples=[asked(examples.TRY)])
@@ -37,9 +58,7 @@ class TryRulesSerializer(StrictSerializer):
         label=_("Filter rules"),
         help_text=_("rules, one a line"),
     )
-    rule_sets = serializers.PrimaryKeyRelatedField(
-        many=True,
-        queryset=RuleSet.objects.all(),
+    rule_sets = RuleSetList(
         default=[],
         label=_("Rule sets"),
         help_text=_("ids; their rules come after `filters`, in this order"),
