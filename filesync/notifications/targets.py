@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import apprise
 import requests
+from apprise.conversion import convert_between
 from django.conf import settings
 
 from filesync.engine.texts import Text
@@ -83,6 +84,7 @@ FILE_OPTIONS = frozenset({"attach", "keyfile", "pgp", "pgpkey", "smime", "subfil
 PING_TIMEOUT_S = (4.0, 6.0)
 SHORTEST_SECRET = 4
 LONGEST_REASON = 500
+_PLAIN = apprise.NotifyFormat.TEXT
 
 Severity = Literal["info", "success", "warning", "failure"]
 
@@ -146,17 +148,21 @@ def check_ping_url(url: str) -> None:
 
 
 def send_message(url: str, message: Message) -> None:
-    """Send one message through apprise, in this thread.
+    """Send one message through apprise, in this thread, as the plain text that it is.
 
     Raises:
         TargetRefused: the target may not be used.
         SendFailed: it did not take the message.
     """
     plugin = _plugin(url)
+    # Names of files stand in it, and Telegram's plugin does not convert what it is handed alone.
+    spoken = plugin.resolve_format(_PLAIN)
+    heading = spoken if plugin.title_maxlen <= 0 else _PLAIN
     with _complaints() as complaints, _guarded():
         taken = plugin.notify(
-            title=message.title,
-            body=message.body,
+            title=convert_between(_PLAIN, heading, message.title),  # type: ignore[no-untyped-call]
+            body=convert_between(_PLAIN, spoken, message.body),  # type: ignore[no-untyped-call]
+            body_format=spoken,
             notify_type=apprise.NotifyType(message.severity),
         )
     if not taken:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import socket
 from pathlib import Path
+from unittest.mock import Mock
 
 import apprise
 import pytest
+import requests
 from apprise.apprise import N_MGR
 from pytest_django.fixtures import SettingsWrapper
 
@@ -170,6 +173,53 @@ def test_a_message_arrives_over_http_and_by_mail() -> None:
     (arrived,) = mail.mails
     assert arrived["Subject"] == "hello"
     assert "how are you" in arrived.as_string()
+
+
+LURE = Message(
+    "<b>photos</b> failed",
+    'Reason: <a href="https://evil.example/login">sign in</a> & more\n\nNext step: look at it',
+    "failure",
+)
+
+
+@pytest.mark.usefixtures("loopback_allowed")
+@pytest.mark.parametrize("options", ["", "&format=html", "&format=markdown"])
+def test_markup_in_a_name_is_no_markup_in_a_mail(options: str) -> None:
+    with MailServer() as mail:
+        send_message(mail.url + options, LURE)
+
+    (arrived,) = mail.mails
+    plain, html = (arrived.get_body((kind,)) for kind in ("plain", "html"))
+    assert plain is not None
+    assert "<a href=" not in (html.get_content() if html else "")
+    if not options:
+        assert arrived["Subject"] == LURE.title
+        assert html is None
+        assert plain.get_content().strip().splitlines() == LURE.body.splitlines()
+
+
+@pytest.mark.usefixtures("loopback_allowed")
+def test_a_webhook_gets_the_text_as_it_is() -> None:
+    with WebhookReceiver() as receiver:
+        send_message(f"json://{receiver.address}/hook", LURE)
+
+    assert [(body["title"], body["message"]) for body in receiver.bodies] == [
+        (LURE.title, LURE.body)
+    ]
+
+
+def test_markup_in_a_name_is_no_markup_in_telegram(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes HTML only, and its title is a part of the body."""
+    post = Mock(return_value=Mock(status_code=200, content=b'{"ok": true, "result": {}}'))
+    monkeypatch.setattr(requests, "post", post)
+
+    send_message("tgram://123456789:abcdefg_hijklmnop/12315544/", LURE)
+
+    text = json.loads(post.call_args.kwargs["data"])["text"]
+    assert "<a" not in text
+    assert "<b><b>" not in text
+    assert "&lt;b&gt;photos&lt;/b&gt; failed" in text
+    assert "sign in&lt;/a&gt; &amp; more\r\nNext step" in text
 
 
 @pytest.mark.usefixtures("loopback_allowed")
