@@ -6,9 +6,11 @@ import json
 import logging
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 from scheduler.log_ids import ids_of
 
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 # A hook's address is a secret, and Django names every address that it refuses.
 HOOK = re.compile(r"(/hooks/)[^\s/?\"']+")
 
@@ -40,15 +42,27 @@ def logging_settings(level: str, line_format: str) -> dict[str, object]:
 
 
 class LineFormatter(logging.Formatter):
-    """One line for people; the ids stand at its end."""
+    """One line for people; the ids stand at its end.
+
+    What would end it or move the cursor is escaped, so that no name can write a line of its own;
+    the lines of an exception are indented for the same reason.
+    """
 
     def __init__(self) -> None:
         super().__init__("{asctime} {levelname:<7} {name}: {message}", style="{")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        line = super().formatMessage(record)
+        line = _CONTROL.sub(_escaped, super().formatMessage(record))
         ids = " ".join(f"{k}={v}" for k, v in ids_of(record).items() if k != "event")
         return f"{line} [{ids}]" if ids else line
+
+    def formatException(self, ei: Any) -> str:
+        lines = super().formatException(ei).split("\n")
+        return "\n".join("    " + _CONTROL.sub(_escaped, line) for line in lines)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 class JsonFormatter(logging.Formatter):

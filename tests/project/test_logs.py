@@ -77,6 +77,25 @@ def test_a_line_bears_the_ids_of_its_block_and_its_own(lines: Lines) -> None:
     assert "run" not in second
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\x85", "\u2028", "\x0b", "\x1b[2K"])
+def test_no_text_can_write_a_line_of_its_own(lines: Lines, end: str) -> None:
+    forged = f"{end}2026-01-01 00:00:00,000 ERROR   filesync: all is lost"
+    logger = logging.getLogger("filesync.test")
+    logger.warning("the sync %s", f"photos{forged}")
+    try:
+        raise ValueError(f"no photos{forged}")
+    except ValueError:
+        logger.exception("it broke")
+
+    plain, broken = lines.texts
+    assert len(plain.splitlines()) == 1
+    assert "\x1b" not in plain + broken
+    first, *traceback = broken.splitlines()
+    assert first.endswith("it broke")
+    assert any("all is lost" in line for line in traceback)
+    assert all(line.startswith("    ") for line in traceback)
+
+
 def test_an_exception_is_one_json_line_with_its_cause(lines: Lines) -> None:
     try:
         raise ValueError("for\na reason")
