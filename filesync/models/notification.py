@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from filesync.models.names import check_name
 from filesync.models.run import SyncRun
 from filesync.models.storage import Storage
 from filesync.models.sync_config import SyncConfig
@@ -63,6 +64,7 @@ class NotificationChannel(models.Model):
 
     def clean(self) -> None:
         super().clean()
+        check_name(self.name)
         _check_events(self.events, Event.values)
         if not self.encrypted_url:
             raise ValidationError(_("A channel needs a URL: where its messages go."))

@@ -8,6 +8,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from filesync import engine
+from filesync.models.names import check_name
 from filesync.texts import say
 
 MOST_RULE_SETS = 9
@@ -37,6 +38,7 @@ class RuleSet(models.Model):
 
     def clean(self) -> None:
         super().clean()
+        check_name(self.name)
         try:
             engine.validate_filters(engine.filter_lines(self.filters))
         except engine.FilterRefused as error:

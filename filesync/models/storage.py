@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from filesync import engine
 from filesync.models.fields import MessageField
+from filesync.models.names import check_name
 from filesync.secrets import SecretsUnreadable, decrypt, encrypt
 from filesync.texts import say
 
@@ -211,6 +212,7 @@ class Storage(models.Model):
 
     def clean(self) -> None:
         super().clean()
+        check_name(self.name)
         if not isinstance(self.options, dict):
             raise ValidationError({"options": _("Options are an object of names and texts.")})
         if self.encryption not in self.Encryption:

@@ -19,6 +19,7 @@ from django.apps import apps
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.db import connection, connections
+from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
@@ -266,7 +267,7 @@ def periodic_row(config: SyncConfig) -> PeriodicTask | None:
     return PeriodicTask.objects.filter(name=f"filesync.syncconfig:{config.pk}").first()
 
 
-def complaints(row: Storage | SyncConfig) -> dict[str, list[str]]:
+def complaints(row: Model) -> dict[str, list[str]]:
     """Return what `full_clean`, which admin and API call, says by field."""
     with pytest.raises(ValidationError) as refused:
         row.full_clean()

@@ -10,11 +10,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 from django.utils import timezone
 
-from filesync.models import Storage, SyncConfig, SyncRun
+from filesync.models import NotificationChannel, RuleSet, Storage, SyncConfig, SyncRun
 from scheduler.cron import InvalidCron
 from scheduler.writing import ScheduleConflict
 from tests.filesync.factories import (
     SLOT,
+    client_of,
     complaints,
     make_config,
     make_run,
@@ -24,6 +25,39 @@ from tests.filesync.factories import (
 from tests.filesync.factories import allow_local_root as allow_local_root
 
 pytestmark = pytest.mark.django_db
+
+
+# Names -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("character", ["\n", "\r", "\t", "\x1b", "\x85", "\u2028"])
+def test_a_name_is_one_line(local_root: Path, character: str) -> None:
+    channel = NotificationChannel(name="ops")
+    channel.url = "json://203.0.113.5/"
+    rows = (
+        make_config(local_root),
+        make_storage(local_root),
+        RuleSet(name="junk", filters="- *.tmp"),
+        channel,
+    )
+    for row in rows:
+        row.full_clean()
+        row.name = f"a{character}b"
+        assert list(complaints(row)) == ["name"], row
+        row.name = "\u7167\u7247 a-b"
+        row.full_clean()
+
+
+def test_a_row_whose_name_is_older_than_the_rule_is_still_read_and_renamed(
+    local_root: Path,
+) -> None:
+    config = make_config(local_root, name="a\nb")
+    client = client_of("editor")
+    path = f"/api/v1/sync/configs/{config.pk}"
+
+    assert client.get(path).json()["name"] == "a\nb"
+    assert client.patch(path, {"name": "x\ny"}).json()["name"][0].startswith("A name is one line")
+    assert client.patch(path, {"name": "a b"}).status_code == 200
 
 
 # The schedule of a config ------------------------------------------------------------------------
