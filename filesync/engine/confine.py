@@ -7,11 +7,13 @@ keys or database, nor to a file of another storage.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from filesync.engine import paths
-from filesync.engine.errors import PathRefused
+from filesync.engine.binary import find_rclone
+from filesync.engine.errors import PathRefused, RcloneUnusable
 from filesync.engine.landlock import ruleset
 from filesync.engine.request import Remote
 from filesync.engine.texts import Text
@@ -52,9 +54,9 @@ def confine(
         if _is_local(remote)
     ]
     named = [path for name in _NAMED_BY for path in os.environ.get(name, "").split(":") if path]
-    # Where a file is a link, what it leads to is read; a script may stand before rclone itself.
+    # Where a file is a link, what it leads to is read.
     readable += [Path(os.path.realpath(place)) for place in (*_SYSTEM, *named)]
-    readable.append(Path(os.path.realpath(rclone)).parent)
+    readable += [Path(os.path.realpath(program)).parent for program in _programs(rclone)]
     try:
         return ruleset(writable=[work_dir.resolve(), *writable], readable=readable)
     except OSError as error:
@@ -66,6 +68,13 @@ def confine(
             ),
             field="root",
         ) from error
+
+
+def _programs(rclone: Path) -> Iterator[Path]:
+    """Yield what may be started: the configured one may be a script before the usual one."""
+    yield rclone
+    with suppress(RcloneUnusable):
+        yield find_rclone()
 
 
 def _is_local(remote: Remote) -> bool:
