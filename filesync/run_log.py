@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from filesync.engine.log import COMMAND, render_line
 from filesync.models import RunLog, SyncRun
-from filesync.services.run_logs import PART_BYTES, files_of, raw_lines, running_lines
+from filesync.services.run_logs import attempts_of, files_of, raw_lines, running_lines
 
 TAIL_LINES = 200
 COMMANDS = 12
-# Some 30 MB of text, which take a third of a second to read: a page may not take longer.
-MAX_FILE_BYTES = 2 << 20
+# They take half a second to read: a page may not take longer.
+MAX_LINES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +30,30 @@ class LogView:
 
 def read_log(run: SyncRun) -> LogView:
     """Return the log of the run's last attempt, also while it is being written on this host."""
-    latest = RunLog.objects.filter(run=run).order_by("-started_at").first()
     running = next(iter(files_of(run.pk)), None)
     if running is not None:
         with contextlib.suppress(FileNotFoundError):
-            if running.stat().st_size > MAX_FILE_BYTES:
-                return LogView(found=True, too_long=True)
             return _read(running_lines(running))
-    if latest is None:
+    attempts = attempts_of(run.pk)
+    if not attempts:
         return LogView(found=False)
-    parts = RunLog.objects.filter(run=run, claim=latest.claim)
-    if parts.count() * PART_BYTES > MAX_FILE_BYTES:
-        return LogView(found=True, too_long=True)
-    return _read(raw_lines(parts))
+    latest, _ = attempts[-1]
+    return _read(raw_lines(RunLog.objects.filter(run=run, claim=latest)))
 
 
 def _read(lines: Iterable[bytes]) -> LogView:
     commands: list[str] = []
-    tail: deque[str] = deque(maxlen=TAIL_LINES)
-    for line in lines:
+    tail: deque[bytes] = deque(maxlen=TAIL_LINES)
+    for number, line in enumerate(lines, start=1):
+        if number > MAX_LINES:
+            return LogView(found=True, too_long=True)
         entry = _entry(line)
         if entry.get("level") == COMMAND:
             commands.append(str(entry.get("msg", "")).rstrip())
         elif "stats" not in entry:
-            tail.append(render_line(line))
-    return LogView(found=True, commands=tuple(commands[:COMMANDS]), lines=tuple(tail))
+            tail.append(line)
+    shown = tuple(map(render_line, tail))
+    return LogView(found=True, commands=tuple(commands[:COMMANDS]), lines=shown)
 
 
 def _entry(line: bytes) -> dict[str, object]:

@@ -9,7 +9,7 @@ import re
 import uuid
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -96,15 +96,27 @@ def text_lines(run_id: int, *, tail: int | None = None) -> Iterator[str]:
     Raises:
         NotFound: no attempt of it has ended and left a log.
     """
-    if not RunLog.objects.filter(run=run_id).exists():
+    claims = [claim for claim, _ in attempts_of(run_id)]
+    if not claims:
         raise NotFound(
             engine.Text(
                 "run {run_id} has no log: it has not run, or its first attempt still goes on",
                 run_id=run_id,
             )
         )
-    lines = (engine.render_line(line) for line in raw_lines(RunLog.objects.filter(run=run_id)))
-    return lines if tail is None else iter(deque(lines, maxlen=tail))
+    attempts = [RunLog.objects.filter(run=run_id, claim=claim) for claim in claims]
+    every = itertools.chain.from_iterable(map(raw_lines, attempts))
+    return map(engine.render_line, every if tail is None else _last_lines(attempts, tail))
+
+
+def _last_lines(attempts: Sequence[QuerySet[RunLog]], tail: int) -> Iterator[bytes]:
+    """Return the last lines of attempts; those before them are not read."""
+    last: deque[bytes] = deque()
+    for attempt in reversed(attempts):
+        if len(last) == tail:
+            break
+        last.extendleft(reversed(deque(raw_lines(attempt), maxlen=tail - len(last))))
+    return iter(last)
 
 
 def files_of(run_id: int) -> list[Path]:
@@ -115,20 +127,33 @@ def files_of(run_id: int) -> list[Path]:
 
 def running_lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a file that may still be written; raises FileNotFoundError."""
-    return _unzipped([path.read_bytes()])
+    with path.open("rb") as file:
+        yield from _unzipped(iter(lambda: file.read(PART_BYTES), b""))
 
 
-def raw_lines(parts: QuerySet[RunLog]) -> Iterator[bytes]:
-    """Yield the lines of log parts, attempt by attempt."""
-    ordered = parts.order_by("started_at", "claim", "part").iterator(chunk_size=1)
-    for _, attempt in itertools.groupby(ordered, key=lambda log: log.claim):
-        yield from _unzipped(bytes(log.data) for log in attempt)
+def attempts_of(run_id: int) -> list[tuple[uuid.UUID, datetime]]:
+    """Return the claims of the attempts that left a log, and when each began, in their order."""
+    first_parts = RunLog.objects.filter(run=run_id, part=0).order_by("started_at", "claim")
+    return list(first_parts.values_list("claim", "started_at"))
+
+
+def raw_lines(attempt: QuerySet[RunLog]) -> Iterator[bytes]:
+    """Yield the lines of the parts of one attempt's log."""
+    parts = attempt.order_by("part").values_list("data", flat=True).iterator(chunk_size=1)
+    return _unzipped(map(bytes, parts))
 
 
 def _unzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a gzip stream; one that ends in the middle gives what there is."""
+    """Yield the lines of a gzip stream; one that ends in the middle gives what there is.
+
+    Of a piece no more than `PART_BYTES` are unpacked at once: a log packs to a fiftieth and less.
+    """
     unzip, rest = zlib.decompressobj(_GZIP), b""
     for piece in pieces:
+        packed, text = piece, b""
         with contextlib.suppress(zlib.error):
-            *lines, rest = (rest + unzip.decompress(piece)).split(b"\n")
-            yield from lines
+            while packed or len(text) == PART_BYTES:
+                text = unzip.decompress(packed, PART_BYTES)
+                packed = unzip.unconsumed_tail
+                *lines, rest = (rest + text).split(b"\n")
+                yield from lines

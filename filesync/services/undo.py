@@ -17,7 +17,7 @@ from filesync.models import RunLog, Storage, SyncConfig, SyncRun
 from filesync.secrets import SecretsUnreadable
 from filesync.services.leases import Claim
 from filesync.services.queueing import Asker, queue_run
-from filesync.services.run_logs import raw_lines
+from filesync.services.run_logs import attempts_of, raw_lines
 from scheduler.clock import from_now
 from scheduler.models import DAY_S
 
@@ -143,18 +143,13 @@ def undo_request(run: SyncRun) -> engine.UndoRequest:
         kept_dir=kept["folder"],
         attempts=tuple(
             (attempt_folder(started_at, claim), raw_lines(old.logs.filter(claim=claim)))
-            for claim, started_at in _attempts(old)
+            for claim, started_at in attempts_of(old.pk)
         ),
         ended_at_s=old.finished_at.timestamp(),
         limits=request_of(config).limits,
         source=source if kept["method"] == SyncConfig.Method.MOVE else None,
         dry_run=run.dry_run,
     )
-
-
-def _attempts(run: SyncRun) -> list[tuple[uuid.UUID, datetime]]:
-    logs = RunLog.objects.filter(run=run, part=0).order_by("started_at")
-    return list(logs.values_list("claim", "started_at"))
 
 
 def _endpoint(storage_id: int, path: str) -> engine.Endpoint:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 import uuid
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 from pytest_django.fixtures import SettingsWrapper
 from rest_framework.test import APIClient
 
+from filesync import engine, run_log
 from filesync.errors import NotFound
 from filesync.models import RunLog, SyncRun
+from filesync.run_log import read_log
 from filesync.services import run_logs
 from filesync.services.execution import execute
 from filesync.services.retention import delete_expired
@@ -105,20 +110,71 @@ def test_no_secret_is_in_a_log(local_root: Path) -> None:
     assert CANARY.encode() not in gzip.decompress(raw)
 
 
+def add_log(run: SyncRun, text: bytes, *, minutes: int = 0) -> None:
+    """Store the log of an attempt that began so many minutes after the run, in two parts."""
+    data, token = gzip.compress(text), uuid.uuid4()
+    started_at = run.created_at + timedelta(minutes=minutes)
+    for part, piece in enumerate((data[:15], data[15:])):
+        RunLog.objects.create(run=run, claim=token, started_at=started_at, part=part, data=piece)
+
+
 def test_the_logs_of_all_attempts_stand_in_their_order(local_root: Path) -> None:
     run = make_run(make_config(local_root))
-    started_at = timezone.now()
     for minutes, word in ((2, b"third"), (0, b"first"), (1, b"second")):
-        data = gzip.compress(word + b" line\n" + word + b" end\n")
-        token = uuid.uuid4()
-        for part, piece in enumerate((data[:15], data[15:])):
-            at = started_at + timedelta(minutes=minutes)
-            RunLog.objects.create(run=run, claim=token, started_at=at, part=part, data=piece)
+        add_log(run, word + b" line\n" + word + b" end\n", minutes=minutes)
 
     words = ["first", "second", "third"]
     expected = [f"{word} {where}" for word in words for where in ("line", "end")]
     assert list(text_lines(run.pk)) == expected
-    assert list(text_lines(run.pk, tail=2)) == expected[-2:]
+    for tail in range(1, 8):
+        assert list(text_lines(run.pk, tail=tail)) == expected[-tail:]
+
+
+def test_the_end_of_a_log_costs_no_more_for_the_attempts_before(
+    local_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    run = make_run(make_config(local_root))
+    for minutes in range(5):
+        add_log(run, b"line\n" * 100, minutes=minutes)
+    render = Mock(wraps=engine.render_line)
+    monkeypatch.setattr(engine, "render_line", render)
+
+    with django_assert_num_queries(2):
+        assert list(text_lines(run.pk, tail=3)) == ["line"] * 3
+    assert render.call_count == 3
+
+
+@pytest.mark.parametrize("tail", [None, 1])
+def test_a_log_that_packs_well_is_never_unpacked_whole(local_root: Path, tail: int | None) -> None:
+    run = make_run(make_config(local_root))
+    add_log(run, (b"x" * 65_535 + b"\n") * 512)
+
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in text_lines(run.pk, tail=tail))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert count == (tail or 512)
+    assert peak_bytes < 8 << 20
+
+
+@pytest.mark.parametrize("lines", [4, 5])
+def test_a_page_shows_no_log_of_too_many_lines(
+    local_root: Path, lines: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_log, "MAX_LINES", 4)
+    run = make_run(make_config(local_root))
+    add_log(run, b"old\n" * 9)
+    add_log(run, b"line\n" * lines, minutes=1)
+
+    view = read_log(run)
+
+    assert view.too_long is (lines > 4)
+    assert view.lines == (() if view.too_long else ("line",) * 4)
 
 
 def test_a_log_that_its_killed_worker_left_is_collected(
