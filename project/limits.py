@@ -14,6 +14,8 @@ from filesync.api.throttles import address
 from filesync.rates import RateLimit
 
 API_PATH = "/api/"
+# So many people behind one address may mistype as often as one name allows.
+NAMES_OF_ADDRESS = 5
 
 
 class BodyLimitMiddleware:
@@ -39,9 +41,10 @@ class BodyLimitMiddleware:
 
 
 class SignInLimitMiddleware:
-    """Refuse passwords for a while where too many were wrong: of one name from one address.
+    """Refuse passwords for a while where too many were wrong: of a name from an address, or of all.
 
-    A right one is refused too then: an answer that differs would tell it.
+    A password costs a hash also where its name is unknown. A right one is refused too then: an
+    answer that differs would tell it.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -49,8 +52,9 @@ class SignInLimitMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.method == "POST" and request.path in _login_paths():
-            wait_s = _failures().wait_s(_key(request, request.POST.get("username", "")))
-            if wait_s is not None:
+            limits = _limits(request, request.POST.get("username", ""))
+            wait_s = max(limit.wait_s(key) or 0 for limit, key in limits)
+            if wait_s:
                 text = _("Too many wrong passwords. Try again in %d seconds.") % wait_s
                 answer = HttpResponse(text, status=429, content_type="text/plain; charset=utf-8")
                 answer["Retry-After"] = str(wait_s)
@@ -62,18 +66,21 @@ def count_failure(
     credentials: dict[str, object], request: HttpRequest | None = None, **_: object
 ) -> None:
     if request is not None:
-        _failures().count(_key(request, str(credentials.get("username", ""))))
+        for limit, key in _limits(request, str(credentials.get("username", ""))):
+            limit.count(key)
 
 
 user_login_failed.connect(count_failure, dispatch_uid="project.sign_in_failed")
 
 
-def _failures() -> RateLimit:
-    return RateLimit("password", settings.FILESYNC_SIGN_INS_PER_MINUTE)
-
-
-def _key(request: HttpRequest, username: str) -> str:
-    return f"{address(request)} {username.casefold()}"
+def _limits(request: HttpRequest, username: str) -> tuple[tuple[RateLimit, str], ...]:
+    """Return what bounds the wrong passwords of a name and of its address, each with its key."""
+    per_name: int = settings.FILESYNC_SIGN_INS_PER_MINUTE
+    who = address(request)
+    return (
+        (RateLimit("password", per_name), f"{who} {username.casefold()}"),
+        (RateLimit("password-address", NAMES_OF_ADDRESS * per_name), who),
+    )
 
 
 def _login_paths() -> tuple[str, str]:

@@ -88,6 +88,27 @@ def test_a_name_whose_password_is_guessed_is_shut_for_the_minute(
     assert sign_in("right") == 302
 
 
+@pytest.mark.parametrize("path", LOGINS)
+def test_an_address_that_tries_name_after_name_is_refused_before_a_hash(
+    path: str, kim: User, settings: SettingsWrapper, clock: Clock
+) -> None:
+    settings.FILESYNC_SIGN_INS_PER_MINUTE = 2
+    browser = Client()
+
+    def sign_in(username: str, password: str = "wrong", address: str = "192.0.2.1") -> int:
+        body = {"username": username, "password": password}
+        return browser.post(path, body, REMOTE_ADDR=address).status_code
+
+    assert [sign_in(f"name{number}") for number in range(10)] == [200] * 10
+    with patch("django.contrib.auth.forms.authenticate") as check_password:
+        assert sign_in("name10") == 429
+        assert sign_in("kim", "right") == 429
+    assert not check_password.called
+    assert sign_in("kim", "right", address="192.0.2.2") == 302
+    clock.now_s += 60
+    assert sign_in("kim", "right") == 302
+
+
 def test_signing_in_rightly_is_never_counted(kim: User, settings: SettingsWrapper) -> None:
     settings.FILESYNC_SIGN_INS_PER_MINUTE = 1
 
