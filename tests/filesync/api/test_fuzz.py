@@ -92,6 +92,7 @@ def one_connection() -> Iterator[None]:
 def unlimited(settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing be too often."""
     monkeypatch.setattr(throttles, "HOOK_CALLS", RateLimit("hook", 10**9))
+    monkeypatch.setattr(throttles, "RULE_TRIES", RateLimit("try-rules", 10**9))
     settings.FILESYNC_SIGN_INS_PER_MINUTE = settings.FILESYNC_EXECUTES_PER_MINUTE = 10**9
 
 
