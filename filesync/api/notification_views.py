@@ -21,6 +21,7 @@ from filesync.api import examples
 from filesync.api.filters import ChannelFilter
 from filesync.api.form_fields import ChoicesField
 from filesync.api.permissions import IsSuperuserOrReadOnly, ModelPermissions
+from filesync.api.serializers.shared import IdList
 from filesync.models import Delivery, NotificationChannel, SyncConfig
 from filesync.notifications.events import Event
 from filesync.notifications.targets import TargetRefused, check_target
@@ -51,10 +52,9 @@ class ChannelSerializer(StrictModelSerializer):
         max_length=len(Event),
         help_text=_("what it is told of; without it all but SUCCESS and NOTHING_TO_DO"),
     )
-    configs = serializers.PrimaryKeyRelatedField(
-        many=True,
-        required=False,
+    configs = IdList(
         queryset=SyncConfig.objects.all(),
+        required=False,
         help_text=_("only these sync configs; none means all"),
     )
 

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from filesync.api import examples
 from filesync.api.form_fields import LinesField
-from filesync.api.serializers.shared import answered, asked
+from filesync.api.serializers.shared import IdList, answered, asked
 from filesync.models import RuleSet
 from filesync.models.rule_set import MOST_RULE_SETS
 from scheduler.api.strict import StrictModelSerializer, StrictSerializer
@@ -26,19 +26,16 @@ class RuleSetSerializer(StrictModelSerializer):
         read_only_fields = ["created_at", "updated_at"]
 
 
-class RuleSetList(serializers.ManyRelatedField):
+class RuleSetList(IdList):
     """Ids of rule sets, each once and no more than a config may use."""
 
     def __init__(self, **kwargs: Any) -> None:
-        child = serializers.PrimaryKeyRelatedField(queryset=RuleSet.objects.all())
-        super().__init__(child_relation=child, **kwargs)
+        super().__init__(queryset=RuleSet.objects.all(), **kwargs)
 
     def to_internal_value(self, data: Any) -> list[RuleSet]:
-        if not isinstance(data, list):
-            self.fail("not_a_list", input_type=type(data).__name__)
         # Counted before the ids are looked up: each takes a query.
-        few = len(data) <= MOST_RULE_SETS
-        found: list[RuleSet] = list(super().to_internal_value(data)) if few else []
+        few = not isinstance(data, list) or len(data) <= MOST_RULE_SETS
+        found: list[RuleSet] = super().to_internal_value(data) if few else []
         if not few or len(set(found)) < len(found):
             raise serializers.ValidationError(
                 _("At most %(most)d rule sets, each once.") % {"most": MOST_RULE_SETS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext
 from drf_spectacular.utils import OpenApiExample
 from rest_framework import serializers
@@ -33,6 +34,19 @@ class TranslatedField(serializers.CharField):
 
     def to_representation(self, value: str) -> str:
         return gettext(value) if value else ""
+
+
+class IdList(serializers.ManyRelatedField):
+    """A list of ids; an object in its place, which DRF takes for an empty list, is refused."""
+
+    def __init__(self, *, queryset: QuerySet[Any], **kwargs: Any) -> None:
+        child = serializers.PrimaryKeyRelatedField(queryset=queryset)
+        super().__init__(child_relation=child, **kwargs)
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if not isinstance(data, list):
+            self.fail("not_a_list", input_type=type(data).__name__)
+        return list(super().to_internal_value(data))
 
 
 class ErrorSerializer(serializers.Serializer[Any]):

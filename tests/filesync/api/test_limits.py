@@ -365,6 +365,12 @@ def test_a_hook_s_secret_is_in_no_log(
         ("/api/v1/sync/rule-sets/try", {"paths": [1.5]}, "paths"),
         ("/api/v1/sync/rule-sets/try", {"paths": ["a", 1]}, "paths"),
         ("/api/v1/sync/rule-sets/try", {"paths": ["a"], "rule_sets": ["1"]}, "rule_sets"),
+        ("/api/v1/sync/rule-sets/try", {"paths": ["a"], "rule_sets": {}}, "rule_sets"),
+        (
+            "/api/v1/notifications/channels",
+            {"name": "x", "url": "jsons://example.org/x", "configs": {}},
+            "configs",
+        ),
         ("/api/v1/sync/configs/bulk", {"ids": ["1"], "enabled": True}, "ids"),
         ("/api/v1/sync/configs/bulk", {"ids": [True], "enabled": True}, "ids"),
         (
