@@ -59,7 +59,7 @@ CANCELS = 10
 LIMIT = 2
 KILLS = 50
 # Without a third kill of any: that run would be given up.
-RUNS_TO_KILL = 40
+RUNS_TO_KILL = 60
 # A lease ends 60 s after the worker was frozen; then a sweep comes within 5 s.
 FROZEN_S = 120.0
 WORKER_STOPS_WITHIN_S = 15.0
