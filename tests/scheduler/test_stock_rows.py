@@ -88,6 +88,9 @@ class Seen:
     def of(self, row: str) -> list[Message]:
         return [message for message in self.messages.values() if message.row == row]
 
+    def met_its_minute(self) -> bool:
+        return any(message.seen_at >= self.slot for message in self.of("crontab"))
+
 
 # --- what the labs' Django processes do
 
@@ -167,7 +170,11 @@ def watch(labs: Mapping[str, Lab]) -> dict[str, Seen]:
     # The slot must be one that both meet when they have started and all rows have had their time.
     slot = datetime.fromtimestamp((time.time() + STARTS_IN_S + 8) // 60 * 60 + 60, tz=UTC)
     seen = {scheduler: Seen(began_at, slot) for scheduler in labs}
-    while datetime.now(tz=UTC) < slot + timedelta(seconds=4):
+    enough, at_most = slot + timedelta(seconds=4), slot + timedelta(seconds=10)
+    # On a machine that is busy with other tests a beat may come late.
+    while (now := datetime.now(tz=UTC)) < enough or (
+        now < at_most and not all(one.met_its_minute() for one in seen.values())
+    ):
         for scheduler, lab in labs.items():
             read_messages(lab.broker, seen[scheduler])
         time.sleep(0.1)
@@ -211,15 +218,17 @@ def test_exactly_the_rows_that_are_due_fire(seen: Seen) -> None:
 def test_an_interval_fires_again_and_again(seen: Seen) -> None:
     span_s = (seen.slot - seen.began_at).total_seconds()
     assert len(seen.of("interval")) > span_s / 2 / 2
-    assert len(seen.of("interval")) <= span_s / 2 + 4
+    assert len(seen.of("interval")) <= span_s / 2 + 6
     assert {message.headers["task"] for message in seen.of("interval")} == {"lab.interval"}
 
 
 def test_a_crontab_fires_at_its_minute(seen: Seen) -> None:
     times = [message.seen_at for message in seen.of("crontab")]
-    assert [seen_at.replace(second=0, microsecond=0) for seen_at in times][-1] == seen.slot
+    # The minute before may have begun while it started, which on a busy machine takes a while.
     assert len(times) <= 2
-    assert all(seen_at.second < 10 for seen_at in times)
+    [seen_at] = [seen_at for seen_at in times if seen_at >= seen.slot]
+    assert seen_at.replace(second=0, microsecond=0) == seen.slot
+    assert seen_at.second < 12
 
 
 def test_a_clocked_one_off_fires_once_at_its_time_and_is_disabled(seen: Seen) -> None:
