@@ -35,7 +35,7 @@ def ruleset(*, writable: Sequence[Path], readable: Sequence[Path]) -> int | None
     """Return a descriptor of rules: read and write below the first folders, read at the others.
 
     None where the kernel cannot. All paths are real ones, without links; a readable one may be a
-    file, and one that is not there is left out. The caller closes the descriptor.
+    file, and one that cannot be opened is left out. The caller closes the descriptor.
 
     Raises:
         OSError: a writable folder is not there, or a link stands in its place by now.
@@ -54,7 +54,8 @@ def ruleset(*, writable: Sequence[Path], readable: Sequence[Path]) -> int | None
         for folder in writable:
             _allow(rules, write | _READ, folder)
         for place in readable:
-            with suppress(FileNotFoundError):
+            # What is left out is denied, and need not be there for this run.
+            with suppress(OSError):
                 _allow(rules, _READ, place)
     except BaseException:
         os.close(rules)
