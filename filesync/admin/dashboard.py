@@ -58,7 +58,7 @@ def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
         return context
     context["steps"] = _steps()
     context["may_demo"] = _may_demo(request, context["steps"])
-    context["live"] = dashboard_document()
+    context["live"] = dashboard_document(polled=False)
     context["live_url"] = reverse("admin:dashboard_live")
     context["may_run"] = request.user.has_perm(RUN)
     context["charts"] = _charts()
@@ -71,7 +71,7 @@ def live(request: HttpRequest) -> HttpResponse:
     """Answer the dashboard's poll."""
     if not request.user.has_perm(VIEW_RUNS):
         return JsonResponse({}, status=403)
-    return JsonResponse(dashboard_document(), headers={"Cache-Control": "no-store"})
+    return JsonResponse(dashboard_document(polled=True), headers={"Cache-Control": "no-store"})
 
 
 def demo(request: HttpRequest) -> HttpResponse:

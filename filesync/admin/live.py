@@ -18,6 +18,18 @@ from filesync.admin import words
 from filesync.models import SyncConfig, SyncRun
 
 Document = dict[str, Any]
+# The few columns of a run of which `run_document` is made.
+COLUMNS = (
+    "config",
+    "config_name",
+    "state",
+    "late",
+    "started_at",
+    "finished_at",
+    "cancel_requested_at",
+    "phase",
+    "progress",
+)
 
 
 def run_document(run: SyncRun, *, now: datetime | None = None) -> Document:
@@ -98,16 +110,16 @@ def config_document(config_ids: Iterable[int]) -> Document:
     latest = asked.annotate(latest=Subquery(newest)).values_list("latest", flat=True)
     now = timezone.now()
     scopes = {}
-    for run in SyncRun.objects.filter(pk__in=list(latest)).defer("plan"):
+    for run in SyncRun.objects.filter(pk__in=list(latest)).only(*COLUMNS):
         told = run_document(run, now=now)
         told["when"] = "" if told["active"] else words.ago(run.finished_at, now=now)
         scopes[f"config-{run.config_id}"] = told
     return {"scopes": scopes}
 
 
-def dashboard_document() -> Document:
+def dashboard_document(*, polled: bool) -> Document:
     """Return what changes on the dashboard while one looks at it."""
-    numbers = board.numbers()
+    numbers = board.numbers(polled=polled)
     broker = selectors.broker_reachable_lately(wait_s=selectors.PAGE_WAITS_S)
     return {
         "vitals": [
@@ -122,7 +134,7 @@ def dashboard_document() -> Document:
         "queued": str(numbers.queued),
         "oldest_wait": _wait(numbers.oldest_wait),
         "wait_class": _wait_class(numbers.oldest_wait),
-        "nothing_runs": not (runs := [run_document(run) for run in board.running()]),
+        "nothing_runs": not (runs := [run_document(run) for run in board.running().only(*COLUMNS)]),
         "runs": runs,
         "strip": [_tick(run) for run in board.last_runs()],
     }

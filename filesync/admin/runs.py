@@ -19,7 +19,7 @@ from unfold.forms import BaseDialogForm
 
 from filesync.admin import words
 from filesync.admin.filters import CappedPaginator, RunDaysFilter, StorageFilter
-from filesync.admin.live import run_document
+from filesync.admin.live import COLUMNS, run_document
 from filesync.admin.run_page import items_csv, log_document, run_context
 from filesync.api.permissions import RUN
 from filesync.errors import FilesyncError
@@ -149,13 +149,13 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     def live(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """Answer the poll of a run's page."""
-        run = self._run(request, run_id)
+        run = self._polled(request, run_id)
         document = run_document(run) | {"ended": run.is_terminal}
         return JsonResponse(document, headers={"Cache-Control": "no-store"})
 
     def log(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """Answer the slower poll of a run's log."""
-        document = log_document(self._run(request, run_id))
+        document = log_document(self._polled(request, run_id))
         return JsonResponse(document, headers={"Cache-Control": "no-store"})
 
     def items(self, request: HttpRequest, run_id: int) -> StreamingHttpResponse:
@@ -163,11 +163,17 @@ class SyncRunAdmin(ReadOnlyAdmin):
         return items_csv(self._run(request, run_id), request)
 
     def _run(self, request: HttpRequest, run_id: int | str) -> SyncRun:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         known = SyncRun.objects.select_related(
             "config__source_storage", "config__destination_storage", "requested_by", "retry_of"
         )
+        return self._found(request, run_id, known)
+
+    def _polled(self, request: HttpRequest, run_id: int) -> SyncRun:
+        return self._found(request, run_id, SyncRun.objects.only(*COLUMNS))
+
+    def _found(self, request: HttpRequest, run_id: int | str, known: QuerySet[SyncRun]) -> SyncRun:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         run = known.filter(pk=run_id).first() if str(run_id).isdecimal() else None
         if run is None:
             raise Http404(_("There is no such run."))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -99,11 +100,35 @@ def test_numbers_count_from_midnight_of_the_servers_zone(
         SyncRun.objects.filter(pk=run.pk).update(bytes_transferred=sent)
     make_run(config, state=SyncRun.State.SUCCEEDED, finished_at=NOON - timedelta(hours=22))
 
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         found = board.numbers(now=NOON)
 
     assert (found.runs_today, found.failed_today, found.bytes_today) == (3, 1, 15)
     assert (found.configs_enabled, found.configs_total) == (1, 2)
+
+
+@pytest.mark.django_db
+def test_a_poll_counts_only_what_ended_since_the_last_minute(
+    local_root: Path, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    config = make_config(local_root)
+    ended = partial(make_run, config, state=SyncRun.State.SUCCEEDED)
+    ended(finished_at=NOON - timedelta(hours=1))
+    before = board.numbers(now=NOON)
+    ended(finished_at=NOON - timedelta(seconds=30))
+    make_run(config, state=SyncRun.State.SKIPPED, finished_at=NOON - timedelta(seconds=20))
+    late = ended(finished_at=NOON - timedelta(minutes=5))
+    make_config(local_root, enable=False)
+
+    with django_assert_num_queries(2):
+        polled = board.numbers(now=NOON + timedelta(seconds=10), polled=True)
+    assert (before.runs_today, polled.runs_today) == (1, 2)
+    assert (before.configs_total, polled.configs_total) == (1, 1)
+
+    # A page counts all configs; a minute later the run whose end was stored late is there too.
+    assert board.numbers(now=NOON).configs_total == 2
+    assert late.finished_at is not None
+    assert board.numbers(now=NOON + timedelta(minutes=1)).runs_today == 3
 
 
 @pytest.mark.django_db
