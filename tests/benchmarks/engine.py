@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -19,15 +18,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import psutil
-
 from filesync.engine import (
     Endpoint,
     Finished,
-    Guards,
     Method,
     Outcome,
-    ProcessStarted,
     Remote,
     StopSignal,
     SyncRequest,
@@ -36,6 +31,8 @@ from filesync.engine import (
 )
 from filesync.engine.ini import render_ini, section_of
 from filesync.engine.tuning import go_runtime
+from tests.benchmarks.engine_runs import memory_rows, prepared, timed_run
+from tests.benchmarks.measuring import make_tree
 from tests.benchmarks.report import Row, write_section
 from tests.filesync.engine.lab import engine_remote
 from tests.servers.distant import DistantServer
@@ -49,15 +46,6 @@ SAME_FLAGS = ("--create-empty-src-dirs", "--transfers", "4", "--checkers", "8", 
 ROUND_TRIP_S = 0.02
 PARTS = ("local", "servers", "memory")
 Contender = Callable[[], float]
-
-
-def make_tree(folder: Path, files: int, size_bytes: int = 3) -> None:
-    """Write files of a few bytes, a hundred to a folder."""
-    for number in range(files):
-        path = folder / f"d{number // 10_000:03d}" / f"e{number // 100:05d}" / f"f{number}.txt"
-        if number % 100 == 0:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x" * (size_bytes + number % 7))
 
 
 def timed(command: list[str], env: Mapping[str, str] | None = None) -> float:
@@ -202,65 +190,17 @@ def _to_server(root: Path, remote: Remote) -> dict[str, Contender]:
     return contenders
 
 
-def memory_row(root: Path, files: int) -> Row:
-    """Measure what a run over many files takes: growth of this process, peak of rclone."""
-    make_tree(root / "million", files)
-    remote = Remote("local", str(root))
-    request = SyncRequest(Endpoint(remote, "million"), Endpoint(remote, "million-copy"))
-    request = replace(request, guards=Guards())
-    me = psutil.Process()
-    before_mb, most_mb = me.memory_info().rss / 1e6, 0.0
-    with tempfile.TemporaryDirectory() as work:
-        for event in run_sync(
-            request, work_dir=Path(work), rclone=RCLONE, local_roots=(root,), stop=StopSignal()
-        ):
-            if isinstance(event, ProcessStarted) or time.monotonic() % 1 < 0.05:
-                most_mb = max(most_mb, me.memory_info().rss / 1e6)
-            if isinstance(event, Finished):
-                assert event.result.outcome is Outcome.SUCCEEDED, event.result.failure
-    child_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
-    grown = f"worker +{max(0.0, most_mb - before_mb):.0f} MB, rclone {child_mb:.0f} MB"
-    return Row(f"memory, first copy of {files:,} files", "-", grown, "-", "<= +50 MB, <= 700 MB")
-
-
-def overhead_row(root: Path, rounds: int) -> Row:
+def overhead_row(top: Path, root: Path, rounds: int) -> Row:
     """Measure a run with nothing to do, from queued to its terminal state, over bare rclone."""
-    os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
-    os.environ["SYNCBEAT_DATA_DIR"] = str(root / "data")
-    os.environ["FILESYNC_LOCAL_ROOTS"] = str(root)
-    os.environ["LOG_LEVEL"] = "error"
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-
-    from filesync.models import Storage, SyncConfig
-    from filesync.services import execution, leases, queueing
-
-    call_command("migrate", verbosity=0)
     make_tree(root / "few", 10)
-    storage = Storage.objects.create(name="here", backend="local", root=str(root))
-    config = SyncConfig.objects.create(
-        name="few",
-        source_storage=storage,
-        source_path="few",
-        destination_storage=storage,
-        destination_path="few-copy",
-    )
-
-    def whole_run() -> float:
-        started_s = time.perf_counter()
-        run = queueing.queue_run(config.pk, ring_bell=False)
-        claim = leases.claim_run(str(run.task_id), worker="bench@here")
-        assert claim is not None
-        execution.execute(claim)
-        return time.perf_counter() - started_s
-
+    whole_run = prepared(top, root / "few")
     bare = [str(RCLONE), "copy", "--config", "/dev/null", *SAME_FLAGS]
     bare += [str(root / "few"), str(root / "few-copy")]
     whole_run()
     medians = race(
-        max(rounds, 15), {"bare rclone": lambda: timed(bare), "Syncbeat": whole_run}, lambda: None
+        max(rounds, 15),
+        {"bare rclone": lambda: timed(bare), "Syncbeat": partial(timed_run, whole_run)},
+        lambda: None,
     )
     over_ms = 1000 * (medians["Syncbeat"] - medians["bare rclone"])
     return Row(
@@ -282,28 +222,25 @@ def main() -> None:
     parser.add_argument("--memory", type=int, default=1_000_000)
     parser.add_argument("--part", choices=PARTS, action="append", help="only these")
     chosen = parser.parse_args()
-    for part in chosen.part or PARTS:
-        root = Path(tempfile.mkdtemp(prefix="syncbeat-bench-"))
-        try:
-            write_section(
-                chosen.write,
-                f"Transfer engine, {part}",
-                "make bench-engine",
-                rows_of(part, root, chosen),
-            )
-        finally:
-            shutil.rmtree(root, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="syncbeat-bench-") as folder:
+        top = Path(folder)
+        for part in chosen.part or PARTS:
+            root = top / part
+            root.mkdir()
+            rows = rows_of(part, top, root, chosen)
+            write_section(chosen.write, f"Transfer engine, {part}", "make bench-engine", rows)
+            shutil.rmtree(root)
 
 
-def rows_of(part: str, root: Path, chosen: argparse.Namespace) -> list[Row]:
+def rows_of(part: str, top: Path, root: Path, chosen: argparse.Namespace) -> list[Row]:
     if part == "local":
         return [
-            overhead_row(root, chosen.rounds),
+            overhead_row(top, root, chosen.rounds),
             *local_rows(root, chosen.rounds, chosen.small, chosen.many),
         ]
     if part == "servers":
         return server_rows(root, chosen.rounds, chosen.to_servers)
-    return [memory_row(root, chosen.memory)]
+    return memory_rows(top, root, chosen.memory)
 
 
 if __name__ == "__main__":

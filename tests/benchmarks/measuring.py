@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -38,3 +39,12 @@ def settle() -> None:
         with connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")
             cursor.execute("CHECKPOINT")
+
+
+def make_tree(folder: Path, files: int, size_bytes: int = 3) -> None:
+    """Write files of a few bytes, a hundred to a folder."""
+    for number in range(files):
+        path = folder / f"d{number // 10_000:03d}" / f"e{number // 100:05d}" / f"f{number}.txt"
+        if number % 100 == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * (size_bytes + number % 7))
