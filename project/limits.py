@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 
 from django.conf import settings
 from django.contrib.auth.signals import user_login_failed
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from gunicorn.http.errors import ParseException
 
 from filesync.api.throttles import address
 from filesync.rates import RateLimit
@@ -21,23 +23,43 @@ NAMES_OF_ADDRESS = 5
 class BodyLimitMiddleware:
     """Refuse a body for the API that is larger than any that it takes, before it is read.
 
-    Django's own limit is not asked where DRF reads the stream itself. A body without a length
-    reads as empty.
+    Django's own limit is not asked where DRF reads the stream itself. Both take a body without a
+    length for none: one in chunks is read here, or a dry run would be one in earnest.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        length = request.META.get("CONTENT_LENGTH") or "0"
+        return self._refusal(request) or self.get_response(request)
+
+    def _refusal(self, request: HttpRequest) -> HttpResponse | None:
         limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        if request.path.startswith(API_PATH) and length.isdigit() and int(length) > limit:
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if "HTTP_TRANSFER_ENCODING" in request.META:
+            if not request.META.get("wsgi.input_terminated"):
+                detail = _("this server takes no body without a length")
+                return _refused(411, "length_required", detail)
+            try:
+                body = request.META["wsgi.input"].read(limit + 1)
+            except (OSError, ParseException):
+                return _refused(400, "parse_error", _("the body ended before its last chunk"))
+            if len(body) > limit:
+                detail = _("the body has more than the %d bytes that are taken") % limit
+                return _refused(413, "too_large", detail)
+            request.META["CONTENT_LENGTH"] = str(len(body))
+            request._stream = BytesIO(body)
+        elif request.path.startswith(API_PATH) and length.isdigit() and int(length) > limit:
             detail = _("the body has %(length)s bytes; at most %(limit)d are taken") % {
                 "length": length,
                 "limit": limit,
             }
-            return JsonResponse({"detail": detail, "code": "too_large"}, status=413)
-        return self.get_response(request)
+            return _refused(413, "too_large", detail)
+        return None
+
+
+def _refused(status: int, code: str, detail: str) -> HttpResponse:
+    return JsonResponse({"detail": detail, "code": code}, status=status)
 
 
 class SignInLimitMiddleware:

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.project.system import (
     still_alive,
     wait_until,
 )
+from tests.servers.process import HOST
 
 CRON_WITHIN_S = 90.0
 RUN_WITHIN_S = 45.0
@@ -325,6 +327,41 @@ def test_clearing_the_cron_takes_the_periodic_task_back(lab: Lab) -> None:
 
 
 # --- the routes of the specification
+
+
+def send_raw(lab: Lab, path: str, *parts: bytes) -> int:
+    """Send a POST with a body in chunks as it stands; return the status of the answer."""
+    token = lab.http.headers["Authorization"]
+    assert isinstance(token, str)
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
+        f"Authorization: {token}\r\n"
+        "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection((HOST, lab.system.port), timeout=30) as connection:
+        connection.sendall(head.encode())
+        for part in parts:
+            connection.sendall(part)
+        connection.shutdown(socket.SHUT_WR)
+        return int(connection.makefile("rb").readline().split()[1])
+
+
+def test_a_wish_for_a_dry_run_that_comes_in_chunks_is_heard(lab: Lab) -> None:
+    config_id = lab.config("chunks")["id"]
+    path = f"{TASKS}/execute-sync/{config_id}"
+
+    torn = send_raw(lab, path, b'b\r\n{"dry_run": \r\n', b"5\r\ntr")
+    none = lab.runs(config_id)
+    taken = send_raw(lab, path, b'c\r\n{"dry_run": \r\n', b"5\r\ntrue}\r\n0\r\n\r\n")
+
+    assert (torn, none, taken) == (400, [], 202)
+    assert [run["dry_run"] for run in lab.runs(config_id)] == [True]
+
+
+def test_a_body_in_chunks_is_read_no_further_than_any_is_taken(lab: Lab) -> None:
+    parts = [b"40000\r\n" + b"x" * 0x40000 + b"\r\n"] * 4
+
+    assert send_raw(lab, f"{SYNC}/configs", *parts, b"1\r\nx\r\n0\r\n\r\n") == 413
 
 
 def test_a_manual_run_is_accepted_and_succeeds(lab: Lab) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.test import Client
+from gunicorn.http.errors import ChunkMissingTerminator
 from pytest_django.fixtures import SettingsWrapper
 from rest_framework.test import APIClient
 
@@ -209,6 +213,60 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read() -> None:
 
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert "1048576" in answer.json()["detail"]
+
+
+class Chunks(BytesIO):
+    """A body in chunks, as gunicorn hands it on; broken, where the client has gone."""
+
+    def __init__(self, body: bytes, *, broken: bool = False) -> None:
+        super().__init__(body)
+        self.broken = broken
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.broken:
+            raise ChunkMissingTerminator(b"")
+        return super().read(size)
+
+
+def send_chunks(path: str, body: Chunks, *, by_gunicorn: bool = True) -> Any:
+    environ: dict[str, Any] = {"wsgi.input": body, "wsgi.input_terminated": by_gunicorn}
+    return client_of("operator").generic(
+        "POST",
+        path,
+        content_type="application/json",
+        HTTP_TRANSFER_ENCODING="chunked",
+        **environ,
+    )
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_body_in_chunks_is_read_as_any_other(local_root: Path, *, dry_run: bool) -> None:
+    path = f"{TASK}/execute-sync/{make_config(local_root).pk}"
+
+    answer = send_chunks(path, Chunks(json.dumps({"dry_run": dry_run}).encode()))
+
+    assert answer.status_code == 202
+    assert SyncRun.objects.get().dry_run is dry_run
+
+
+@pytest.mark.parametrize(
+    ("body", "by_gunicorn", "status", "code"),
+    [
+        (Chunks(b'"' + b"x" * 1_048_575 + b'"'), True, 413, "too_large"),
+        (Chunks(b'{"dry_run":', broken=True), True, 400, "parse_error"),
+        # Django's own server and ASGI: nothing says where the body ends.
+        (Chunks(b'{"dry_run": true}'), False, 411, "length_required"),
+    ],
+)
+def test_a_body_in_chunks_that_cannot_be_read_starts_nothing(
+    local_root: Path, body: Chunks, *, by_gunicorn: bool, status: int, code: str
+) -> None:
+    path = f"{TASK}/execute-sync/{make_config(local_root).pk}"
+
+    answer = send_chunks(path, body, by_gunicorn=by_gunicorn)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert not SyncRun.objects.exists()
 
 
 @pytest.mark.parametrize(
