@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from io import BytesIO
 
@@ -16,6 +17,10 @@ from filesync.api.throttles import address
 from filesync.rates import RateLimit
 
 API_PATH = "/api/"
+HOOK_PATH = "/api/v1/hooks/"
+# The events of GitHub have 25 MB at most.
+MOST_THROWN_AWAY = 32 * 1024 * 1024
+PIECE = 64 * 1024
 # So many people behind one address may mistype as often as one name allows.
 NAMES_OF_ADDRESS = 5
 
@@ -23,6 +28,7 @@ NAMES_OF_ADDRESS = 5
 class BodyLimitMiddleware:
     """Refuse a body for the API that is larger than any that it takes, before it is read.
 
+    What is sent to a hook is nobody's: the event of another system, which may be of any size.
     Django's own limit is not asked where DRF reads the stream itself. Both take a body without a
     length for none: one in chunks is read here, or a dry run would be one in earnest.
     """
@@ -36,7 +42,9 @@ class BodyLimitMiddleware:
     def _refusal(self, request: HttpRequest) -> HttpResponse | None:
         limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         length = request.META.get("CONTENT_LENGTH") or "0"
-        if "HTTP_TRANSFER_ENCODING" in request.META:
+        if request.path.startswith(HOOK_PATH):
+            _throw_away_body(request)
+        elif "HTTP_TRANSFER_ENCODING" in request.META:
             if not request.META.get("wsgi.input_terminated"):
                 detail = _("this server takes no body without a length")
                 return _refused(411, "length_required", detail)
@@ -47,8 +55,7 @@ class BodyLimitMiddleware:
             if len(body) > limit:
                 detail = _("the body has more than the %d bytes that are taken") % limit
                 return _refused(413, "too_large", detail)
-            request.META["CONTENT_LENGTH"] = str(len(body))
-            request._stream = BytesIO(body)
+            _give_body(request, body)
         elif request.path.startswith(API_PATH) and length.isdigit() and int(length) > limit:
             detail = _("the body has %(length)s bytes; at most %(limit)d are taken") % {
                 "length": length,
@@ -56,6 +63,25 @@ class BodyLimitMiddleware:
             }
             return _refused(413, "too_large", detail)
         return None
+
+
+def _throw_away_body(request: HttpRequest) -> None:
+    """Take a body in, up to what other systems send, and keep none of it.
+
+    A connection that is closed on who still sends takes the answer with it.
+    """
+    chunked = "HTTP_TRANSFER_ENCODING" in request.META and request.META.get("wsgi.input_terminated")
+    source = request.META["wsgi.input"] if chunked else request._stream
+    left = MOST_THROWN_AWAY
+    with contextlib.suppress(OSError, ParseException):
+        while left > 0 and (piece := source.read(min(PIECE, left))):
+            left -= len(piece)
+    _give_body(request, b"")
+
+
+def _give_body(request: HttpRequest, body: bytes) -> None:
+    request.META["CONTENT_LENGTH"] = str(len(body))
+    request._stream = BytesIO(body)
 
 
 def _refused(status: int, code: str, detail: str) -> HttpResponse:

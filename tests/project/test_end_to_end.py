@@ -364,6 +364,15 @@ def test_a_body_in_chunks_is_read_no_further_than_any_is_taken(lab: Lab) -> None
     assert send_raw(lab, f"{SYNC}/configs", *parts, b"1\r\nx\r\n0\r\n\r\n") == 413
 
 
+def test_a_hook_is_heard_however_much_is_sent_to_it(lab: Lab) -> None:
+    config_id = lab.config("hooked")["id"]
+    hook = lab.post(f"{SYNC}/configs/{config_id}/hook")["url"]
+
+    answer = lab.http.post(hook, data=b"x" * 20_000_000, timeout=30)
+
+    assert (answer.status_code, len(lab.runs(config_id))) == (202, 1)
+
+
 def test_a_manual_run_is_accepted_and_succeeds(lab: Lab) -> None:
     write_tree(lab.system.files / "by hand")
     config_id = lab.config("by hand", "by hand copy")["id"]

@@ -50,14 +50,18 @@ def test_a_hook_starts_its_config_and_nothing_else(local_root: Path) -> None:
         (b"\xff", "application/octet-stream"),
         (b"a=1", "application/x-www-form-urlencoded"),
         (b"<a/>", "text/xml"),
+        (b"x" * 3_000_000, "application/json"),
+        (b"a=" + b"x" * 3_000_000, "application/x-www-form-urlencoded"),
     ],
 )
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
 def test_a_hook_does_not_read_what_it_is_sent(
-    local_root: Path, body: bytes, content_type: str
+    local_root: Path, body: bytes, content_type: str, accept: str
 ) -> None:
     _, text = Hook.issue(make_config(local_root))
+    client = APIClient(HTTP_ACCEPT=accept)
 
-    answer = APIClient().post(f"/api/v1/hooks/{text}", body, content_type=content_type)
+    answer = client.post(f"/api/v1/hooks/{text}", body, content_type=content_type)
 
     assert answer.status_code == 202
 
