@@ -22,6 +22,7 @@ from filesync.api.serializers.shared import ErrorSerializer
 from filesync.api.serializers.status import TaskStatusSerializer
 from filesync.api.serializers.tasks import (
     BatchSerializer,
+    ExecuteAllSerializer,
     ExecuteSerializer,
     IdempotencyKeySerializer,
     QueuedSerializer,
@@ -138,7 +139,7 @@ class TaskViewSet(StrictQuery, GenericViewSet):  # type: ignore[type-arg]
 
     @extend_schema(
         summary="Run all enabled configs now",
-        request=None,
+        request=ExecuteAllSerializer,
         responses={202: BatchSerializer},
     )
     @action(
@@ -147,11 +148,13 @@ class TaskViewSet(StrictQuery, GenericViewSet):  # type: ignore[type-arg]
         url_path="execute-all-enabled",
         permission_classes=[MayRun],
         throttle_classes=[ExecuteThrottle],
-        serializer_class=Serializer,
+        serializer_class=ExecuteAllSerializer,
     )
     def execute_all_enabled(self, request: Request) -> Response:
         """Queue a run of every enabled config; says for each whether it was queued, or why not."""
-        outcomes = queueing.queue_all_enabled(user=request.user)
+        wish = ExecuteAllSerializer(data=request.data)
+        wish.is_valid(raise_exception=True)
+        outcomes = queueing.queue_all_enabled(user=request.user, **wish.validated_data)
         results = [
             {
                 "config_id": outcome.config_id,

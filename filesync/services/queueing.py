@@ -148,14 +148,18 @@ def retry_run(run_id: int, *, user: Asker = None, only_failed: bool = False) -> 
     )
 
 
-def queue_all_enabled(*, user: Asker = None) -> list[QueueOutcome]:
+def queue_all_enabled(*, user: Asker = None, dry_run: bool = False) -> list[QueueOutcome]:
     """Queue a run of every enabled config; say per config what became of it."""
     enabled = SyncConfig.objects.filter(enable=True).values_list("pk", "name")
-    return queue_many(list(enabled), trigger=SyncRun.Trigger.BATCH, user=user)
+    return queue_many(list(enabled), trigger=SyncRun.Trigger.BATCH, user=user, dry_run=dry_run)
 
 
 def queue_many(
-    configs: Sequence[tuple[int, str]], *, trigger: SyncRun.Trigger, user: Asker = None
+    configs: Sequence[tuple[int, str]],
+    *,
+    trigger: SyncRun.Trigger,
+    user: Asker = None,
+    dry_run: bool = False,
 ) -> list[QueueOutcome]:
     """Queue a run of each config, by id and name, and ring for all of them together.
 
@@ -164,7 +168,9 @@ def queue_many(
     outcomes: list[QueueOutcome] = []
     for config_id, name in configs:
         try:
-            run = queue_run(config_id, trigger=trigger, user=user, ring_bell=False)
+            run = queue_run(
+                config_id, trigger=trigger, user=user, dry_run=dry_run, ring_bell=False
+            )
         except (RunActive, ConfigDisabled, NotFound) as error:
             outcomes.append(QueueOutcome(config_id, name, None, error.code, error.message))
         else:

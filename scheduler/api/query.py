@@ -1,4 +1,7 @@
-"""What the query of an address may hold: nothing unknown, empty or too long passes."""
+"""What the query of an address may hold, and a body of which nothing is wanted.
+
+Nothing unknown, empty or too long passes.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from django.utils.translation import gettext as _
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
+from rest_framework.serializers import Serializer
+
+from scheduler.api.strict import StrictSerializer
 
 LONGEST_VALUE = 1_000
 # Each word of a search is a condition of its own, and SQLite refuses a thousand of them.
@@ -15,16 +21,21 @@ LONGEST_SEARCH = 200
 
 
 class StrictQuery:
-    """Refuse parameters in the address of a write, which has none; mix it in before a view.
+    """Refuse what a write does not ask for; mix it in before a view.
 
-    `execute-all-enabled?dry_run=true` would run everything in earnest, and `clear-tasks?config=5`
-    clear all. What a read may be asked for, its view or its filters know.
+    Parameters in its address, of which it has none, and fields where it takes no body: where the
+    view's serializer is the plain one, and in a deletion. `clear-tasks?config=5`, or a body that
+    says so, would clear all. What a read may be asked for, its view or its filters know.
     """
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)  # type: ignore[misc]
-        if request.method not in SAFE_METHODS:
-            check_parameters(request, {"format"})
+        if request.method in SAFE_METHODS:
+            return
+        check_parameters(request, {"format"})
+        takes_none = getattr(self, "serializer_class", None) is Serializer
+        if takes_none or request.method == "DELETE":
+            StrictSerializer(data=request.data).is_valid(raise_exception=True)
 
 
 def check_parameters(request: Request, known: set[str], *, may_be_empty: bool = False) -> None:

@@ -19,17 +19,23 @@ from filesync.services.waiting import LONGEST_WAIT_S
 from scheduler.api.strict import StrictSerializer
 
 
-@extend_schema_serializer(
-    examples=[asked(examples.EXECUTE), asked(examples.MEND, "Only the files that failed")]
-)
-class ExecuteSerializer(Withholding, StrictSerializer):
-    """How a config is run; without a field as its schedule would run it."""
+@extend_schema_serializer(examples=[asked(examples.EXECUTE)])
+class ExecuteAllSerializer(StrictSerializer):
+    """How all configs are run; without a field as their schedules would run them."""
 
     dry_run = serializers.BooleanField(
         default=False,
         label=_("Dry run"),
         help_text=_("plan only: say what would change, change nothing"),
     )
+
+
+@extend_schema_serializer(
+    examples=[asked(examples.EXECUTE), asked(examples.MEND, "Only the files that failed")]
+)
+class ExecuteSerializer(Withholding, ExecuteAllSerializer):
+    """How a config is run; without a field as its schedule would run it."""
+
     force = serializers.BooleanField(
         default=False,
         label=_("Force"),

@@ -1,4 +1,4 @@
-"""Parameters in an address that an operation does not have: none is ignored."""
+"""Parameters and bodies that an operation does not have: none is ignored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from drf_spectacular.generators import SchemaGenerator
 
 from filesync.api import urls as urls  # registers the token's description
-from tests.filesync.factories import client_of
+from tests.filesync.factories import browser_of, client_of
 
 pytestmark = pytest.mark.django_db
 
@@ -31,6 +31,43 @@ def test_no_write_ignores_a_parameter_in_its_address(method: str, path: str) -> 
 
     assert answer.status_code == 400
     assert list(answer.json()) == ["dry_run"]
+
+
+BODILESS = [
+    (method, path) for method, path in WRITES if "requestBody" not in DOCUMENT["paths"][path][method]
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ('{"dry_run": true}', "dry_run"),
+        ('{"config": 5}', "config"),
+        ("[1]", "non_field_errors"),
+        ("5", "non_field_errors"),
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), BODILESS)
+def test_no_write_without_a_body_ignores_one(
+    method: str, path: str, body: str, field: str
+) -> None:
+    """A `clear-tasks` with `{"config": 5}` would clear all."""
+    address = re.sub(r"{\w+}", "1", path)
+
+    answer = client_of("superuser").generic(
+        method.upper(), address, body, content_type="application/json"
+    )
+
+    assert answer.status_code == 400
+    assert list(answer.json()) == [field]
+
+
+def test_what_a_page_sends_along_is_no_field() -> None:
+    form = {"csrfmiddlewaretoken": "x"}
+
+    answer = browser_of("superuser").post("/api/v1/task/scheduler/refresh-tasks", form, "multipart")
+
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,25 @@ def test_execute_all_says_for_each_enabled_config_whether_it_was_queued(local_ro
     assert "b busy" in refused["detail"]
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_execute_all_takes_dry_run(local_root: Path, *, dry_run: bool) -> None:
+    make_config(local_root)
+
+    answer = client_of("operator").post(f"{TASK}/execute-all-enabled", {"dry_run": dry_run})
+
+    assert (answer.status_code, answer.json()["queued"]) == (202, 1)
+    assert SyncRun.objects.get().dry_run is dry_run
+
+
+def test_execute_all_refuses_what_it_does_not_understand(local_root: Path) -> None:
+    make_config(local_root)
+
+    answer = client_of("operator").post(f"{TASK}/execute-all-enabled", {"force": True})
+
+    assert (answer.status_code, list(answer.json())) == (400, ["force"])
+    assert not SyncRun.objects.exists()
+
+
 def test_execute_all_without_configs_queues_nothing() -> None:
     answer = client_of("operator").post(f"{TASK}/execute-all-enabled")
 
