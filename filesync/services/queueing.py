@@ -21,6 +21,7 @@ from filesync.services.failures import activity, run_to_mend
 from scheduler.bulk import insert_rows
 from scheduler.log_ids import ids
 from scheduler.models import Doorbell, DueSlot
+from scheduler.outages import DATABASE_AWAY
 from scheduler.publishing import BrokerAway, publish
 
 logger = logging.getLogger(__name__)
@@ -163,21 +164,41 @@ def queue_many(
 ) -> list[QueueOutcome]:
     """Queue a run of each config, by id and name, and ring for all of them together.
 
-    Together, as a broker that hangs costs seconds each time it is tried.
+    Together, as a broker that hangs costs seconds each time it is tried. Where the database goes
+    away, those that are not queued by then are told apart, and the sweep rings for the others.
     """
     outcomes: list[QueueOutcome] = []
     for config_id, name in configs:
         try:
-            run = queue_run(
-                config_id, trigger=trigger, user=user, dry_run=dry_run, ring_bell=False
-            )
+            run = queue_run(config_id, trigger=trigger, user=user, dry_run=dry_run, ring_bell=False)
         except (RunActive, ConfigDisabled, NotFound) as error:
             outcomes.append(QueueOutcome(config_id, name, None, error.code, error.message))
+        except DATABASE_AWAY as error:
+            logger.error("a batch ended at %s: the database does not answer: %s", name, error)
+            return outcomes + _not_queued(configs[len(outcomes) :])
         else:
             outcomes.append(QueueOutcome(config_id, name, run, "queued", ""))
     queued = [outcome.run for outcome in outcomes if outcome.run is not None]
-    transaction.on_commit(lambda: ring(queued))
+    # They are queued, whatever becomes of the bells.
+    transaction.on_commit(lambda: ring(queued), robust=True)
     return outcomes
+
+
+def _not_queued(configs: Sequence[tuple[int, str]]) -> list[QueueOutcome]:
+    """Return what became of those at which the database went away; of the first nobody knows."""
+    (first, _), *_others = configs
+    return [
+        QueueOutcome(
+            config_id,
+            name,
+            None,
+            "database_away",
+            engine.Text("the database stopped answering: look at the runs of {name}", name=name)
+            if config_id == first
+            else engine.Text("the database stopped answering: {name} is not queued", name=name),
+        )
+        for config_id, name in configs
+    ]
 
 
 def queue_slots(due: Sequence[DueSlot]) -> list[Doorbell]:
