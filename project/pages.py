@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -11,8 +12,12 @@ from django.urls import NoReverseMatch, get_script_prefix, resolve, reverse
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import APIException
 from rest_framework.fields import DateTimeField, DictField, ListField
-from rest_framework.renderers import BrowsableAPIRenderer, HTMLFormRenderer
+from rest_framework.renderers import BrowsableAPIRenderer, HTMLFormRenderer, JSONRenderer
 from rest_framework.request import Request, clone_request
+
+from scheduler.outages import DATABASE_AWAY
+
+logger = logging.getLogger(__name__)
 
 # What the fields of answers name by an id.
 ROUTES = {
@@ -60,6 +65,21 @@ class PageRenderer(BrowsableAPIRenderer):
     template = "project/api.html"
     filter_template = "project/api_filters.html"
     form_renderer_class = FormRenderer
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return the page; where the database is away, which it asks for forms, the bare answer."""
+        try:
+            return super().render(data, accepted_media_type, renderer_context)
+        except DATABASE_AWAY as error:
+            logger.error("a page is left out, the database does not answer: %s", error)
+            renderer = JSONRenderer()
+            (renderer_context or {})["response"]["Content-Type"] = renderer.media_type
+            return renderer.render(data)
 
     def get_raw_data_form(self, data: Any, view: Any, method: str, request: Request) -> Any:
         form = super().get_raw_data_form(data, view, method, request)

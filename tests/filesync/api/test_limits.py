@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import OperationalError
 from django.test import Client
 from gunicorn.http.errors import ChunkMissingTerminator
@@ -21,7 +22,7 @@ from filesync import rates
 from filesync.models import ApiToken, Hook, SyncConfig, SyncRun
 from filesync.rates import RateLimit
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import client_of, make_config
+from tests.filesync.factories import browser_of, client_of, make_config
 
 pytestmark = pytest.mark.django_db
 
@@ -390,6 +391,27 @@ def test_a_database_that_is_away_is_503_and_says_when_to_come_back() -> None:
 
     assert (answer.status_code, answer.json()["code"]) == (503, "database_away")
     assert int(answer["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("accept", ["application/json", PAGE])
+def test_who_asks_for_a_page_hears_of_a_database_that_is_away_too(accept: str) -> None:
+    browser = browser_of("viewer")
+
+    with patch.object(SessionStore, "load", side_effect=OperationalError("connection refused")):
+        answer = browser.get("/api/v1/sync/runs", HTTP_ACCEPT=accept)
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_away")
+    assert int(answer["Retry-After"]) > 0
+
+
+def test_what_was_done_is_told_when_the_database_is_away_for_its_page(local_root: Path) -> None:
+    config = make_config(local_root)
+
+    with patch("project.pages.links", side_effect=OperationalError("connection refused")):
+        answer = browser_of("operator").post(f"{TASK}/execute-sync/{config.pk}")
+
+    assert (answer.status_code, answer["Content-Type"]) == (202, "application/json")
+    assert answer.json()["task_id"] == str(SyncRun.objects.get().task_id)
 
 
 # Logs --------------------------------------------------------------------------------------------
