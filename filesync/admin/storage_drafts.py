@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db import connection
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -46,6 +47,16 @@ class StorageFormAdmin(ModelAdmin):
         kwargs |= {"form": form_for(choice_of(request, obj)), "fields": StorageForm.Meta.fields}
         form: type[StorageForm] = super().get_form(request, obj, change, **kwargs)
         return form
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Storage | None:
+        """Lock what is about to be saved: a token that rclone refreshes meanwhile comes after."""
+        storage: Storage | None = super().get_object(request, object_id, from_field)
+        if storage is not None and request.method == "POST" and connection.in_atomic_block:
+            locked = Storage.objects.select_for_update(no_key=True)
+            storage = locked.filter(pk=storage.pk).first()
+        return storage
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view

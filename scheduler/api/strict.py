@@ -8,8 +8,10 @@ from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS, FieldDoesNotExist
 from django.core.exceptions import ValidationError as ModelInvalid
+from django.db import transaction
 from django.db.models import ForeignObjectRel, Model
 from django.http import QueryDict
+from django.shortcuts import get_object_or_404
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
@@ -89,9 +91,11 @@ class StrictModelSerializer(StrictMixin, serializers.ModelSerializer[Any]):
     """A model serializer that refuses unknown fields, and whose errors come from the model too.
 
     `full_clean` runs on the instance that would be saved, so that the admin and the API refuse
-    the same things in the same words. The form of a page begins with the model's defaults: an empty
-    field would say "no limit" where the default is a limit, and an empty box "no". A field that is
-    declared is called as the model's.
+    the same things in the same words. What changes a row is checked once more on the row as it
+    stands when it is saved, which is locked for it: what others wrote meanwhile stays.
+
+    The form of a page begins with the model's defaults: an empty field would say "no limit" where
+    the default is a limit, and an empty box "no". A declared field is called as the model's.
     """
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
@@ -117,6 +121,23 @@ class StrictModelSerializer(StrictMixin, serializers.ModelSerializer[Any]):
         if model_field.has_default():
             kwargs["initial"] = model_field.get_default()
         return field_class, kwargs
+
+    def to_internal_value(self, data: Any) -> Any:
+        values = super().to_internal_value(data)
+        self._given = dict(values)
+        return values
+
+    def save(self, **kwargs: Any) -> Any:
+        if not isinstance(self.instance, Model):
+            return super().save(**kwargs)
+        with transaction.atomic():
+            rows = type(self.instance)._default_manager.select_for_update(no_key=True)
+            self.instance = get_object_or_404(rows, pk=self.instance.pk)
+            try:
+                self._validated_data = self.validate(dict(self._given))
+            except serializers.ValidationError as error:
+                raise serializers.ValidationError(serializers.as_serializer_error(error)) from None
+            return super().save(**kwargs)
 
     def validate(self, attrs: Any) -> Any:
         attrs = super().validate(attrs)
