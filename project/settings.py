@@ -204,7 +204,7 @@ REST_FRAMEWORK = {
     "DEFAULT_FILTER_BACKENDS": [
         "filesync.api.parsing.KnownParameters",
         "django_filters.rest_framework.DjangoFilterBackend",
-        "rest_framework.filters.SearchFilter",
+        "filesync.api.parsing.KnownSearch",
         "filesync.api.parsing.KnownOrdering",
     ],
     "DEFAULT_PAGINATION_CLASS": "filesync.api.pagination.NumberedPages",

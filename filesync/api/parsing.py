@@ -11,7 +11,7 @@ from django.db.models import Model, QuerySet
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ErrorDetail, ParseError, ValidationError
-from rest_framework.filters import BaseFilterBackend, OrderingFilter
+from rest_framework.filters import BaseFilterBackend, OrderingFilter, SearchFilter
 from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 
@@ -76,6 +76,16 @@ class KnownParameters(BaseFilterBackend):
             if name := getattr(paginator, attribute, None):
                 names.add(name)
         return names
+
+
+class KnownSearch(SearchFilter):
+    """Searches the lists that can be searched; DRF would name `search` among those of each."""
+
+    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
+        if not getattr(view, "search_fields", None):
+            return []
+        found: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        return found
 
 
 class KnownOrdering(OrderingFilter):

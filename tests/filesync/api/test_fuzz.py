@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import gzip
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 import schemathesis
@@ -29,20 +27,12 @@ from schemathesis.core.result import Ok
 
 from filesync.api import throttles
 from filesync.api import urls as urls  # registers the token's description
-from filesync.models import (
-    ApiToken,
-    Delivery,
-    Hook,
-    NotificationChannel,
-    RuleSet,
-    RunItem,
-    RunLog,
-    SyncRun,
-)
+from filesync.models import ApiToken
 from filesync.rates import RateLimit
 from tests import ground
+from tests.filesync.api.places import known_places
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import make_config, make_run, make_storage, make_user
+from tests.filesync.factories import make_storage, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -210,34 +200,3 @@ def spoilt(case: Any, wrong: dict[str, object]) -> Any:
         # A new one: the strategy remembers the one that it made.
         case.body = case.body | wrong
     return case
-
-
-def known_places(label: str, root: Path) -> dict[str, object]:
-    """Make one of everything; return what is named in the path of an operation, as it exists."""
-    run = make_run(make_config(root, cron="0 2 * * *"), state=SyncRun.State.PARTIAL)
-    assert run.config is not None
-    RunItem.objects.create(run=run, action="FAILED", path="a", error="no right")
-    log = gzip.compress(b'{"level":"info","msg":"a"}\n')
-    RunLog.objects.create(run=run, claim=uuid4(), started_at=run.created_at, part=0, data=log)
-    channel = NotificationChannel(name="dead")
-    # Refused before anything is sent: it lies in a private network.
-    channel.url = "json://127.0.0.1:1/"
-    channel.save()
-    ids: dict[str, object] = {
-        "backends": "webdav",
-        "channels": channel.pk,
-        "configs": run.config_id,
-        "messages": Delivery.objects.create(
-            channel=channel, event="FAILURE", dedupe_key="x", state="SENT"
-        ).pk,
-        "rule-sets": RuleSet.objects.create(name="junk", filters="- *.tmp").pk,
-        "runs": run.pk,
-        "storages": run.config.source_storage_id,
-    }
-    known = {
-        "config_id": run.config_id,
-        "task_id": str(run.task_id),
-        "token": Hook.issue(run.config)[1],
-        "id": ids.get(label.split("/")[4]),
-    }
-    return {name: value for name, value in known.items() if f"{{{name}}}" in label}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from drf_spectacular.generators import SchemaGenerator
 
 from filesync.api import urls as urls  # registers the token's description
+from tests.filesync.api.places import address_of
+from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import browser_of, client_of
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +37,9 @@ def test_no_write_ignores_a_parameter_in_its_address(method: str, path: str) -> 
 
 
 BODILESS = [
-    (method, path) for method, path in WRITES if "requestBody" not in DOCUMENT["paths"][path][method]
+    (method, path)
+    for method, path in WRITES
+    if "requestBody" not in DOCUMENT["paths"][path][method]
 ]
 
 
@@ -48,9 +53,7 @@ BODILESS = [
     ],
 )
 @pytest.mark.parametrize(("method", "path"), BODILESS)
-def test_no_write_without_a_body_ignores_one(
-    method: str, path: str, body: str, field: str
-) -> None:
+def test_no_write_without_a_body_ignores_one(method: str, path: str, body: str, field: str) -> None:
     """A `clear-tasks` with `{"config": 5}` would clear all."""
     address = re.sub(r"{\w+}", "1", path)
 
@@ -89,3 +92,34 @@ def test_no_read_ignores_a_parameter_that_it_does_not_have(path: str) -> None:
 
     assert answer.status_code == 400
     assert list(answer.json()) == ["colour"]
+
+
+READS = {
+    path: operations["get"]["parameters"]
+    for path, operations in DOCUMENT["paths"].items()
+    if "parameters" in operations.get("get", {})
+}
+
+
+@pytest.mark.parametrize("path", READS)
+def test_every_parameter_that_a_read_is_said_to_have_is_taken(local_root: Path, path: str) -> None:
+    address, client = address_of(path, local_root), client_of("superuser")
+
+    refused = {
+        parameter["name"]: answer.json()
+        for parameter in READS[path]
+        if parameter["in"] == "query"
+        for value in values_of(parameter["schema"])
+        if (answer := client.get(address, {parameter["name"]: value})).status_code == 400
+    }
+
+    assert refused == {}
+
+
+def values_of(schema: dict[str, Any]) -> list[object]:
+    """Return values that a parameter is said to take: all that it names, else one of its kind."""
+    if "enum" in schema:
+        return list(schema["enum"])
+    if schema.get("format") == "date-time":
+        return ["2026-03-01T02:00:00Z"]
+    return ["true"] if schema["type"] == "boolean" else ["1"]
