@@ -185,10 +185,12 @@ class TaskViewSet(StrictQuery, GenericViewSet):  # type: ignore[type-arg]
         check_parameters(request, {"wait", "format"})
         asked = WaitSerializer(data=request.query_params.dict())
         asked.is_valid(raise_exception=True)
+        # A UUID may be written in capitals, or without its hyphens.
         run = _find_run(task_id)
+        task_id = str(run.task_id) if run is not None else task_id
         wait_s = asked.validated_data["wait"]
         if run is not None and not run.is_terminal and wait_s:
-            wait_until_ended(str(run.task_id), wait_s)
+            wait_until_ended(task_id, wait_s)
             run = _find_run(task_id)
         stored = _find_result(task_id)
         if run is None and stored is None:

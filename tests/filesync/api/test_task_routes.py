@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -234,6 +235,24 @@ def test_result_of_a_finished_run_holds_its_summary(local_root: Path) -> None:
     assert body["error"] is None
     assert body["result"]["run_id"] == body["run"]["id"] == run.pk
     assert (body["result"]["files_transferred"], body["result"]["bytes_transferred"]) == (3, 42)
+
+
+@pytest.mark.parametrize("spell", [str.upper, lambda task_id: task_id.replace("-", "")])
+def test_the_result_is_found_however_the_id_is_spelt(
+    local_root: Path, spell: Callable[[str], str]
+) -> None:
+    held = claim(make_run(make_config(local_root)))
+    run = finish_run(held, engine.SyncResult(engine.Outcome.SUCCEEDED, engine.Totals()))
+    assert run is not None
+    client = client_of("viewer")
+
+    usual, other = (
+        client.get(f"{TASK}/task-result/{task_id}").json()
+        for task_id in (str(run.task_id), spell(str(run.task_id)))
+    )
+
+    assert usual["result"] is not None
+    assert other == usual
 
 
 def test_a_failed_run_is_no_http_error_and_says_why_and_what_to_do(local_root: Path) -> None:
