@@ -30,6 +30,8 @@ from filesync.texts import say
 from scheduler.api.query import StrictQuery
 from scheduler.api.strict import StrictModelSerializer
 
+MOST_CONFIGS = 10_000
+
 
 @extend_schema_serializer(
     examples=[
@@ -54,6 +56,7 @@ class ChannelSerializer(StrictModelSerializer):
     )
     configs = IdList(
         queryset=SyncConfig.objects.all(),
+        most=MOST_CONFIGS,
         required=False,
         help_text=_("only these sync configs; none means all"),
     )

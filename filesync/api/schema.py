@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.utils.translation import override
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.extensions import (
+    OpenApiAuthenticationExtension,
+    OpenApiSerializerFieldExtension,
+)
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView
@@ -17,6 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from filesync.api.authentication import TokenAuthentication
+from filesync.api.serializers.shared import IdList
 from scheduler.api.query import check_parameters
 
 Document = dict[str, Any]
@@ -72,6 +76,17 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer"}
+
+
+class IdListShape(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    """How a list of ids is described: with how many it may hold."""
+
+    target_class = IdList
+    match_subclasses = True
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> Document:
+        shape: Document = {"type": "array", "items": {"type": "integer"}}
+        return shape | ({"maxItems": self.target.most} if direction == "request" else {})
 
 
 class SchemaView(SpectacularAPIView):

@@ -29,17 +29,15 @@ class RuleSetSerializer(StrictModelSerializer):
 class RuleSetList(IdList):
     """Ids of rule sets, each once and no more than a config may use."""
 
+    default_error_messages = {"too_many": _("At most {most} rule sets, each once.")}
+
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(queryset=RuleSet.objects.all(), **kwargs)
+        super().__init__(queryset=RuleSet.objects.all(), most=MOST_RULE_SETS, **kwargs)
 
     def to_internal_value(self, data: Any) -> list[RuleSet]:
-        # Counted before the ids are looked up: each takes a query.
-        few = not isinstance(data, list) or len(data) <= MOST_RULE_SETS
-        found: list[RuleSet] = super().to_internal_value(data) if few else []
-        if not few or len(set(found)) < len(found):
-            raise serializers.ValidationError(
-                _("At most %(most)d rule sets, each once.") % {"most": MOST_RULE_SETS}
-            )
+        found: list[RuleSet] = super().to_internal_value(data)
+        if len(set(found)) < len(found):
+            self.fail("too_many", most=self.most)
         return found
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiExample
 from rest_framework import serializers
 
@@ -37,16 +38,40 @@ class TranslatedField(serializers.CharField):
 
 
 class IdList(serializers.ManyRelatedField):
-    """A list of ids; an object in its place, which DRF takes for an empty list, is refused."""
+    """A list of ids, up to `most`, looked up together: one by one each would take a query.
 
-    def __init__(self, *, queryset: QuerySet[Any], **kwargs: Any) -> None:
+    An object in its place, which DRF takes for an empty list, is refused.
+    """
+
+    default_error_messages = {"too_many": _("At most {most} ids.")}
+
+    def __init__(self, *, queryset: QuerySet[Any], most: int, **kwargs: Any) -> None:
+        self.most = most
+        self.known = queryset
         child = serializers.PrimaryKeyRelatedField(queryset=queryset)
         super().__init__(child_relation=child, **kwargs)
 
     def to_internal_value(self, data: Any) -> list[Any]:
         if not isinstance(data, list):
             self.fail("not_a_list", input_type=type(data).__name__)
-        return list(super().to_internal_value(data))
+        if len(data) > self.most:
+            self.fail("too_many", most=self.most)
+        ids = [self._id(value) for value in data]
+        found = self.known.all().in_bulk(ids)
+        for pk in ids:
+            if pk not in found:
+                self.child_relation.fail("does_not_exist", pk_value=pk)
+        return [found[pk] for pk in ids]
+
+    def _id(self, value: object) -> int:
+        """Return an id from JSON or a form."""
+        try:
+            pk = int(value)  # type: ignore[call-overload]
+        except (TypeError, ValueError):
+            self.child_relation.fail("incorrect_type", data_type=type(value).__name__)
+        if not 0 < pk < 2**63:
+            self.child_relation.fail("does_not_exist", pk_value=pk)
+        return int(pk)
 
 
 class ErrorSerializer(serializers.Serializer[Any]):

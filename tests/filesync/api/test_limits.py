@@ -12,8 +12,9 @@ from unittest.mock import patch
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from gunicorn.http.errors import ChunkMissingTerminator
 from pytest_django.fixtures import SettingsWrapper
 from rest_framework.test import APIClient
@@ -27,6 +28,7 @@ from tests.filesync.factories import browser_of, client_of, make_config
 pytestmark = pytest.mark.django_db
 
 CONFIGS = "/api/v1/sync/configs"
+CHANNELS = "/api/v1/notifications/channels"
 TASK = "/api/v1/task/scheduler"
 TRY = "/api/v1/sync/rule-sets/try"
 LOGINS = ("/admin/login/", "/api-auth/login/")
@@ -297,6 +299,32 @@ def test_no_body_is_a_server_error(body: bytes) -> None:
     assert answer.status_code == 400
     assert answer.json()
     assert not SyncConfig.objects.exists()
+
+
+CHANNEL = {"name": "ops", "url": "json://93.184.216.34/"}
+
+
+def test_a_list_of_ids_is_looked_up_at_once(local_root: Path) -> None:
+    ids = [make_config(local_root).pk for _ in range(30)]
+    client = client_of("superuser")
+    client.get(CONFIGS)  # notes the use of the token, once
+
+    with CaptureQueriesContext(connection) as few:
+        made = client.post(CHANNELS, CHANNEL | {"configs": ids[:1]})
+    with CaptureQueriesContext(connection) as many:
+        changed = client.patch(f"{CHANNELS}/{made.json()['id']}", {"configs": ids})
+
+    assert (made.status_code, sorted(changed.json()["configs"])) == (201, ids)
+    assert len(many) < len(few) + 10
+
+
+@pytest.mark.parametrize("configs", [[1] * 10_001, [999_999], [0], [-1], [2**63], [None], [1.5]])
+def test_a_list_that_is_too_long_or_names_what_is_not_there_is_refused(
+    configs: list[object],
+) -> None:
+    answer = client_of("superuser").post(CHANNELS, CHANNEL | {"configs": configs})
+
+    assert (answer.status_code, list(answer.json())) == (400, ["configs"])
 
 
 PAGE = "text/html"

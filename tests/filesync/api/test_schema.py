@@ -100,6 +100,21 @@ def test_every_body_is_closed_to_unknown_fields(name: str) -> None:
         assert component["additionalProperties"] is False
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in DOCUMENT["components"]["schemas"] if name.endswith("Request")]
+)
+def test_every_list_in_a_body_says_how_long_it_may_be(name: str) -> None:
+    fields = DOCUMENT["components"]["schemas"][name].get("properties", {})
+
+    endless = [
+        field
+        for field, shape in fields.items()
+        if shape.get("type") == "array" and "maxItems" not in shape
+    ]
+
+    assert endless == []
+
+
 def test_no_component_is_described_by_what_its_serializer_is_made_of() -> None:
     inner = [inspect.getdoc(made) for made in (StrictSerializer, StrictModelSerializer, QuickRows)]
 
