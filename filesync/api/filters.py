@@ -12,11 +12,16 @@ from django.utils.translation import gettext_lazy as _
 from django_filters import rest_framework as filters
 from django_filters.fields import IsoDateTimeField
 from django_filters.widgets import BooleanWidget
+from drf_spectacular.utils import extend_schema_field
+from rest_framework.request import Request
+from rest_framework.views import APIView
 
+from filesync.api.parsing import KnownSearch
 from filesync.models import NotificationChannel, SyncConfig, SyncRun
-from filesync.selectors import CLOCK_SLACK, last_id_before
+from filesync.selectors import CLOCK_SLACK, find_runs, last_id_before
 
 
+@extend_schema_field({"type": "integer", "minimum": 1})
 class IdFilter(filters.NumberFilter):
     """A whole number that a BigAutoField can hold; 1.5 and 1e300 are refused, not rounded."""
 
@@ -99,6 +104,16 @@ class ChannelFilter(_FilterSet):
     class Meta:
         model = NotificationChannel
         fields = ["scheme"]
+
+
+class RunSearch(KnownSearch):
+    """Searches the history by its syncs, as the admin does."""
+
+    search_description = "Name or remark of the sync, or the number of a run."
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> Any:
+        term = str(request.query_params.get(self.search_param, "")).strip()
+        return find_runs(queryset, term) if term else queryset
 
 
 class RunFilter(_FilterSet):

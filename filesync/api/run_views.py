@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
+from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.decorators import action
@@ -15,8 +16,9 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from filesync.api.filters import RunFilter
+from filesync.api.filters import RunFilter, RunSearch
 from filesync.api.pagination import NewestFirst
+from filesync.api.parsing import KnownOrdering, KnownParameters
 from filesync.api.permissions import MayRun
 from filesync.api.renderers import PlainText
 from filesync.api.serializers.runs import (
@@ -53,7 +55,9 @@ class SyncRunViewSet(StrictQuery, ReadOnlyModelViewSet):  # type: ignore[type-ar
     serializer_class = SyncRunSerializer
     filterset_class = RunFilter
     pagination_class = NewestFirst
-    search_fields = ["config_name", "message"]
+    filter_backends = [KnownParameters, DjangoFilterBackend, RunSearch, KnownOrdering]
+    # Any value switches the search on; what it looks at `RunSearch` says.
+    search_fields = ["config_name"]
     ordering_fields = ["id"]
 
     @extend_schema(

@@ -240,6 +240,8 @@ class SyncRun(models.Model):
             ),
             # The API's filter by trigger, newest first; the last slot that beat fired.
             models.Index(fields=["trigger", "-id"], name="filesync_run_by_trigger"),
+            # The API's filter by `dry_run`, newest first: few are.
+            models.Index(fields=["-id"], condition=Q(dry_run=True), name="filesync_run_dry"),
             # Where in the ids a time lies: `since` and `until` of the API.
             models.Index(fields=["created_at", "id"], name="filesync_run_by_time"),
         ]

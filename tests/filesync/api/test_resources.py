@@ -529,7 +529,7 @@ def test_storages_are_filtered_and_searched(local_root: Path) -> None:
 
 
 def test_runs_are_filtered_searched_and_newest_first(local_root: Path) -> None:
-    config = make_config(local_root, name="photos")
+    config = make_config(local_root, name="photos", remark="the nightly one")
     old = make_run(config, state=SyncRun.State.FAILED, message="login refused", dry_run=True)
     new = make_run(config, state=SyncRun.State.SUCCEEDED, trigger=SyncRun.Trigger.CRON)
     make_run(make_config(local_root, name="music"))
@@ -544,7 +544,10 @@ def test_runs_are_filtered_searched_and_newest_first(local_root: Path) -> None:
     assert found("state=FAILED") == [old.pk]
     assert found("trigger=CRON") == [new.pk]
     assert found("dry_run=true") == [old.pk]
-    assert found("search=refused") == [old.pk]
+    assert found("search=PHOT") == [new.pk, old.pk]
+    assert found("search=nightly") == [new.pk, old.pk]
+    assert found(f"search={old.pk}") == [old.pk]
+    assert found("search=refused") == []
     assert found(f"config={config.pk}&since={since}") == [new.pk]
     assert found(f"config={config.pk}&ordering=id") == [old.pk, new.pk]
 
@@ -635,16 +638,25 @@ def test_runs_are_found_between_two_times(local_root: Path) -> None:
         ({"trigger": "MANUAL"}, "filesync_run_by_trigger"),
         ({"since": "2026-01-05T00:00:00Z", "until": "2026-01-06T00:00:00Z"}, "run_by_time"),
         ({"state": "FAILED", "until": "2026-01-06T00:00:00Z"}, "filesync_run_by_state"),
+        ({"dry_run": "true"}, "filesync_run_dry"),
+        ({"dry_run": "false"}, "filesync_syncrun_pkey"),
+        ({"search": "rare sync"}, "filesync_syncrun_config_id"),
+        (
+            {"config": "{config}", "state": "FAILED", "since": "2026-01-05T00:00:00Z"},
+            "filesync_run_",
+        ),
     ],
 )
 def test_a_page_of_a_long_history_is_read_by_index_and_not_sorted(
     local_root: Path, query: dict[str, str], index: str
 ) -> None:
     config, other = make_config(local_root), make_config(local_root)
+    rare = make_config(local_root, name="a rare sync")
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     history = [
         SyncRun(
-            config=config if number % 20 == 0 else other,
+            config=config if number % 20 == 0 else rare if number % 1_000 == 7 else other,
+            dry_run=number % 1_000 == 3,
             state="FAILED" if number % 100 == 0 else "SUCCEEDED",
             trigger="MANUAL" if number % 500 == 0 else "CRON",
             slot=begin + timedelta(minutes=number),
@@ -668,8 +680,10 @@ def test_a_page_of_a_long_history_is_read_by_index_and_not_sorted(
     assert answer.status_code == 200
     assert index in plan, plan
     assert "Seq Scan" not in plan, plan
-    # What lies between two times may be sorted: that is a part of the history, found by its index.
-    assert "Sort" not in plan or {"since", "until"} <= query.keys(), plan
+    # A part of the history that is found by an index may be sorted: what lies between two times,
+    # and what belongs to one sync.
+    parts = ({"since", "until"}, {"config", "state"}, {"search"})
+    assert "Sort" not in plan or any(part <= query.keys() for part in parts), plan
 
 
 @pytest.mark.parametrize("url", [CONFIGS, STORAGES, RUNS])
