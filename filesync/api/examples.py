@@ -89,6 +89,10 @@ ITEM = {
     "size_bytes": 2_816_431,
     "error": "permission denied",
 }
+LOG = """\
+2026-03-01T18:00:02.114 INFO     2026/03/img_0416.jpg: Copied (new)
+2026-03-01T18:00:02.209 ERROR    2026/03/img_0417.jpg: Failed to copy: permission denied
+"""
 EXECUTE = {"dry_run": True}
 MEND = {"only_failed_of": 17}
 QUEUED = {"task_id": TASK_ID, "config_id": 1, "status": "PENDING"}

@@ -8,7 +8,12 @@ from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_view,
+)
 from rest_framework.decorators import action
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -16,6 +21,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from filesync.api import examples
 from filesync.api.filters import RunFilter, RunSearch
 from filesync.api.pagination import NewestFirst
 from filesync.api.parsing import KnownOrdering, KnownParameters
@@ -85,6 +91,15 @@ class SyncRunViewSet(StrictQuery, ReadOnlyModelViewSet):  # type: ignore[type-ar
             400: OpenApiTypes.OBJECT,
             404: ErrorSerializer,
         },
+        examples=[
+            OpenApiExample(
+                "A log",
+                examples.LOG,
+                media_type="text/plain",
+                response_only=True,
+                status_codes=["200"],
+            )
+        ],
     )
     @action(
         detail=True,

@@ -25,7 +25,6 @@ from scheduler.api.query import check_parameters
 
 Document = dict[str, Any]
 
-METHODS_WITH_BODY = ("post", "put", "patch")
 COMPONENTS: Document = {
     "Error": {
         "type": "object",
@@ -60,6 +59,7 @@ REASONS = {
     "401": "No sign-in, or one that is unknown, expired or revoked.",
     "403": "The account may not do this, or the session's CSRF token is missing.",
     "404": "There is no such thing.",
+    "406": "No answer is to be had in the media type that is asked for.",
     "409": "Its state forbids it; the answer says why.",
     "413": "The body is larger than is taken.",
     "415": "The body's media type is not understood.",
@@ -115,7 +115,7 @@ def complete(result: Document, **_: object) -> Document:
             component.setdefault("additionalProperties", False)
     for path, method, operation in _operations(result):
         operation["tags"] = [_resource(path)]
-        for status in _errors_of(path, method, operation):
+        for status in _errors_of(method, operation):
             operation["responses"].setdefault(status, _error(status))
         for status, answer in operation["responses"].items():
             if status in REASONS and not answer["description"]:
@@ -136,16 +136,14 @@ def _resource(path: str) -> str:
     return rest[0] if area in ("sync", "notifications") else area
 
 
-def _errors_of(path: str, method: str, operation: Document) -> list[str]:
-    parameters = operation.get("parameters", [])
-    statuses = ["429", "503"]
+def _errors_of(method: str, operation: Document) -> list[str]:
+    """Return what an operation answers whatever it does: to a query, a header or a body."""
+    # 404 for a `format` that there is not, whatever else there is.
+    statuses = ["400", "404", "406", "429", "503"]
     if operation.get("security"):
-        # 400 for a parameter that it does not have, whatever else it takes.
-        statuses += ["400", "401", "403"]
-    if "{" in path or any(parameter["name"] in ("page", "cursor") for parameter in parameters):
-        statuses.append("404")
-    if method in METHODS_WITH_BODY and "requestBody" in operation:
-        statuses += ["413", "415"]
+        statuses += ["401", "403", "413"]
+        if method != "get":
+            statuses.append("415")
     return sorted(statuses)
 
 
@@ -162,6 +160,6 @@ def _error(status: str) -> Document:
         "description": REASONS[status],
         "content": {"application/json": {"schema": shape}},
     }
-    if status == "429":
+    if status in ("429", "503"):
         answer["headers"] = RETRY_AFTER
     return answer
