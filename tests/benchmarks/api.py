@@ -28,6 +28,7 @@ READERS = 2
 STARTERS = 8
 WARM_UP = 20
 SIZES = {"postgres": (100_000, 1_000_000), "sqlite": (1_000, 10_000)}
+STARTS_GOAL = {"postgres": ">= 100 per s, p99 <= 300 ms, 0 errors", "sqlite": "0 errors"}
 FILLING = "tests.benchmarks.filling"
 
 
@@ -43,7 +44,7 @@ class Measured:
         text = quantiles_ms(self.times_s)
         if with_rate:
             text = f"{len(self.times_s) / self.took_s:.0f} per s, {text}"
-        return text + (f", {len(self.wrong)} errors" if self.wrong else "")
+        return f"{text}, {len(self.wrong)} errors"
 
 
 def main() -> None:
@@ -71,7 +72,10 @@ def run_on(database: str, configs: int, runs: int, requests: int, *, wait: bool)
             input("prepared; press Enter to measure: ")
         port = int(environment["SYNCBEAT_PORT"])
         with served(filled.web, environment, port):
-            return measure(port, filled, configs, requests)
+            return [
+                *measure_reads(port, filled, configs, requests),
+                measure_starts(port, filled, configs, requests, STARTS_GOAL[database]),
+            ]
 
 
 @contextmanager
@@ -98,39 +102,55 @@ def _answers(port: int) -> bool:
         return False
 
 
-def measure(port: int, filled: Filled, configs: int, requests: int) -> list[Row]:
+def reads(filled: Filled, configs: int) -> dict[str, str]:
+    """Return the query of each kind of list that is asked for, by what it is called."""
     middle = datetime.now(UTC) - SINCE / 2
     since = (middle - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     until = middle.strftime("%Y-%m-%dT%H:%M:%SZ")
     config = filled.first_config + configs // 2
-    reads = {
-        "task-status": ("/api/v1/task/scheduler/task-status", "p99 <= 100 ms"),
-        "configs, first page": ("/api/v1/sync/configs", "p99 <= 150 ms"),
-        "configs, last page": (f"/api/v1/sync/configs?page={configs // 50}", "p99 <= 150 ms"),
-        "configs, enabled": ("/api/v1/sync/configs?enable=true", "p99 <= 150 ms"),
-        "runs, first page": ("/api/v1/sync/runs", "p99 <= 150 ms"),
-        "runs of a config": (f"/api/v1/sync/runs?config={config}", "p99 <= 150 ms"),
-        "runs that failed": ("/api/v1/sync/runs?state=FAILED", "p99 <= 150 ms"),
-        "runs of a day a month ago": (
-            f"/api/v1/sync/runs?since={since}&until={until}",
-            "p99 <= 150 ms",
+    return {
+        "configs, first page": "configs",
+        "configs, a page in the middle": f"configs?page={configs // 100}",
+        "configs, last page": f"configs?page={configs // 50}",
+        "configs, enabled": "configs?enable=true",
+        "configs, newest first": "configs?ordering=-created_at",
+        "runs, first page": "runs",
+        "runs of a config": f"runs?config={config}",
+        "runs that failed": "runs?state=FAILED",
+        "runs of a day a month ago": f"runs?since={since}&until={until}",
+        "runs of a config that failed since a day": (
+            f"runs?config={config}&state=FAILED&since={since}"
         ),
+        "runs, dry: none": "runs?dry_run=true",
+        "runs, searched": "runs?search=00777",
+        "runs, searched: none": "runs?search=nowhere",
     }
-    rows: list[Row] = []
-    for work, (path, goal) in reads.items():
+
+
+def measure_reads(port: int, filled: Filled, configs: int, requests: int) -> Iterator[Row]:
+    status = "/api/v1/task/scheduler/task-status"
+    paths = {"task-status": (status, "p99 <= 100 ms, 0 errors")} | {
+        work: (f"/api/v1/sync/{query}", "p99 <= 150 ms, 0 errors")
+        for work, query in reads(filled, configs).items()
+    }
+    for work, (path, goal) in paths.items():
         send(port, filled.tokens, READERS, [("GET", path)] * WARM_UP)
         done = send(port, filled.tokens, READERS, [("GET", path)] * requests)
-        rows.append(Row(work, "-", done.shown(with_rate=False), "-", goal))
-        print(rows[-1], file=sys.stderr, flush=True)
+        yield told(Row(work, "-", done.shown(with_rate=False), "-", goal))
+
+
+def measure_starts(port: int, filled: Filled, configs: int, requests: int, goal: str) -> Row:
     starts = [
         ("POST", f"/api/v1/task/scheduler/execute-sync/{filled.first_config + number}")
         for number in range(min(configs - RUNNING, 5 * requests))
     ]
     done = send(port, filled.tokens, STARTERS, starts)
-    goal = ">= 100 per s, p99 <= 300 ms"
-    rows.append(Row("execute-sync", "-", done.shown(with_rate=True), "-", goal))
-    print(rows[-1], file=sys.stderr, flush=True)
-    return rows
+    return told(Row("execute-sync", "-", done.shown(with_rate=True), "-", goal))
+
+
+def told(row: Row) -> Row:
+    print(row, file=sys.stderr, flush=True)
+    return row
 
 
 def send(
