@@ -57,8 +57,12 @@ messages: $(VENV)/.tested ## Add new texts to the Chinese catalogue and compile 
 	@SYNCBEAT_DATA_DIR="$$(mktemp -d)"; trap 'rm -rf "$$SYNCBEAT_DATA_DIR"' EXIT; \
 	export SYNCBEAT_DATA_DIR DJANGO_SETTINGS_MODULE=project.settings; $(PY) -m tests.messages
 
-fuzz-api: $(VENV)/.tested ## Send 500 made-up requests per operation of the API, and count them
-	@$(PY) -m pytest --fuzz-cases=500 --timeout=1800 $(PYTEST_ARGS) tests/filesync/api/test_fuzz.py
+fuzz-api: $(VENV)/.tested ## Send 500 made-up requests per operation of the API, on each database
+	@status=0; for database in sqlite postgres; do \
+	  echo "Made-up requests on $$database:"; \
+	  $(PY) -m pytest --database=$$database --fuzz-cases=500 --timeout=1800 $(PYTEST_ARGS) \
+	    tests/filesync/api/test_fuzz.py || status=1; \
+	done; exit $$status
 
 bench-scheduler: $(VENV)/.tested ## Measure the scheduler beside celery-beat's own, 100,000 configs
 	@$(PY) -m tests.benchmarks.scheduler --write docs/benchmarks.md

@@ -1,6 +1,9 @@
 """The whole schema against the whole API: every answer to made-up requests is a documented one.
 
-`make fuzz-api` makes 500 requests per operation of this; the ordinary run makes a few.
+`make fuzz-api` makes 500 requests per operation of this, on each database; the ordinary run makes a
+few. Each answer passes all checks of schemathesis but two, which look at requests that are not made
+up here: methods that an address does not take, which `test_errors` sends, and left-out headers, of
+which the schema requires none but the token.
 """
 
 from __future__ import annotations
