@@ -16,8 +16,11 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from filesync import engine
 from filesync.api.parsing import KnownSearch
-from filesync.models import NotificationChannel, SyncConfig, SyncRun
+from filesync.models import Delivery, NotificationChannel, Storage, SyncConfig, SyncRun
+from filesync.notifications.events import Event
+from filesync.notifications.targets import SCHEMES
 from filesync.selectors import CLOCK_SLACK, find_runs, last_id_before
 
 
@@ -98,12 +101,33 @@ class ConfigFilter(_FilterSet):
         fields = ["method"]
 
 
+class StorageFilter(_FilterSet):
+    backend = filters.ChoiceFilter(
+        label=_("Backend"), choices=[(name, name) for name in sorted(engine.POLICY)]
+    )
+
+    class Meta:
+        model = Storage
+        fields: list[str] = []
+
+
 class ChannelFilter(_FilterSet):
+    scheme = filters.ChoiceFilter(
+        label=_("Kind"), choices=[(name, name) for name in sorted(SCHEMES)]
+    )
     enabled = TrueFalseFilter()
 
     class Meta:
         model = NotificationChannel
-        fields = ["scheme"]
+        fields: list[str] = []
+
+
+class DeliveryFilter(_FilterSet):
+    event = filters.ChoiceFilter(label=_("Event"), choices=Event.choices)
+
+    class Meta:
+        model = Delivery
+        fields = ["state"]
 
 
 class RunSearch(KnownSearch):

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet, ReadOnlyModelViewSet
 
 from filesync.api import examples
-from filesync.api.filters import ChannelFilter
+from filesync.api.filters import ChannelFilter, DeliveryFilter
 from filesync.api.form_fields import ChoicesField
 from filesync.api.permissions import IsSuperuserOrReadOnly, ModelPermissions
 from filesync.api.serializers.shared import IdList
@@ -160,5 +160,5 @@ class DeliveryViewSet(ReadOnlyModelViewSet):  # type: ignore[type-arg]
 
     queryset = Delivery.objects.filter(channel__isnull=False).order_by("-id")
     serializer_class = DeliverySerializer
-    filterset_fields = ["state", "event"]
+    filterset_class = DeliveryFilter
     ordering_fields = ["id", "created_at"]

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.viewsets import ModelViewSet
 
-from filesync.api.filters import ConfigFilter
+from filesync.api.filters import ConfigFilter, StorageFilter
 from filesync.api.permissions import (
     IsSuperuserOrReadOnly,
     MayChangeConfigs,
@@ -67,7 +67,7 @@ class StorageViewSet(StrictQuery, ModelViewSet):  # type: ignore[type-arg]
     queryset = Storage.objects.all()
     serializer_class = StorageSerializer
     permission_classes = [ModelPermissions, IsSuperuserOrReadOnly]
-    filterset_fields = ["backend"]
+    filterset_class = StorageFilter
     search_fields = ["name", "remark"]
     ordering_fields = ["name", "created_at"]
 

@@ -559,6 +559,9 @@ def test_runs_are_filtered_searched_and_newest_first(local_root: Path) -> None:
         (f"{RUNS}?config=mine", "config"),
         (f"{RUNS}?since=yesterday", "since"),
         (f"{CONFIGS}?method=MIRROR", "method"),
+        (f"{STORAGES}?backend=netdisk", "backend"),
+        ("/api/v1/notifications/channels?scheme=pigeon", "scheme"),
+        ("/api/v1/notifications/messages?event=DOOM", "event"),
     ],
 )
 def test_a_filter_that_cannot_match_is_400_and_names_the_field(url: str, field: str) -> None:
