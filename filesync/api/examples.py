@@ -175,6 +175,15 @@ NEW_HOOK = {
     "created_at": "2026-03-01T10:00:00Z",
 }
 
+TOKEN_WISH = {"name": "backup script", "expires_at": "2026-12-31T00:00:00Z"}
+TOKEN = TOKEN_WISH | {
+    "id": 3,
+    "username": "li",
+    "created_at": "2026-03-01T10:00:00Z",
+    "last_used_at": None,
+}
+NEW_TOKEN = TOKEN | {"token": "sb_3v9cP0nOeXAMPLEeXAMPLEeXAMPLEeXAMPLE0000"}
+
 CHANNEL_WISH = {"name": "Ops", "url": "ntfys://ntfy.example.org/syncbeat", "enabled": True}
 CHANNEL = {
     "id": 1,

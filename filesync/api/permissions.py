@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext_lazy as _
 from rest_framework.permissions import BasePermission, DjangoModelPermissions
 from rest_framework.request import Request
 
@@ -64,6 +65,15 @@ class MayViewRules(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return bool(request.user and request.user.has_perm(VIEW_RULES))
+
+
+class NoTokenByToken(BasePermission):
+    """Let only a person who is signed in make a token: a stolen one could make itself another."""
+
+    message = _("A token makes no other token: sign in for that.")
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return request.method != "POST" or request.auth is None
 
 
 class IsSuperuserOrReadOnly(BasePermission):

@@ -1,4 +1,4 @@
-"""What the API allows only so often: wrong tokens, starting runs, calling hooks, trying rules."""
+"""What the API allows only so often: wrong tokens, starting runs, calling hooks and the like."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HOOK_CALLS = RateLimit("hook", 60)
 # Each takes up to five seconds of CPU: one account keeps no more than one core busy.
 RULE_TRIES = RateLimit("try-rules", 12)
+TOKENS_MADE = RateLimit("make-token", 12)
 
 
 def address(request: Request | HttpRequest) -> str:
@@ -73,6 +74,13 @@ class HookThrottle(ExecuteThrottle):
         guesses = RateLimit("hook-address", settings.FILESYNC_EXECUTES_PER_MINUTE)
         self.wait_s = HOOK_CALLS.count(secret) or guesses.count(address(request))
         return self.wait_s is None
+
+
+class MakeTokenThrottle(ExecuteThrottle):
+    """Bounds how often one account makes tokens."""
+
+    def limit(self) -> RateLimit:
+        return TOKENS_MADE
 
 
 class TryRulesThrottle(ExecuteThrottle):

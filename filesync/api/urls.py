@@ -11,6 +11,7 @@ from filesync.api.notification_views import ChannelViewSet, DeliveryViewSet
 from filesync.api.root import Router
 from filesync.api.run_views import SyncRunViewSet
 from filesync.api.task_views import TaskViewSet
+from filesync.api.token_views import TokenViewSet
 from filesync.api.views import RuleSetViewSet, StorageViewSet, SyncConfigViewSet
 from scheduler.api.views import SchedulerViewSet
 
@@ -24,6 +25,7 @@ router.register("sync/configs", SyncConfigViewSet)
 router.register("sync/runs", SyncRunViewSet)
 router.register("notifications/channels", ChannelViewSet)
 router.register("notifications/messages", DeliveryViewSet)
+router.register("tokens", TokenViewSet)
 
 urlpatterns = [
     *router.urls,

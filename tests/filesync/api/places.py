@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from filesync.models import (
+    ApiToken,
     Delivery,
     Hook,
     NotificationChannel,
@@ -16,7 +17,7 @@ from filesync.models import (
     RunLog,
     SyncRun,
 )
-from tests.filesync.factories import make_config, make_run
+from tests.filesync.factories import make_config, make_run, make_user
 
 
 def known_places(path: str, root: Path) -> dict[str, object]:
@@ -40,6 +41,7 @@ def known_places(path: str, root: Path) -> dict[str, object]:
         "rule-sets": RuleSet.objects.create(name="junk", filters="- *.tmp").pk,
         "runs": run.pk,
         "storages": run.config.source_storage_id,
+        "tokens": ApiToken.issue(make_user("viewer"), "script")[0].pk,
     }
     resource = re.search(r"([\w-]+)/{id}", path)
     known = {

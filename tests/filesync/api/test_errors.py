@@ -39,6 +39,13 @@ EXECUTE = "/api/v1/task/scheduler/execute-sync/{config_id}"
 SYNC = "/api/v1/sync"
 
 
+def superuser() -> APIClient:
+    """Return a client with a session, which alone makes tokens."""
+    client = APIClient()
+    client.force_login(make_user("superuser"))
+    return client
+
+
 def asked(status: int, *, hooks: bool = True) -> pytest.MarkDecorator:
     """Ask it of every operation that is said to answer so."""
     found = [
@@ -82,14 +89,14 @@ def test_without_the_right_it_is_403(local_root: Path, method: str, path: str) -
 def test_a_query_that_nobody_wants_is_400(local_root: Path, method: str, path: str) -> None:
     query = "&".join(f"p{number}=1" for number in range(1_001))
 
-    answer = client_of("superuser").generic(method, f"{address_of(path, local_root)}?{query}")
+    answer = superuser().generic(method, f"{address_of(path, local_root)}?{query}")
 
     assert coded(answer) == (400, "too_many_fields")
 
 
 @asked(404)
 def test_a_format_that_there_is_not_is_404(local_root: Path, method: str, path: str) -> None:
-    answer = client_of("superuser").generic(method, f"{address_of(path, local_root)}?format=xml")
+    answer = superuser().generic(method, f"{address_of(path, local_root)}?format=xml")
 
     assert coded(answer) == (404, "not_found")
 
@@ -116,7 +123,7 @@ def test_what_is_not_there_is_404(method: str, path: str) -> None:
 def test_a_method_that_it_does_not_have_is_405_and_those_it_has_are_named(
     local_root: Path, method: str, path: str
 ) -> None:
-    answer = client_of("superuser").generic(method, address_of(path, local_root))
+    answer = superuser().generic(method, address_of(path, local_root))
 
     assert coded(answer) == (405, "method_not_allowed")
     named = set(answer["Allow"].split(", ")) - {"HEAD", "OPTIONS"}
@@ -125,7 +132,7 @@ def test_a_method_that_it_does_not_have_is_405_and_those_it_has_are_named(
 
 @asked(406)
 def test_an_answer_that_it_cannot_give_is_406(local_root: Path, method: str, path: str) -> None:
-    answer = client_of("superuser").generic(method, address_of(path, local_root), HTTP_ACCEPT=XML)
+    answer = superuser().generic(method, address_of(path, local_root), HTTP_ACCEPT=XML)
 
     assert coded(answer) == (406, "not_acceptable")
 
@@ -134,14 +141,14 @@ def test_an_answer_that_it_cannot_give_is_406(local_root: Path, method: str, pat
 def test_a_body_over_the_limit_is_413(local_root: Path, method: str, path: str) -> None:
     body = "x" * 1_048_577
 
-    answer = client_of("superuser").generic(method, address_of(path, local_root), body, JSON)
+    answer = superuser().generic(method, address_of(path, local_root), body, JSON)
 
     assert coded(answer) == (413, "too_large")
 
 
 @asked(415)
 def test_a_body_that_it_cannot_read_is_415(local_root: Path, method: str, path: str) -> None:
-    answer = client_of("superuser").generic(method, address_of(path, local_root), "<a/>", XML)
+    answer = superuser().generic(method, address_of(path, local_root), "<a/>", XML)
 
     assert coded(answer) == (415, "unsupported_media_type")
 

@@ -19,6 +19,7 @@ import schemathesis
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, transaction
+from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as how
@@ -44,8 +45,10 @@ SOUND: dict[str, dict[str, object]] = {
     "channels": {"name": "sound", "url": "json://notify.example.org/"},
     "configs": {"name": "sound", "source_path": "a", "destination_path": "b"},
     "rule-sets": {"name": "sound", "filters": "- *.tmp"},
+    "tokens": {"name": "sound"},
     "storages": {"name": "sound", "backend": "webdav", "options": {"url": "http://127.0.0.1:1"}},
 }
+SignIn = dict[str, dict[str, str]]
 ATOMS = st.none() | st.booleans() | st.integers() | st.text(max_size=10)
 ANYTHING = ATOMS | st.lists(ATOMS, max_size=2) | st.dictionaries(st.text(max_size=5), ATOMS)
 DOCUMENT: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
@@ -86,6 +89,7 @@ def unlimited(settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch) -> Non
     """Let nothing be too often."""
     monkeypatch.setattr(throttles, "HOOK_CALLS", RateLimit("hook", 10**9))
     monkeypatch.setattr(throttles, "RULE_TRIES", RateLimit("try-rules", 10**9))
+    monkeypatch.setattr(throttles, "TOKENS_MADE", RateLimit("make-token", 10**9))
     settings.FILESYNC_SIGN_INS_PER_MINUTE = settings.FILESYNC_EXECUTES_PER_MINUTE = 10**9
 
 
@@ -96,8 +100,8 @@ def test_every_answer_to_made_up_requests_is_documented(
 ) -> None:
     cases, answers = int(pytestconfig.getoption("fuzz_cases")), Counter[int]()
 
-    def ask(case: Any, headers: dict[str, str]) -> None:
-        answers[case.call_and_validate(headers=headers).status_code] += 1
+    def ask(case: Any, sign_in: SignIn) -> None:
+        answers[case.call_and_validate(**sign_in).status_code] += 1
 
     ask_often(label, local_root, ask, cases=cases, repeatable=cases <= ground.FUZZ_CASES)
     assert answers.total() >= cases
@@ -112,8 +116,9 @@ def test_no_made_up_request_breaks_a_page(
     """A page shows what was sent in its forms again, whatever that was."""
     cases = int(pytestconfig.getoption("fuzz_cases"))
 
-    def ask(case: Any, headers: dict[str, str]) -> None:
-        answer = case.call(headers=headers | {"Accept": "text/html"})
+    def ask(case: Any, sign_in: SignIn) -> None:
+        headers = sign_in["headers"] | {"Accept": "text/html"}
+        answer = case.call(**sign_in | {"headers": headers})
         assert answer.status_code < 500, case.as_curl_command()
 
     repeatable = cases <= ground.FUZZ_CASES
@@ -123,23 +128,25 @@ def test_no_made_up_request_breaks_a_page(
 def ask_often(
     label: str,
     root: Path,
-    ask: Callable[[Any, dict[str, str]], None],
+    ask: Callable[[Any, SignIn], None],
     *,
     cases: int,
     repeatable: bool,
 ) -> None:
     """Make up requests of an operation, sound and unsound ones, and `ask` each of them."""
-    operation = OPERATIONS[label]
-    _, text = ApiToken.issue(make_user("superuser"), "fuzz")
+    operation, sign_in = OPERATIONS[label], signed_in(label)
     places = known_places(label, root)
-    made = [operation.as_strategy(GenerationMode.POSITIVE)]
-    sent = {"generation_mode": GenerationMode.POSITIVE} | (
+    signed = {name: cookies for name, cookies in sign_in.items() if name == "cookies"}
+    made = [operation.as_strategy(GenerationMode.POSITIVE, **signed)]
+    sent = {"generation_mode": GenerationMode.POSITIVE, **signed} | (
         {"path_parameters": places} if places else {}
     )
     if places:
         made.append(operation.as_strategy(**sent))
     if operation.query or operation.body:
-        made.append(operation.as_strategy(GenerationMode.NEGATIVE, path_parameters=places))
+        made.append(
+            operation.as_strategy(GenerationMode.NEGATIVE, **signed, path_parameters=places)
+        )
     if operation.body:
         wrong = st.dictionaries(st.sampled_from(fields_of(label)), ANYTHING, min_size=1, max_size=2)
         made.append(st.builds(spoilt, operation.as_strategy(**sent), wrong))
@@ -162,10 +169,21 @@ def ask_often(
         # What is named in the path is there for every case, also after one that deleted it; and
         # what one case made does not take its name from the next.
         with transaction.atomic():
-            ask(case, {"Authorization": f"Bearer {text}"})
+            ask(case, sign_in)
             transaction.set_rollback(bool(places) or sound is not None)
 
     once()
+
+
+def signed_in(label: str) -> SignIn:
+    """Return what a superuser sends: a token, or the session that alone may make one."""
+    user = make_user("superuser")
+    if label != "POST /api/v1/tokens":
+        return {"headers": {"Authorization": f"Bearer {ApiToken.issue(user, 'fuzz')[1]}"}}
+    browser, csrf = Client(), "a" * 32
+    browser.force_login(user)
+    cookies = {"sessionid": browser.cookies["sessionid"].value, "csrftoken": csrf}
+    return {"headers": {"X-CSRFToken": csrf}, "cookies": cookies}
 
 
 def sound_body(label: str, root: Path) -> dict[str, object] | None:
@@ -173,7 +191,7 @@ def sound_body(label: str, root: Path) -> dict[str, object] | None:
     method, path = label.split(" ")
     if method not in ("POST", "PUT") or path.split("/")[-1] not in ("{id}", *SOUND):
         return None
-    body = SOUND[path.split("/")[4]]
+    body = SOUND[path.removesuffix("/{id}").split("/")[-1]]
     if "configs" in path:
         storage = make_storage(root).pk
         body = body | {"source_storage": storage, "destination_storage": storage}

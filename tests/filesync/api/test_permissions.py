@@ -15,9 +15,9 @@ from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
 from filesync.api.urls import urlpatterns
-from filesync.models import Delivery, NotificationChannel, RuleSet, SyncRun
+from filesync.models import ApiToken, Delivery, NotificationChannel, RuleSet, SyncRun
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import browser_of, client_of, make_config, make_run
+from tests.filesync.factories import browser_of, client_of, make_config, make_run, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -97,6 +97,11 @@ MATRIX: list[tuple[str, str, dict[str, object] | None, tuple[int, ...]]] = [
     ("PATCH", "notifications/channels/{channel}", {"remark": "x"}, SUPERUSERS),
     ("DELETE", "notifications/channels/{channel}", None, (401, 403, 403, 403, 403, 204)),
     ("POST", "notifications/channels/{channel}/test", None, SUPERUSERS),
+    ("GET", "tokens", None, VIEWERS),
+    # Those of others are a superuser's; a token makes no other.
+    ("GET", "tokens/{token}", None, (401, 403, 404, 404, 404, 200)),
+    ("POST", "tokens", {"name": "new"}, (401, 403, 403, 403, 403, 403)),
+    ("DELETE", "tokens/{token}", None, (401, 403, 404, 404, 404, 204)),
     ("GET", "notifications/messages", None, VIEWERS),
     ("GET", "notifications/messages/{message}", None, VIEWERS),
 ]
@@ -118,6 +123,7 @@ def places_of(run: SyncRun) -> dict[str, object]:
         "storage": run.config.source_storage_id,
         "run": run.pk,
         "task": run.task_id,
+        "token": ApiToken.issue(make_user("viewer"), "script")[0].pk,
         "rules": RuleSet.objects.create(name="junk", filters="- *.tmp").pk,
     }
 

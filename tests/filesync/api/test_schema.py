@@ -131,6 +131,7 @@ def test_operations_are_listed_by_resource() -> None:
         "runs",
         "storages",
         "task",
+        "tokens",
     }
     assert groups.total() == len(OPERATIONS)
 
