@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import nsmallest
 from typing import Any
@@ -16,8 +15,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from filesync import clashes, day_ahead
+from filesync import day_ahead
 from filesync.admin import words
+from filesync.ahead import WINDOWS, Window, look_ahead
 from filesync.services.configs import change_crons
 from scheduler import cron
 
@@ -25,26 +25,7 @@ WIDTH = 960
 LANES = 60
 NARROWEST = 2.0
 PEAKS = 3
-MOVES = 100
 SEPARATOR = "|"
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """How far the page looks, and the width of a bar of its histogram."""
-
-    hours: int
-    bucket: timedelta
-
-    @property
-    def buckets(self) -> int:
-        return int(timedelta(hours=self.hours) / self.bucket)
-
-
-WINDOWS = {
-    "day": Window(24, timedelta(minutes=15)),
-    "week": Window(7 * 24, timedelta(hours=1)),
-}
 
 
 def ahead(request: HttpRequest) -> HttpResponse:
@@ -88,16 +69,10 @@ def _apply(request: HttpRequest) -> HttpResponse:
 
 
 def _timeline(window: Window, now: datetime) -> dict[str, Any]:
-    plans = day_ahead.planned(now, now + timedelta(hours=window.hours))
-    # Drawn from a full quarter of an hour, or a bar would hold the ends of two.
-    now = _floor(now, window.bucket)
-    storages = day_ahead.storage_limits()
-    limits = {pk: limit for pk, (_name, limit) in storages.items()}
-    # A week of every config is too much to lay side by side; its first day stands for it.
-    clashing = clashes.clashes(plans, limits, until=now + timedelta(days=1))
-    counts = day_ahead.histogram(plans, now, window.bucket, window.buckets)
-    names = {plan.config_id: plan.name for plan in plans}
-    soonest = nsmallest(LANES, plans, key=lambda plan: (plan.starts[0], plan.name))
+    seen = look_ahead(window, now)
+    now, counts = seen.begins, seen.counts
+    names = {plan.config_id: plan.name for plan in seen.plans}
+    soonest = nsmallest(LANES, seen.plans, key=lambda plan: (plan.starts[0], plan.name))
     ticks = _ticks(window, now)
     return {
         "width": WIDTH,
@@ -107,30 +82,22 @@ def _timeline(window: Window, now: datetime) -> dict[str, Any]:
         "most": max(counts, default=0),
         "peaks": _peaks(counts, window, now),
         "lanes": [_lane(plan, window, now) for plan in soonest],
-        "lanes_left_off": max(0, len(plans) - LANES),
+        "lanes_left_off": max(0, len(seen.plans) - LANES),
         "clashes": [
             {
-                "storage": storages[clash.storage_id][0],
+                "storage": seen.storages[clash.storage_id][0],
                 "from": _hm(clash.starts),
                 "to": _hm(clash.ends),
                 "runs": clash.runs,
                 "limit": clash.limit,
                 "names": ", ".join(names[pk] for pk in clash.config_ids[:5]),
             }
-            for clash in clashing
+            for clash in seen.clashes
         ],
-        "changes": [
-            _change(change)
-            for change in day_ahead.clock_changes(plans, now, now + timedelta(days=7))
-        ],
-        "moves": clashes.spread(plans, clashing, at_most=MOVES),
+        "changes": [_change(change) for change in seen.changes],
+        "moves": seen.moves,
         "zone": timezone.get_current_timezone_name(),
     }
-
-
-def _floor(moment: datetime, step: timedelta) -> datetime:
-    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight + (moment - midnight) // step * step
 
 
 def _x(moment: datetime, window: Window, now: datetime) -> float:

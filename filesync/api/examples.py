@@ -168,6 +168,23 @@ STATUS = {
 }
 SWITCH = {"ids": [1, 2, 3], "enabled": False}
 SWITCHED = {"changed": [1, 2], "unchanged": [], "missing": [3]}
+AHEAD = {
+    "begins": "2026-03-01T10:00:00Z",
+    "span_s": 900,
+    "starts": [0, 0, 3, 1],
+    "clashes": [
+        {
+            "storage": 2,
+            "begins": "2026-03-01T18:00:00Z",
+            "ends": "2026-03-01T18:20:00Z",
+            "runs": 3,
+            "limit": 2,
+            "configs": [1, 4, 7],
+        }
+    ],
+    "clock_changes": [],
+    "moves": [{"config": 7, "name": "Music", "cron": "0 2 * * *", "new_cron": "20 2 * * *"}],
+}
 HOOK = {"exists": True, "created_at": "2026-03-01T10:00:00Z", "last_used_at": None}
 NEW_HOOK = {
     "url": "https://sync.example.org/api/v1/hooks/hk_3v9cP0nOeXAMPLEeXAMPLEeXAMPLEeXAMPLE0000",

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.decorators import action
@@ -15,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.viewsets import ModelViewSet
 
+from filesync.ahead import WINDOWS, look_ahead
 from filesync.api.filters import ConfigFilter, StorageFilter
 from filesync.api.permissions import (
     IsSuperuserOrReadOnly,
@@ -23,6 +25,7 @@ from filesync.api.permissions import (
     MayViewRules,
     ModelPermissions,
 )
+from filesync.api.serializers.ahead import AheadQuerySerializer, AheadSerializer
 from filesync.api.serializers.configs import (
     SwitchedSerializer,
     SwitchSerializer,
@@ -47,7 +50,7 @@ from filesync.models import RuleSet, Storage, SyncConfig
 from filesync.services import rules, storages
 from filesync.services.switching import switch_configs
 from filesync.texts import say
-from scheduler.api.query import StrictQuery
+from scheduler.api.query import StrictQuery, check_parameters
 
 IN_USE = OpenApiResponse(ErrorSerializer, "A sync config uses it; the answer names which.")
 TAKEN = OpenApiResponse(ErrorSerializer, "A periodic task of somebody else has its name.")
@@ -216,6 +219,29 @@ class SyncConfigViewSet(StrictQuery, ModelViewSet):  # type: ignore[type-arg]
         wish.is_valid(raise_exception=True)
         done = switch_configs(wish.validated_data["ids"], enable=wish.validated_data["enabled"])
         return Response(SwitchedSerializer(done).data)
+
+    @extend_schema(
+        summary="What starts in the time ahead",
+        parameters=[AheadQuerySerializer],
+        responses=AheadSerializer,
+    )
+    @action(detail=False, methods=["get"], filter_backends=[], pagination_class=None)
+    def ahead(self, request: Request) -> Response:
+        """Count the starts of a day or a week, and say where they clash and what would help."""
+        check_parameters(request, {"window", "format"})
+        wish = AheadQuerySerializer(data=request.query_params.dict())
+        wish.is_valid(raise_exception=True)
+        window = WINDOWS[wish.validated_data["window"]]
+        seen = look_ahead(window, timezone.now())
+        answer = {
+            "begins": seen.begins,
+            "span_s": window.bucket.seconds,
+            "starts": seen.counts,
+            "clashes": seen.clashes,
+            "clock_changes": seen.changes,
+            "moves": seen.moves,
+        }
+        return Response(AheadSerializer(answer).data)
 
     def get_extra_action_url_map(self) -> dict[str, str]:
         """Name the addresses of other views that the page of one config leads to."""

@@ -90,6 +90,7 @@ def test_what_a_page_sends_along_is_no_field() -> None:
         "sync/backends/webdav",
         "sync/configs/1",
         "sync/configs/1/hook",
+        "sync/configs/ahead",
         "sync/runs/1/items",
         "sync/runs/1/log",
         "sync/storages/1/browse",

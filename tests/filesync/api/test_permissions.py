@@ -55,6 +55,7 @@ MATRIX: list[tuple[str, str, dict[str, object] | None, tuple[int, ...]]] = [
     ("POST", f"{TASK}/execute-all-enabled", None, OPERATORS),
     ("GET", "sync/configs", None, VIEWERS),
     ("OPTIONS", "sync/configs", None, VIEWERS),
+    ("GET", "sync/configs/ahead", None, VIEWERS),
     ("GET", "sync/configs/{config}", None, VIEWERS),
     ("POST", "sync/configs", NEW_CONFIG, (401, 403, 403, 403, 201, 201)),
     ("PUT", "sync/configs/{config}", NEW_CONFIG, EDITORS),
