@@ -10,7 +10,7 @@ from celery.exceptions import Ignore
 
 from filesync.models import SyncRun
 from filesync.notifications import outbox
-from filesync.services import leases, queueing, retention, sweeping
+from filesync.services import batches, leases, retention, sweeping
 from filesync.services.execution import execute
 from filesync.services.recording import record_direct_call
 
@@ -54,7 +54,7 @@ def sync_all_enabled_configs() -> list[dict[str, object]]:
             "status": outcome.code,
             "detail": outcome.detail,
         }
-        for outcome in queueing.queue_all_enabled()
+        for outcome in batches.queue_all_enabled()
     ]
 
 

@@ -28,7 +28,7 @@ from filesync.admin.rule_sets import RuleSetUseInline
 from filesync.api.permissions import FORCE, RUN
 from filesync.errors import FilesyncError
 from filesync.models import SyncConfig, SyncRun
-from filesync.services import queueing
+from filesync.services import batches, queueing
 from filesync.services.configs import duplicate_config
 from filesync.services.warnings import warnings_of
 from filesync.texts import say
@@ -199,7 +199,7 @@ class SyncConfigAdmin(ToldChannels, ModelAdmin):
         },
     )
     def run_all_enabled(self, request: HttpRequest, form: Any) -> HttpResponse:
-        outcomes = queueing.queue_all_enabled(user=request.user)
+        outcomes = batches.queue_all_enabled(user=request.user)
         queued = sum(1 for outcome in outcomes if outcome.run)
         self.message_user(
             request,
@@ -245,7 +245,8 @@ class SyncConfigAdmin(ToldChannels, ModelAdmin):
     @admin.action(description=_("Run"), permissions=["run"])
     def run_selected(self, request: HttpRequest, configs: QuerySet[SyncConfig]) -> None:
         chosen = list(configs.values_list("pk", "name"))
-        outcomes = queueing.queue_many(chosen, trigger=SyncRun.Trigger.MANUAL, user=request.user)
+        wish = batches.Wish(SyncRun.Trigger.MANUAL, request.user)
+        outcomes = batches.queue_many(chosen, wish)
         for outcome in outcomes:
             if outcome.run is None:
                 self.message_user(request, say(outcome.detail), messages.WARNING)

@@ -32,7 +32,7 @@ from filesync.api.serializers.tasks import (
 from filesync.api.throttles import ExecuteThrottle
 from filesync.errors import NotFound
 from filesync.models import SyncRun
-from filesync.services import idempotency, queueing
+from filesync.services import batches, idempotency, queueing
 from filesync.services.waiting import LONGEST_WAIT_S, wait_until_ended
 from filesync.texts import say
 from scheduler.api.query import StrictQuery, check_parameters
@@ -154,7 +154,7 @@ class TaskViewSet(StrictQuery, GenericViewSet):  # type: ignore[type-arg]
         """Queue a run of every enabled config; says for each whether it was queued, or why not."""
         wish = ExecuteAllSerializer(data=request.data)
         wish.is_valid(raise_exception=True)
-        outcomes = queueing.queue_all_enabled(user=request.user, **wish.validated_data)
+        outcomes = batches.queue_all_enabled(user=request.user, **wish.validated_data)
         results = [
             {
                 "config_id": outcome.config_id,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 
 from celery import current_app
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -21,7 +21,6 @@ from filesync.services.failures import activity, run_to_mend
 from scheduler.bulk import insert_rows
 from scheduler.log_ids import ids
 from scheduler.models import Doorbell, DueSlot
-from scheduler.outages import DATABASE_AWAY
 from scheduler.publishing import BrokerAway, publish
 
 logger = logging.getLogger(__name__)
@@ -33,17 +32,6 @@ LOG_AT_MOST = 200
 
 # The namespace of task ids that are derived from (config, slot): two beats name one task alike.
 SLOT_NAMESPACE = uuid.UUID("6a9f7b0e-5d0c-4c39-9a35-7f6d1a3c9f52")
-
-
-@dataclass(frozen=True, slots=True)
-class QueueOutcome:
-    """What became of one config of a batch: the run, or why there is none."""
-
-    config_id: int
-    config_name: str
-    run: SyncRun | None
-    code: str
-    detail: str
 
 
 def queue_run(
@@ -73,12 +61,10 @@ def queue_run(
     """
     config = SyncConfig.objects.filter(pk=config_id).first()
     if config is None:
-        raise NotFound(engine.Text("there is no sync config {config_id}", config_id=config_id))
+        raise unknown_error(config_id)
     # A disabled config may be undone: that is often why it was disabled.
     if not config.enable and not force and restore_of is None:
-        raise ConfigDisabled(
-            engine.Text("{name} is disabled: enable it, or run it with force", name=config.name)
-        )
+        raise disabled_error(config)
     if only_failed_of is not None:
         trigger, retry_of = SyncRun.Trigger.RETRY, run_to_mend(config, only_failed_of)
     run = SyncRun(
@@ -101,7 +87,8 @@ def queue_run(
             if ring_bell:
                 transaction.on_commit(lambda: _send([run]))
     except IntegrityError:
-        raise _active_error(config) from None
+        active = SyncRun.objects.filter(config=config, state__in=SyncRun.ACTIVE).first()
+        raise active_error(config, active) from None
     logger.info(
         "run %s of %s queued (%s)",
         run.pk,
@@ -149,58 +136,6 @@ def retry_run(run_id: int, *, user: Asker = None, only_failed: bool = False) -> 
     )
 
 
-def queue_all_enabled(*, user: Asker = None, dry_run: bool = False) -> list[QueueOutcome]:
-    """Queue a run of every enabled config; say per config what became of it."""
-    enabled = SyncConfig.objects.filter(enable=True).values_list("pk", "name")
-    return queue_many(list(enabled), trigger=SyncRun.Trigger.BATCH, user=user, dry_run=dry_run)
-
-
-def queue_many(
-    configs: Sequence[tuple[int, str]],
-    *,
-    trigger: SyncRun.Trigger,
-    user: Asker = None,
-    dry_run: bool = False,
-) -> list[QueueOutcome]:
-    """Queue a run of each config, by id and name, and ring for all of them together.
-
-    Together, as a broker that hangs costs seconds each time it is tried. Where the database goes
-    away, those that are not queued by then are told apart, and the sweep rings for the others.
-    """
-    outcomes: list[QueueOutcome] = []
-    for config_id, name in configs:
-        try:
-            run = queue_run(config_id, trigger=trigger, user=user, dry_run=dry_run, ring_bell=False)
-        except (RunActive, ConfigDisabled, NotFound) as error:
-            outcomes.append(QueueOutcome(config_id, name, None, error.code, error.message))
-        except DATABASE_AWAY as error:
-            logger.error("a batch ended at %s: the database does not answer: %s", name, error)
-            return outcomes + _not_queued(configs[len(outcomes) :])
-        else:
-            outcomes.append(QueueOutcome(config_id, name, run, "queued", ""))
-    queued = [outcome.run for outcome in outcomes if outcome.run is not None]
-    # They are queued, whatever becomes of the bells.
-    transaction.on_commit(lambda: ring(queued), robust=True)
-    return outcomes
-
-
-def _not_queued(configs: Sequence[tuple[int, str]]) -> list[QueueOutcome]:
-    """Return what became of those at which the database went away; of the first nobody knows."""
-    (first, _), *_others = configs
-    return [
-        QueueOutcome(
-            config_id,
-            name,
-            None,
-            "database_away",
-            engine.Text("the database stopped answering: look at the runs of {name}", name=name)
-            if config_id == first
-            else engine.Text("the database stopped answering: {name} is not queued", name=name),
-        )
-        for config_id, name in configs
-    ]
-
-
 def queue_slots(due: Sequence[DueSlot]) -> list[Doorbell]:
     """Record every claimed slot as one row; return the doorbells of those that are queued.
 
@@ -229,6 +164,8 @@ def queue_slots(due: Sequence[DueSlot]) -> list[Doorbell]:
             if entry.missed:
                 row["trigger"] = SyncRun.Trigger.CATCH_UP
             firing.append(row)
+    # In the order of the configs, as a batch inserts: each waits for the other's unfinished run.
+    firing.sort(key=itemgetter("config_id"))
     insert_rows(SyncRun, missed, ignore_conflicts=True)
     insert_rows(SyncRun, firing, ignore_conflicts=True)
     queued = _queued_ids(firing)
@@ -309,8 +246,18 @@ def _doorbell(run_id: int, task_id: object, config_id: object, queue: object) ->
     return Doorbell(SyncConfig.schedule_task, str(task_id), kwargs, str(queue))
 
 
-def _active_error(config: SyncConfig) -> RunActive:
-    active = SyncRun.objects.filter(config=config, state__in=SyncRun.ACTIVE).first()
+def unknown_error(config_id: int) -> NotFound:
+    return NotFound(engine.Text("there is no sync config {config_id}", config_id=config_id))
+
+
+def disabled_error(config: SyncConfig) -> ConfigDisabled:
+    return ConfigDisabled(
+        engine.Text("{name} is disabled: enable it, or run it with force", name=config.name)
+    )
+
+
+def active_error(config: SyncConfig, active: SyncRun | None) -> RunActive:
+    """Return why another run is refused; `active` is None where it ended this moment."""
     if active is None:
         return RunActive(
             engine.Text("{name} had a run that ended this moment: try again", name=config.name)

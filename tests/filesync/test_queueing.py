@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from celery import current_app
-from django.db import OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
@@ -124,69 +124,6 @@ def test_a_refusal_leaves_the_callers_transaction_usable(local_root: Path) -> No
 
     config.refresh_from_db()
     assert config.remark == "still works"
-
-
-@pytest.mark.django_db
-def test_a_batch_queues_every_enabled_config_and_says_why_it_left_one_out(
-    local_root: Path,
-) -> None:
-    idle = make_config(local_root, name="a")
-    busy = make_config(local_root, name="b")
-    make_config(local_root, name="c", enable=False)
-    make_run(busy)
-
-    outcomes = queueing.queue_all_enabled()
-
-    assert [(outcome.config_id, outcome.code) for outcome in outcomes] == [
-        (idle.pk, "queued"),
-        (busy.pk, "run_active"),
-    ]
-    assert outcomes[0].run is not None
-    assert outcomes[1].run is None
-    assert SyncRun.objects.filter(config=idle, trigger="BATCH").count() == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_batch_whose_bells_find_no_database_is_queued(
-    local_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = make_config(local_root)
-
-    def refuse(_: object) -> None:
-        raise OperationalError("the connection is closed")
-
-    monkeypatch.setattr(queueing, "ring", refuse)
-
-    assert [outcome.run for outcome in queueing.queue_all_enabled()] == [
-        SyncRun.objects.get(config=config)
-    ]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_batch_at_which_the_database_goes_away_says_what_it_has_queued(
-    local_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in "abcd":
-        make_config(local_root, name=name)
-    save = SyncRun.save
-
-    def save_one(run: SyncRun, *, force_insert: bool) -> None:
-        if run.config_name == "c":
-            raise OperationalError("the connection is closed")
-        save(run, force_insert=force_insert)
-
-    monkeypatch.setattr(SyncRun, "save", save_one)
-    monkeypatch.setattr(queueing, "ring", pytest.fail)
-
-    outcomes = queueing.queue_all_enabled()
-
-    queued = SyncRun.objects.order_by("pk")
-    assert [outcome.run for outcome in outcomes] == [*queued, None, None]
-    assert [outcome.code for outcome in outcomes] == ["queued"] * 2 + ["database_away"] * 2
-    assert [outcome.detail for outcome in outcomes[2:]] == [
-        "the database stopped answering: look at the runs of c",
-        "the database stopped answering: d is not queued",
-    ]
 
 
 @pytest.mark.django_db(transaction=True)
