@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 FIRST_REMINDER = timedelta(hours=1)
-LONGEST_REMINDER = timedelta(hours=24)
+# Less than a day: what fails every night, and some seconds earlier than yesterday, is told daily.
+LONGEST_REMINDER = timedelta(hours=23)
 
 # More than this and a message names the first and says how many there are.
 NAMES_SHOWN = 10
@@ -38,7 +39,7 @@ def is_due(told: Told, kind: str, now: datetime) -> bool:
     """Whether a channel hears of a story now, whose latest trouble is of `kind`.
 
     The first time, and a kind of trouble that it has not heard of, at once; a repetition an hour
-    after the first message, then after twice as long each time, up to a day.
+    after the first message, then after twice as long each time, up to about a day.
     """
     if told.last_at is None or kind not in told.kinds:
         return True

@@ -62,8 +62,8 @@ def test_the_event_of_an_ended_run(
         (1, 60, ["FAILURE:NETWORK"], True),
         (2, 119, ["FAILURE:NETWORK"], False),
         (2, 120, ["FAILURE:NETWORK"], True),
-        (9, 24 * 60 - 1, ["FAILURE:NETWORK"], False),
-        (9, 24 * 60, ["FAILURE:NETWORK"], True),
+        (9, 23 * 60 - 1, ["FAILURE:NETWORK"], False),
+        (9, 23 * 60, ["FAILURE:NETWORK"], True),
         (1, 0, ["GUARD:GUARD"], True),
         (2, 0, ["GUARD:GUARD", "FAILURE:NETWORK"], False),
     ],
@@ -73,6 +73,11 @@ def test_news_is_told_at_once_and_repetitions_ever_more_rarely(
 ) -> None:
     last_at = TWO - timedelta(minutes=minutes_ago) if times else None
     assert is_due(Told(times, last_at, frozenset(kinds)), "FAILURE:NETWORK", TWO) is due
+
+
+def test_a_sync_that_fails_every_night_is_told_every_night() -> None:
+    told = Told(9, TWO - timedelta(hours=24, seconds=-30), frozenset(["FAILURE:NETWORK"]))
+    assert is_due(told, "FAILURE:NETWORK", TWO)
 
 
 @pytest.mark.parametrize(
