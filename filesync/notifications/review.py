@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db.models import Count, Max, Min
 from django.urls import reverse
 
-from filesync.models import Delivery, NotificationChannel, Story, SyncConfig, SyncRun
+from filesync.models import Delivery, NotificationChannel, Storage, Story, SyncConfig, SyncRun
 from filesync.notifications import message, outbox, stories
 from filesync.notifications.audience import Listener, listeners
 from filesync.notifications.events import PROBLEMS, ROUTINE, Ending, Event, event_of
@@ -124,12 +124,10 @@ class Review:
     def _worse(self, run: SyncRun, config: SyncConfig, event: Event) -> None:
         key, storage_id = stories.config_key(config.pk), None
         if run.failure_class == "AUTH":
-            source = stories.Side(config.source_storage_id, config.source_storage.backend)
-            destination = stories.Side(
-                config.destination_storage_id, config.destination_storage.backend
-            )
             troubled = [one.storage_id for one in self.open_stories.values() if one.storage_id]
-            storage_id = stories.refused_account(source, destination, troubled)
+            storage_id = stories.refused_account(
+                _side(config.source_storage), _side(config.destination_storage), troubled
+            )
             key = stories.account_key(storage_id)
         self.add(
             key,
@@ -279,6 +277,12 @@ def facts_of(run: SyncRun) -> RunFacts:
 
 def link_of(run: SyncRun) -> str:
     return settings.PUBLIC_URL + reverse("admin:filesync_syncrun_change", args=[run.pk])
+
+
+def _side(storage: Storage) -> stories.Side:
+    # A run is reviewed after its storages were tested, see `services.storages.blame`.
+    refused = storage.paused_at is not None and storage.last_check_class == "AUTH"
+    return stories.Side(storage.pk, storage.backend, refused=refused)
 
 
 def _told(story: Story, channel: NotificationChannel) -> stories.Told:

@@ -29,10 +29,14 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One storage of a config that failed: its id and rclone backend."""
+    """One storage of a config that failed: its id and rclone backend.
+
+    `refused` says that it was tested after the failure, and refused the login then too.
+    """
 
     storage_id: int
     backend: str
+    refused: bool = False
 
 
 def is_due(told: Told, kind: str, now: datetime) -> bool:
@@ -48,16 +52,20 @@ def is_due(told: Told, kind: str, now: datetime) -> bool:
 
 
 def refused_account(source: Side, destination: Side, troubled: Iterable[int]) -> int:
-    """Return the storage whose login was refused, as far as a run can tell.
+    """Return the storage whose login was refused, as far as is known.
 
-    A local disk refuses no login. Of two remote sides it is the one that is in trouble already;
-    where neither is, the destination.
+    That is the side that was tested and refused. Where no test says so it is a remote one, as a
+    local disk refuses no login. Of two it is the one that is in trouble already, else the
+    destination.
     """
-    if destination.backend == "local":
-        return source.storage_id
-    if source.backend != "local" and source.storage_id in set(troubled):
-        return source.storage_id
-    return destination.storage_id
+    sides = (destination, source)
+    suspects = (
+        [side.storage_id for side in sides if side.refused]
+        or [side.storage_id for side in sides if side.backend != "local"]
+        or [destination.storage_id]
+    )
+    known = set(troubled)
+    return next((pk for pk in suspects if pk in known), suspects[0])
 
 
 def config_key(config_id: int) -> str:

@@ -81,20 +81,32 @@ def test_a_sync_that_fails_every_night_is_told_every_night() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "destination", "troubled", "account"),
+    ("source", "destination", "troubled", "refused", "account"),
     [
-        ("local", "webdav", [], 2),
-        ("webdav", "local", [], 1),
-        ("webdav", "s3", [], 2),
-        ("webdav", "s3", [1], 1),
-        ("webdav", "s3", [2], 2),
-        ("local", "s3", [1], 2),
+        # A disk refuses no login.
+        ("local", "webdav", [], [], 2),
+        ("webdav", "local", [], [], 1),
+        ("local", "s3", [1], [], 2),
+        # Of two accounts it is the one that was tested and refused, whatever was told before.
+        ("webdav", "s3", [], [1], 1),
+        ("webdav", "s3", [2], [1], 1),
+        ("webdav", "s3", [], [2], 2),
+        ("webdav", "s3", [], [1, 2], 2),
+        ("webdav", "s3", [1], [1, 2], 1),
+        # With an encryption whose password is wrong a disk is as good as an account.
+        ("local", "s3", [], [1], 1),
+        # Where the test said nothing, it is the one in trouble, else the destination.
+        ("webdav", "s3", [], [], 2),
+        ("webdav", "s3", [1], [], 1),
+        ("webdav", "s3", [2], [], 2),
     ],
 )
 def test_the_account_that_refused_a_login(
-    source: str, destination: str, troubled: list[int], account: int
+    source: str, destination: str, troubled: list[int], refused: list[int], account: int
 ) -> None:
-    assert refused_account(Side(1, source), Side(2, destination), troubled) == account
+    from_side = Side(1, source, refused=1 in refused)
+    to_side = Side(2, destination, refused=2 in refused)
+    assert refused_account(from_side, to_side, troubled) == account
 
 
 @pytest.mark.parametrize(

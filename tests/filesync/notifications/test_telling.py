@@ -17,7 +17,7 @@ from filesync.notifications import outbox
 from filesync.notifications.events import Event
 from filesync.notifications.review import Review
 from filesync.notifications.watch import watch
-from filesync.services import retention
+from filesync.services import pausing, retention
 from scheduler.clock import from_now
 from scheduler.models import Heartbeat
 from tests.filesync.factories import allow_local_root as allow_local_root
@@ -258,6 +258,38 @@ def test_an_account_that_expired_is_one_message_for_all_its_syncs(
     watch(now=later)
     assert len(hook.titles) == 2
     assert hook.titles[1].startswith("Netdisk works again after 20 failures")
+
+
+def test_an_account_that_expired_at_the_source_is_one_message_with_its_name(
+    local_root: Path, hook: WebhookReceiver
+) -> None:
+    make_channel(hook, events=["FAILURE"])
+    expired, *others = (
+        make_storage(
+            local_root,
+            name=name,
+            backend="webdav",
+            options={"url": f"https://{name}.example.org"},
+        )
+        for name in ("expired", "first", "second")
+    )
+    for other in others:
+        config = SyncConfig.objects.create(
+            name=f"to {other.name}",
+            source_storage=expired,
+            source_path="a",
+            destination_storage=other,
+            destination_path="b",
+        )
+        # As a worker leaves it, which tests both sides before it tells the end of the run.
+        pausing.pause(expired, "it refuses the login")
+        Storage.objects.filter(pk=expired.pk).update(last_check_class="AUTH")
+        end(config, FAILED, "AUTH")
+    watch()
+
+    assert [title.split(" since")[0] for title in hook.titles] == [
+        "expired refuses the login: 2 syncs cannot run 2 times"
+    ]
 
 
 def test_missed_slots_of_all_syncs_are_told_together_once_they_are_all_there(
