@@ -11,7 +11,7 @@ from django.db.models import Count, Q
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
-from filesync.models import Delivery, RunItem, RunLog, Story, SyncRun
+from filesync.models import Delivery, RunItem, RunLog, Story, SyncConfig, SyncRun
 from filesync.services.idempotency import forget_old_keys
 from scheduler.models import Heartbeat
 
@@ -21,6 +21,8 @@ RETAIN_EVERY_S = 600.0
 CHUNK = 50
 ITEM_CHUNK = 10_000
 HEARTBEAT_KEEP = timedelta(hours=1)
+# A disabled config may still be run by hand, and fail each time: that is one story.
+GIVEN_UP_AFTER = timedelta(days=1)
 
 
 def delete_expired() -> int:
@@ -33,6 +35,7 @@ def delete_expired() -> int:
     for config_id, boundary in _crowded_configs():
         deleted += _delete_all(Q(config_id=config_id, pk__lte=boundary))
     _delete_results(cutoff)
+    _close_given_up()
     _delete_told(cutoff)
     Heartbeat.objects.filter(seen_at__lt=timezone.now() - HEARTBEAT_KEEP).delete()
     forget_old_keys()
@@ -46,6 +49,25 @@ def _delete_results(cutoff: datetime) -> None:
     old = TaskResult.objects.filter(date_done__lt=cutoff)
     while ids := list(old.values_list("pk", flat=True)[:ITEM_CHUNK]):
         TaskResult.objects.filter(pk__in=ids).delete()
+
+
+def _close_given_up() -> None:
+    """Close the stories whose configs are deleted or stay disabled: no run will end them."""
+    troubles = Story.objects.filter(Q(key__startswith="config:") | Q(key__startswith="storage:"))
+    stories = list(troubles.filter(closed_at=None).only("config_ids", "last_at"))
+    enabled = dict(
+        SyncConfig.objects.filter(pk__in={pk for story in stories for pk in story.config_ids})
+        .order_by()
+        .values_list("pk", "enable")
+    )
+    quiet_since = timezone.now() - GIVEN_UP_AFTER
+    given_up = [
+        story.pk
+        for story in stories
+        if not any(enabled.get(pk) for pk in story.config_ids)
+        and (story.last_at < quiet_since or not enabled.keys() & set(story.config_ids))
+    ]
+    Story.objects.filter(pk__in=given_up, closed_at=None).update(closed_at=timezone.now())
 
 
 def _delete_told(cutoff: datetime) -> None:

@@ -496,6 +496,53 @@ def test_old_messages_go_but_not_those_of_a_story_that_goes_on(
     assert SyncRun.objects.count() == 0
 
 
+def test_the_story_of_a_sync_that_was_given_up_is_closed_and_untold(
+    local_root: Path, hook: WebhookReceiver
+) -> None:
+    make_channel(hook)
+    names = ("deleted", "disabled", "paused a while", "goes on")
+    configs = {name: make_config(local_root, name=name) for name in names}
+    for config in configs.values():
+        end(config)
+    watch()
+    configs["deleted"].delete()
+    off = SyncConfig.objects.filter(name__in=["disabled", "paused a while"])
+    off.update(enable=False)
+    long_ago = timezone.now() - timedelta(hours=25)
+    Story.objects.exclude(key=f"config:{configs['paused a while'].pk}").update(last_at=long_ago)
+    titles = list(hook.titles)
+
+    retention.delete_expired()
+    watch()
+
+    still_open = Story.objects.filter(closed_at=None)
+    assert {story.key for story in still_open} == {
+        f"config:{configs[name].pk}" for name in ("paused a while", "goes on")
+    }
+    assert hook.titles == titles
+
+
+def test_an_account_s_story_goes_on_while_one_of_its_syncs_does(
+    local_root: Path, hook: WebhookReceiver
+) -> None:
+    dav = make_storage(local_root, backend="webdav", options={"url": "https://dav.example.org"})
+    configs = [
+        make_config(local_root, source_storage=dav, source_path=name, destination_path=f"to {name}")
+        for name in "ab"
+    ]
+    for config in configs:
+        end(config, FAILED, "AUTH")
+    watch()
+    Story.objects.update(last_at=timezone.now() - timedelta(days=2))
+
+    for config in configs:
+        assert Story.objects.get().closed_at is None
+        SyncConfig.objects.filter(pk=config.pk).update(enable=False)
+        retention.delete_expired()
+
+    assert Story.objects.get().closed_at is not None
+
+
 # Pings -------------------------------------------------------------------------------------------
 
 
