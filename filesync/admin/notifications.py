@@ -11,6 +11,7 @@ from django.db.models import ManyToManyField, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.text import capfirst
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
@@ -51,7 +52,7 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = NotificationChannel
-        fields = ["name", "enabled", "events", "configs", "remark"]
+        fields = ["name", "enabled", "events", "configs", "language", "remark"]
 
     def clean_new_url(self) -> str:
         url = str(self.cleaned_data["new_url"]).strip()
@@ -83,10 +84,16 @@ class NotificationChannelAdmin(ModelAdmin):
             "scheme",
             "events",
             "configs",
+            "language",
             "remark",
             "last_sent_at",
             "last_error",
         ]
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Offer a new channel in the language of who makes it."""
+        given: dict[str, Any] = super().get_changeform_initial_data(request)
+        return {"language": get_language()} | given
 
     def formfield_for_manytomany(
         self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any

@@ -209,6 +209,7 @@ CHANNEL = {
     "scheme": "ntfys",
     "enabled": True,
     "configs": [],
+    "language": "",
     "last_sent_at": None,
     "last_error": "",
 }

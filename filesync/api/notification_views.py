@@ -72,6 +72,7 @@ class ChannelSerializer(StrictModelSerializer):
             "enabled",
             "events",
             "configs",
+            "language",
             "last_sent_at",
             "last_error",
             "created_at",

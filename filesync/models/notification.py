@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
@@ -34,6 +35,15 @@ class NotificationChannel(models.Model):
         verbose_name=_("sync configs"),
         help_text=_("Only these are told of; none chosen means all."),
     )
+    language = models.CharField(
+        _("language"),
+        max_length=16,
+        choices=settings.LANGUAGES,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Of its messages; empty: that of the installation."),
+    )
     remark = models.CharField(_("remark"), max_length=255, blank=True, default="")
     last_sent_at = models.DateTimeField(_("last sent"), null=True, blank=True, editable=False)
     last_error = models.TextField(_("last error"), blank=True, default="", editable=False)
@@ -61,6 +71,11 @@ class NotificationChannel(models.Model):
     def url(self, value: str) -> None:
         self.encrypted_url = encrypt({"url": value}) if value else ""
         self.scheme = scheme_of(value)
+
+    @property
+    def spoken(self) -> str:
+        """The language of its messages."""
+        return self.language or str(settings.LANGUAGE_CODE)
 
     def clean(self) -> None:
         super().clean()

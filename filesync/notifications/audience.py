@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+
+from django.utils import translation
 
 from filesync.models import NotificationChannel
 from filesync.notifications.events import Event
+from filesync.notifications.targets import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,11 @@ class Listener:
         A sync that was given up since counts no more: without another the channel decides.
         """
         return self.hears(Event.RECOVERED, [pk for pk in config_ids if pk in self.chosen])
+
+    def read(self, words: Callable[[], Message]) -> Message:
+        """Return a message in the language of the channel."""
+        with translation.override(self.channel.spoken):
+            return words()
 
 
 def listeners() -> list[Listener]:

@@ -6,19 +6,19 @@ nothing else. One process at a time reviews (the `Watch` row's lock).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
+from functools import partial
 
 from django.conf import settings
 from django.db.models import Count, Max, Min
-from django.urls import reverse
 
 from filesync.models import Delivery, NotificationChannel, Storage, Story, SyncConfig, SyncRun
-from filesync.notifications import message, outbox, stories
+from filesync.notifications import facts, message, outbox, stories
 from filesync.notifications.audience import Listener, listeners
 from filesync.notifications.events import PROBLEMS, ROUTINE, Ending, Event, event_of
-from filesync.notifications.message import RunFacts, StoryFacts
+from filesync.notifications.message import StoryFacts
 from filesync.notifications.targets import Message
 from filesync.services.totals import add_missed, add_runs
 from scheduler import cron
@@ -84,15 +84,16 @@ class Review:
             if not mine:
                 continue
             first, last = min(row["first"] for row in mine), max(row["last"] for row in mine)
-            text = message.missed(
+            words = partial(
+                message.missed,
                 sum(row["slots"] for row in mine),
                 [row["config__name"] for row in mine],
                 message.moment(first, self.now, zone),
                 message.moment(last, self.now, zone),
             )
-            outbox.put_message(
-                listener.channel, text, key=f"missed:{span['first']}", event=Event.MISSED
-            )
+            key = f"missed:{span['first']}"
+            text = listener.read(words)
+            outbox.put_message(listener.channel, text, key=key, event=Event.MISSED)
         reviewed = settled.update(reviewed=True)
         add_missed(reviewed)
         return reviewed
@@ -152,14 +153,13 @@ class Review:
                 continue
             self.flush([key])
             self.close(story)
-            facts = self._story_facts(story, config)
-            text = message.recovered(facts, facts_of(run))
-            self.tell_end(story, text, run=run)
+            words = partial(facts.recovered, self._story_facts(story, config), run)
+            self.tell_end(story, words, run=run)
 
     def _tell_routine(self, run: SyncRun, config: SyncConfig, event: Event) -> None:
         for listener in self.audience:
             if listener.hears(event, [config.pk]):
-                text = message.routine(event, facts_of(run))
+                text = listener.read(partial(facts.routine, event, run))
                 key = f"run:{run.pk}"
                 outbox.put_message(listener.channel, text, key=key, event=event, run=run)
 
@@ -202,10 +202,10 @@ class Review:
             story = self.touched.pop(key, None)
             if story is None or story.run is None or story.run.config is None:
                 continue
-            facts = self._story_facts(story, story.run.config)
-            self.tell(story, message.trouble(facts, facts_of(story.run)))
+            told = self._story_facts(story, story.run.config)
+            self.tell(story, partial(facts.trouble, told, story.run))
 
-    def tell(self, story: Story, text: Message) -> None:
+    def tell(self, story: Story, words: Callable[[], Message]) -> None:
         """Write a story's message for each channel that wants it and is due for it."""
         for listener in self.audience:
             if not listener.hears(story.event, story.config_ids):
@@ -214,7 +214,7 @@ class Review:
             if stories.is_due(told, story.kind, self.now):
                 outbox.put_message(
                     listener.channel,
-                    text,
+                    listener.read(words),
                     key=f"story:{story.pk}/{told.times + 1}",
                     event=story.event,
                     kind=story.kind,
@@ -222,14 +222,16 @@ class Review:
                     run=story.run,
                 )
 
-    def tell_end(self, story: Story, text: Message, *, run: SyncRun | None = None) -> None:
+    def tell_end(
+        self, story: Story, words: Callable[[], Message], *, run: SyncRun | None = None
+    ) -> None:
         """Tell the end of a story, once, to those who were told of the trouble."""
         heard = set(story.deliveries.values_list("channel_id", flat=True))
         for listener in self.audience:
             if listener.channel.pk in heard and listener.hears_end(story.config_ids):
                 outbox.put_message(
                     listener.channel,
-                    text,
+                    listener.read(words),
                     key=f"story:{story.pk}/end",
                     event=Event.RECOVERED,
                     story=story,
@@ -243,40 +245,9 @@ class Review:
             opened_at=story.opened_at,
             now=self.now,
             zone=_zone(config),
-            syncs=names_of(story.config_ids),
+            syncs=facts.names_of(story.config_ids),
             account=story.storage.name if story.storage is not None else "",
         )
-
-
-def names_of(config_ids: Iterable[int]) -> list[str]:
-    """Return the names of configs in the order of the ids."""
-    ids = list(config_ids)
-    names = dict(SyncConfig.objects.filter(pk__in=ids).values_list("pk", "name"))
-    return [names[pk] for pk in ids if pk in names]
-
-
-def facts_of(run: SyncRun) -> RunFacts:
-    """Return what a message says of a run; its config must be loaded with both storages."""
-    assert run.config is not None
-    return RunFacts(
-        run_id=run.pk,
-        sync=run.config.name,
-        route=run.config.route(),
-        state=run.get_state_display(),
-        failure_class=run.failure_class,
-        reason=run.explanation,
-        advice=run.next_step,
-        files_sent=run.files_transferred,
-        bytes_sent=run.bytes_transferred,
-        files_deleted=run.files_deleted,
-        files_failed=run.files_failed,
-        duration_s=run.duration_s,
-        link=link_of(run),
-    )
-
-
-def link_of(run: SyncRun) -> str:
-    return settings.PUBLIC_URL + reverse("admin:filesync_syncrun_change", args=[run.pk])
 
 
 def _side(storage: Storage) -> stories.Side:

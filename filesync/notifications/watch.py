@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db import transaction
@@ -15,10 +16,10 @@ from django.db.models import Max
 from django.utils import timezone
 
 from filesync.models import Story, SyncConfig, SyncRun, Watch
-from filesync.notifications import message, outbox, stories
+from filesync.notifications import facts, message, outbox, stories
 from filesync.notifications.events import Event
 from filesync.notifications.message import StoryFacts
-from filesync.notifications.review import BATCH, Review, facts_of, names_of
+from filesync.notifications.review import BATCH, Review
 from filesync.selectors import usual_duration_s
 from scheduler import cron
 from scheduler.models import Heartbeat
@@ -138,15 +139,15 @@ def _tell_late(review: Review, runs: list[SyncRun]) -> None:
         config_ids=[run.config_id for run in runs if run.config_id is not None],
         count=len(runs),
     )
-    facts = StoryFacts(
+    told = StoryFacts(
         event=Event.LATE,
         count=story.count,
         opened_at=story.opened_at,
         now=review.now,
         zone=cron.load_timezone(settings.TIME_ZONE),
-        syncs=names_of(story.config_ids),
+        syncs=facts.names_of(story.config_ids),
     )
-    review.tell(story, message.late(facts, settings.PUBLIC_URL))
+    review.tell(story, partial(message.late, told, settings.PUBLIC_URL))
 
 
 def _tell_long(review: Review, run: SyncRun, usual_s: float) -> None:
@@ -159,7 +160,7 @@ def _tell_long(review: Review, run: SyncRun, usual_s: float) -> None:
         key, Event.LATE, kind="long", at=review.now, config_ids=[run.config_id], run=run
     )
     run.finished_at = review.now
-    review.tell(story, message.too_long(facts_of(run), usual_s))
+    review.tell(story, partial(facts.too_long, run, usual_s))
     review.close(story)
 
 
@@ -199,13 +200,13 @@ def _judge(role: str, key: str, seen_at: datetime, now: datetime) -> None:
     if is_silent:
         story = review.add(key, Event.SILENT, kind=role, at=seen_at, config_ids=[])
         silent_s = (now - seen_at).total_seconds()
-        review.tell(story, message.silent(role=role, silent_s=silent_s))
+        review.tell(story, partial(message.silent, role=role, silent_s=silent_s))
         return
     story = review.open_stories[key]
     review.close(story)
     zone = cron.load_timezone(settings.TIME_ZONE)
     since = message.moment(story.opened_at, now, zone)
-    review.tell_end(story, message.back(role=role, since=since))
+    review.tell_end(story, partial(message.back, role=role, since=since))
 
 
 def _is_missed(role: str) -> bool:

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.db.models.functions import Now
+from django.utils import translation
 from django.utils.translation import gettext as _
 
 from filesync.models import ChannelUse, NotificationChannel, SyncConfig
@@ -82,8 +83,10 @@ def try_channel(channel: NotificationChannel) -> str | None:
     Takes up to some seconds; the outcome is kept with the channel.
     """
     mine = NotificationChannel.objects.filter(pk=channel.pk)
+    with translation.override(channel.spoken):
+        proof = message.proof(channel.name)
     try:
-        send_message(channel.url, message.proof(channel.name))
+        send_message(channel.url, proof)
     except (SendFailed, TargetRefused, SecretsUnreadable) as error:
         mine.update(last_error=str(error))
         return error.message

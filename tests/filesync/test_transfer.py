@@ -51,7 +51,7 @@ def filled(local_root: Path) -> None:
         for name, rules in (("videos", "+ *.mp4"), ("junk 垃圾", "- *.tmp\n- .DS_Store"))
     ]
     use_rule_sets(config, rule_sets)
-    channel = NotificationChannel(name="ops", events=["FAILURE"])
+    channel = NotificationChannel(name="ops", events=["FAILURE"], language="zh-hans")
     channel.url = f"jsons://example.org/{CANARY}-url"
     channel.save()
     tell_channels(config, {channel: ["PARTIAL", "SUCCESS"]})
