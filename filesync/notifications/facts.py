@@ -30,6 +30,10 @@ def too_long(run: SyncRun, usual_s: float) -> Message:
     return message.too_long(facts_of(run), usual_s)
 
 
+def ended(run: SyncRun) -> Message:
+    return message.ended(facts_of(run))
+
+
 def names_of(config_ids: Iterable[int]) -> list[str]:
     """Return the names of configs in the order of the ids."""
     ids = list(config_ids)

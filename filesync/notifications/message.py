@@ -112,6 +112,11 @@ def late(story: StoryFacts, link: str) -> Message:
     return _message(Event.LATE, title, [_listed(story.syncs), advice, link])
 
 
+def on_time_again(syncs: Sequence[str], link: str) -> Message:
+    """Tell that no run is late any more, with the syncs of which some were."""
+    return _message(Event.RECOVERED, _("No run is late any more"), [_listed(syncs), link])
+
+
 def too_long(run: RunFacts, usual_s: float) -> Message:
     """Tell a run that goes on far over its usual duration."""
     title = _("%(sync)s runs for %(now)s, usually it takes %(usual)s") % {
@@ -120,6 +125,15 @@ def too_long(run: RunFacts, usual_s: float) -> Message:
         "usual": duration(usual_s),
     }
     return _message(Event.LATE, title, _run_lines(run))
+
+
+def ended(run: RunFacts) -> Message:
+    """Tell that a run is over which went on far over its usual duration."""
+    title = _("%(sync)s has ended after %(time)s") % {
+        "sync": run.sync,
+        "time": duration(run.duration_s or 0),
+    }
+    return _message(Event.RECOVERED, title, _run_lines(run))
 
 
 def silent(*, role: str, silent_s: float) -> Message:

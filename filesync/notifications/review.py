@@ -208,35 +208,49 @@ class Review:
     def tell(self, story: Story, words: Callable[[], Message]) -> None:
         """Write a story's message for each channel that wants it and is due for it."""
         for listener in self.audience:
-            if not listener.hears(story.event, story.config_ids):
-                continue
-            told = _told(story, listener.channel)
-            if stories.is_due(told, story.kind, self.now):
-                outbox.put_message(
-                    listener.channel,
-                    listener.read(words),
-                    key=f"story:{story.pk}/{told.times + 1}",
-                    event=story.event,
-                    kind=story.kind,
-                    story=story,
-                    run=story.run,
-                )
+            if listener.hears(story.event, story.config_ids):
+                self.tell_to(listener, story, words)
+
+    def tell_to(self, listener: Listener, story: Story, words: Callable[[], Message]) -> None:
+        """Write a story's message for a channel that wants it, if it is due for it."""
+        told = _told(story, listener.channel)
+        if stories.is_due(told, story.kind, self.now):
+            outbox.put_message(
+                listener.channel,
+                listener.read(words),
+                key=f"story:{story.pk}/{told.times + 1}",
+                event=story.event,
+                kind=story.kind,
+                story=story,
+                run=story.run,
+            )
 
     def tell_end(
         self, story: Story, words: Callable[[], Message], *, run: SyncRun | None = None
     ) -> None:
         """Tell the end of a story, once, to those who were told of the trouble."""
-        heard = set(story.deliveries.values_list("channel_id", flat=True))
         for listener in self.audience:
-            if listener.channel.pk in heard and listener.hears_end(story.config_ids):
-                outbox.put_message(
-                    listener.channel,
-                    listener.read(words),
-                    key=f"story:{story.pk}/end",
-                    event=Event.RECOVERED,
-                    story=story,
-                    run=run,
-                )
+            self.tell_end_to(listener, story, words, run=run)
+
+    def tell_end_to(
+        self,
+        listener: Listener,
+        story: Story,
+        words: Callable[[], Message],
+        *,
+        run: SyncRun | None = None,
+    ) -> None:
+        """Tell the end of a story, once, to a channel that was told of the trouble."""
+        heard = story.deliveries.filter(channel=listener.channel).exists()
+        if heard and listener.hears_end(story.config_ids):
+            outbox.put_message(
+                listener.channel,
+                listener.read(words),
+                key=f"story:{story.pk}/end",
+                event=Event.RECOVERED,
+                story=story,
+                run=run,
+            )
 
     def _story_facts(self, story: Story, config: SyncConfig) -> StoryFacts:
         return StoryFacts(

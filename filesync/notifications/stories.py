@@ -77,9 +77,10 @@ def account_key(storage_id: int) -> str:
 
 
 def long_run_key(run_id: int) -> str:
-    return f"long:{run_id}"
+    return f"{LONG_RUN_PREFIX}{run_id}"
 
 
 LATE_KEY = "late"
+LONG_RUN_PREFIX = "long:"
 BEAT_KEY = "silent:beat"
 WORKERS_KEY = "silent:workers"

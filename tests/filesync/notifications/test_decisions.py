@@ -9,9 +9,9 @@ import pytest
 
 from filesync.notifications import message
 from filesync.notifications.events import Ending, Event, event_of
+from filesync.notifications.late import is_too_long
 from filesync.notifications.message import RunFacts, StoryFacts
 from filesync.notifications.stories import Side, Told, is_due, refused_account
-from filesync.notifications.watch import is_too_long
 
 TWO = datetime(2026, 3, 1, 18, 0, tzinfo=UTC)
 SHANGHAI = ZoneInfo("Asia/Shanghai")
