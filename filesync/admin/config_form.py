@@ -133,7 +133,7 @@ class SyncConfigForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_notified_channels(self) -> dict[NotificationChannel, list[str]]:
         chosen: dict[NotificationChannel, list[str]] = self.cleaned_data[CHANNELS]
-        check_channels(self.instance, chosen)
+        check_channels(chosen)
         return chosen
 
     def _save_m2m(self) -> None:

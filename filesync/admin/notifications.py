@@ -52,7 +52,13 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = NotificationChannel
-        fields = ["name", "enabled", "events", "configs", "language", "remark"]
+        fields = ["name", "enabled", "events", "configs", "chosen_only", "language", "remark"]
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        if self.cleaned_data.get("configs"):
+            self.cleaned_data["chosen_only"] = True
+        return cleaned
 
     def clean_new_url(self) -> str:
         url = str(self.cleaned_data["new_url"]).strip()
@@ -73,7 +79,7 @@ class NotificationChannelAdmin(ModelAdmin):
     list_filter = ["enabled"]
     list_per_page = 25
     actions_detail = ["send_test"]
-    readonly_fields = ["scheme", "last_sent_at", "last_error"]
+    readonly_fields = ["scheme", "heard_of", "last_sent_at", "last_error"]
 
     def get_fields(self, request: HttpRequest, obj: NotificationChannel | None = None) -> list[str]:
         # As an attribute Django's checks refuse it: a relation whose rows hold more than its ends.
@@ -84,6 +90,8 @@ class NotificationChannelAdmin(ModelAdmin):
             "scheme",
             "events",
             "configs",
+            "chosen_only",
+            "heard_of",
             "language",
             "remark",
             "last_sent_at",
@@ -102,6 +110,14 @@ class NotificationChannelAdmin(ModelAdmin):
         styled = {"class": " ".join(SELECT_CLASSES)}
         kwargs["widget"] = AutocompleteSelectMultiple(db_field, self.admin_site, attrs=styled)
         return db_field.formfield(**kwargs)
+
+    @display(description=_("hears of"))
+    def heard_of(self, channel: NotificationChannel) -> Any:
+        if channel.pk is not None and channel.configs.exists():
+            return _("the chosen syncs")
+        if channel.chosen_only:
+            return _("no sync: none is chosen, or all that were are deleted")
+        return _("every sync")
 
     @action(
         description=_("Test"),

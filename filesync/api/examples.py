@@ -209,6 +209,7 @@ CHANNEL = {
     "scheme": "ntfys",
     "enabled": True,
     "configs": [],
+    "chosen_only": False,
     "language": "",
     "last_sent_at": None,
     "last_error": "",

@@ -58,7 +58,7 @@ class ChannelSerializer(StrictModelSerializer):
         queryset=SyncConfig.objects.all(),
         most=MOST_CONFIGS,
         required=False,
-        help_text=_("only these sync configs; none means all"),
+        help_text=_("only these sync configs; none means all, unless chosen_only is true"),
     )
 
     class Meta:
@@ -72,6 +72,7 @@ class ChannelSerializer(StrictModelSerializer):
             "enabled",
             "events",
             "configs",
+            "chosen_only",
             "language",
             "last_sent_at",
             "last_error",
@@ -91,7 +92,10 @@ class ChannelSerializer(StrictModelSerializer):
         # The model's own checks see a row that is not saved, which has no relations yet.
         configs = attrs.pop("configs", None)
         attrs = super().validate(attrs)
-        return attrs if configs is None else {**attrs, "configs": configs}
+        if configs is None:
+            chosen = self.instance is not None and self.instance.configs.exists()
+            return attrs | {"chosen_only": True} if chosen else attrs
+        return attrs | {"configs": configs} | ({"chosen_only": True} if configs else {})
 
 
 @extend_schema_serializer(

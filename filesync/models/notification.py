@@ -33,7 +33,18 @@ class NotificationChannel(models.Model):
         blank=True,
         related_name="channels",
         verbose_name=_("sync configs"),
-        help_text=_("Only these are told of; none chosen means all."),
+        help_text=_(
+            "Only these are told of; none chosen means all, unless the box below is ticked."
+        ),
+    )
+    chosen_only = models.BooleanField(
+        _("only chosen syncs"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Ticked by itself where syncs are chosen. When all of those are deleted, or none is "
+            "chosen, no sync is told of."
+        ),
     )
     language = models.CharField(
         _("language"),

@@ -14,7 +14,7 @@ from filesync.notifications.targets import Message
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A channel, and per chosen sync the events that it asks for; none chosen: all syncs."""
+    """A channel, and per chosen sync the events that it asks for."""
 
     channel: NotificationChannel
     chosen: Mapping[int, frozenset[str]]
@@ -22,7 +22,8 @@ class Listener:
     def hears(self, event: str, config_ids: Iterable[int]) -> bool:
         """Whether it asks for an event of one of these syncs; without any it is of no sync."""
         ids = list(config_ids)
-        if not (ids and self.chosen):
+        # The version before chose syncs without a mark that it is for those only.
+        if not ids or not (self.channel.chosen_only or self.chosen):
             return event in self.channel.events
         return any(event in self.chosen.get(pk, ()) for pk in ids)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -18,30 +18,22 @@ from filesync.secrets import SecretsUnreadable
 
 
 def channels_of_every_sync() -> QuerySet[NotificationChannel]:
-    """Return the channels for which no sync is chosen: they hear of all."""
-    return NotificationChannel.objects.filter(configs=None)
+    """Return the channels that hear of all syncs."""
+    return NotificationChannel.objects.filter(configs=None, chosen_only=False)
 
 
 def channels_of_chosen_syncs() -> QuerySet[NotificationChannel]:
-    """Return the channels that hear of chosen syncs only."""
-    return NotificationChannel.objects.filter(configs__isnull=False).distinct()
+    """Return the channels that hear of chosen syncs only, those too for which none is left."""
+    chosen = Q(configs__isnull=False) | Q(chosen_only=True)
+    return NotificationChannel.objects.filter(chosen).distinct()
 
 
-def check_channels(config: SyncConfig, channels: Collection[NotificationChannel]) -> None:
+def check_channels(channels: Collection[NotificationChannel]) -> None:
     """Check that a choice of who hears of a sync changes nothing for any other sync.
 
     Raises:
-        ValidationError: a channel would hear of every sync from now on, or no longer.
+        ValidationError: a channel would no longer hear of every sync.
     """
-    left = [channel.name for channel in _channels_of_it_alone(config) if channel not in channels]
-    if left:
-        raise ValidationError(
-            _(
-                "%s hears of this sync alone, and with none chosen it would hear of all: "
-                "switch the channel off, or choose another sync for it first."
-            )
-            % ", ".join(left)
-        )
     if taken := channels_of_every_sync().filter(pk__in=[channel.pk for channel in channels]):
         raise ValidationError(
             _("%s hears of every sync, and with this one chosen it would hear of no other.")
@@ -49,17 +41,10 @@ def check_channels(config: SyncConfig, channels: Collection[NotificationChannel]
         )
 
 
-def _channels_of_it_alone(config: SyncConfig) -> list[NotificationChannel]:
-    """Return the channels for which this sync is the only one chosen."""
-    if config.pk is None:
-        return []
-    chosen = NotificationChannel.objects.annotate(syncs=Count("configs"))
-    return list(chosen.filter(syncs=1, configs=config))
-
-
 def tell_channels(config: SyncConfig, events: Mapping[NotificationChannel, Sequence[str]]) -> None:
     """Let exactly these channels hear of a sync: of these events, with none as each says."""
     with transaction.atomic():
+        _keep_to_chosen([*config.channels.all(), *events])
         config.channel_uses.all().delete()
         ChannelUse.objects.bulk_create(
             ChannelUse(config=config, channel=channel, events=list(chosen))
@@ -75,6 +60,14 @@ def hear_of(channel: NotificationChannel, events: Mapping[SyncConfig, Sequence[s
             ChannelUse(config=config, channel=channel, events=list(chosen))
             for config, chosen in events.items()
         )
+        if events:
+            _keep_to_chosen([channel])
+
+
+def _keep_to_chosen(channels: Iterable[NotificationChannel]) -> None:
+    """Let channels hear of no sync, and not of every one, once their chosen syncs are deleted."""
+    ids = [channel.pk for channel in channels]
+    NotificationChannel.objects.filter(pk__in=ids).update(chosen_only=True)
 
 
 def try_channel(channel: NotificationChannel) -> str | None:

@@ -60,19 +60,54 @@ def test_a_new_config_has_the_channels_of_its_form(local_root: Path) -> None:
     assert list(SyncConfig.objects.get(name="new").channels.all()) == [theirs]
 
 
-def test_a_channel_that_hears_of_this_sync_alone_is_not_turned_to_all(local_root: Path) -> None:
+def test_a_channel_that_is_given_up_by_its_only_sync_is_not_turned_to_all(local_root: Path) -> None:
     config = make_config(local_root)
     mine = channel("mine", config)
     page = url_of("filesync.syncconfig", "change", config)
+    editor = signed_in("editor")
 
-    answer = signed_in("editor").post(page, config_form(config, remark="changed"))
+    assert editor.post(page, config_form(config, remark="changed")).status_code == 302
 
-    errors = answer.context["adminform"].form.errors
-    assert list(errors) == ["notified_channels"]
-    assert "mine hears of this sync alone" in str(errors)
+    mine.refresh_from_db()
+    assert (mine.chosen_only, list(mine.configs.all())) == (True, [])
+    # It can be chosen again.
+    editor.post(page, config_form(config, notified_channels=[mine.pk]))
     assert list(mine.configs.all()) == [config]
-    config.refresh_from_db()
-    assert config.remark == ""
+
+
+@pytest.mark.parametrize(
+    ("language", "label", "words"),
+    [
+        ("en", "hears of", ["every sync", "the chosen syncs", "no sync: none is chosen"]),
+        ("zh-hans", "接收通知的同步", ["所有同步", "选定的同步", "没有同步：未选定"]),
+    ],
+)
+def test_the_page_of_a_channel_says_of_which_syncs_it_hears(
+    local_root: Path, language: str, label: str, words: list[str]
+) -> None:
+    config = make_config(local_root)
+    superuser = signed_in("superuser", language)
+    mine = channel("mine")
+    page = url_of("filesync.notificationchannel", "change", mine)
+    form = {"name": "mine", "enabled": "on", "events": ["FAILURE"], "remark": ""}
+
+    def heard_of() -> str:
+        shown = superuser.get(page).content.decode()
+        pattern = rf"{label}</label>.*?readonly[^>]*>(.*?)<"
+        (text,) = re.findall(pattern, shown, re.DOTALL | re.IGNORECASE)
+        return str(text).strip()
+
+    assert heard_of().startswith(words[0])
+    # Choosing syncs ticks the box.
+    assert superuser.post(page, form | {"configs": [config.pk]}).status_code == 302
+    assert heard_of().startswith(words[1])
+    config.delete()
+    assert heard_of().startswith(words[2])
+    # The page that is sent as it was shown changes nothing; what unticks the box does.
+    superuser.post(page, form | {"chosen_only": "on"})
+    assert heard_of().startswith(words[2])
+    superuser.post(page, form)
+    assert heard_of().startswith(words[0])
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ class SyncConfigSerializer(Withholding, QuickRows, StrictModelSerializer):
         self, channels: Mapping[NotificationChannel, list[str]] | None
     ) -> Mapping[NotificationChannel, list[str]] | None:
         if channels is not None:
-            check_channels(self.instance or SyncConfig(), channels)
+            check_channels(channels)
         return channels
 
     def validate(self, attrs: dict[str, Any]) -> Any:

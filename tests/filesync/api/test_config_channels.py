@@ -142,15 +142,30 @@ def test_no_choice_changes_what_is_told_of_other_syncs(local_root: Path) -> None
     mine, everything = channel("mine", config), channel("everything")
     client, route = client_of("editor"), f"{CONFIGS}/{config.pk}"
 
-    emptied = client.patch(route, {"channels": []}, format="json")
     taken = client.patch(
         route, {"channels": [{"channel": one.pk} for one in (mine, everything)]}, format="json"
     )
-
-    assert (emptied.status_code, taken.status_code) == (400, 400)
-    assert emptied.json()["channels"][0].startswith("mine hears of this sync alone")
+    assert taken.status_code == 400
     assert taken.json()["channels"][0].startswith("everything hears of every sync")
     assert (list(mine.configs.all()), list(everything.configs.all())) == ([config], [])
+
+    assert client.patch(route, {"channels": []}, format="json").status_code == 200
+    mine.refresh_from_db()
+    assert (mine.chosen_only, list(mine.configs.all())) == (True, [])
+
+
+def test_a_channel_stays_with_chosen_syncs_until_it_is_said_otherwise(local_root: Path) -> None:
+    config = make_config(local_root)
+    mail, client = channel("mail"), client_of("superuser")
+    route = f"{CHANNELS}/{mail.pk}"
+    bodies: list[dict[str, object]] = [
+        {"configs": [config.pk]},
+        {"chosen_only": False},
+        {"configs": []},
+        {"chosen_only": False},
+    ]
+    answers = [client.patch(route, body, format="json").json()["chosen_only"] for body in bodies]
+    assert answers == [True, True, True, False]
 
 
 def test_who_may_not_see_channels_neither_sees_nor_chooses_them(local_root: Path) -> None:

@@ -17,7 +17,7 @@ from filesync.notifications.watch import watch
 from scheduler.models import Heartbeat
 from tests.filesync.api.test_permissions import migrated_back as migrated_back
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import make_config, make_run, make_storage
+from tests.filesync.factories import client_of, make_config, make_run, make_storage
 from tests.filesync.notifications.test_telling import FAILED, SUCCEEDED, end, make_channel
 from tests.filesync.notifications.test_telling import hook as hook
 from tests.servers.webhook import WebhookReceiver
@@ -32,6 +32,9 @@ def choose(channel: NotificationChannel, config: SyncConfig, *events: str) -> No
 @pytest.mark.parametrize(
     ("chosen", "event", "config_ids", "hears"),
     [
+        # Its chosen syncs are all deleted: it hears of none, but of what is no sync's.
+        (None, "FAILURE", [1], False),
+        (None, "FAILURE", [], True),
         # It hears of every sync.
         ({}, "FAILURE", [1], True),
         ({}, "PARTIAL", [1], False),
@@ -49,10 +52,11 @@ def choose(channel: NotificationChannel, config: SyncConfig, *events: str) -> No
     ],
 )
 def test_who_hears_of_what(
-    chosen: dict[int, str], event: str, config_ids: list[int], *, hears: bool
+    chosen: dict[int, str] | None, event: str, config_ids: list[int], *, hears: bool
 ) -> None:
-    channel = NotificationChannel(events=["FAILURE"])
-    listener = Listener(channel, {pk: frozenset([events]) for pk, events in chosen.items()})
+    channel = NotificationChannel(events=["FAILURE"], chosen_only=chosen is None)
+    uses = {pk: frozenset([events]) for pk, events in (chosen or {}).items()}
+    listener = Listener(channel, uses)
 
     assert listener.hears(event, config_ids) is hears
 
@@ -209,6 +213,42 @@ def test_a_silence_is_told_as_the_channel_says(local_root: Path, hook: WebhookRe
 def test_what_no_sync_can_have_is_refused(events: object) -> None:
     with pytest.raises(ValidationError, match="Events are a list of"):
         ChannelUse(events=events).clean()
+
+
+def test_a_channel_whose_only_sync_is_deleted_hears_of_no_other(
+    local_root: Path, hook: WebhookReceiver
+) -> None:
+    mine, other = make_config(local_root, name="mine"), make_config(local_root, name="other")
+    body = {"name": "ops", "url": f"json://{hook.address}/", "configs": [mine.pk]}
+    answer = client_of("superuser").post("/api/v1/notifications/channels", body)
+    assert answer.json()["chosen_only"] is True
+
+    mine.delete()
+    end(other)
+    watch()
+
+    assert hook.titles == []
+
+
+@pytest.mark.usefixtures("migrated_back")
+def test_channels_of_chosen_syncs_are_marked_by_the_migration(local_root: Path) -> None:
+    config = make_config(local_root)
+    for name, configs in (("some", [config]), ("all", [])):
+        channel = NotificationChannel.objects.create(name=name, encrypted_url="x")
+        channel.configs.set(configs)
+
+    executor = MigrationExecutor(connection)
+    executor.migrate([("filesync", "0008_events_of_a_sync")])
+    # As the version before writes one that nothing says about.
+    old = executor.loader.project_state([("filesync", "0008_events_of_a_sync")])
+    assert old.apps.get_model("filesync", "NotificationChannel").objects.count() == 2
+    executor = MigrationExecutor(connection)
+    executor.migrate([("filesync", "0010_channel_settings")])
+    old.apps.get_model("filesync", "NotificationChannel").objects.create(name="later")
+
+    marks = dict(NotificationChannel.objects.values_list("name", "chosen_only"))
+    assert marks == {"some": True, "all": False, "later": False}
+    assert set(NotificationChannel.objects.values_list("language", flat=True)) == {""}
 
 
 @pytest.mark.usefixtures("migrated_back")

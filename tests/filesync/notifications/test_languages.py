@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from filesync.engine import Text
+from filesync.engine import FailureClass, Text
 from filesync.models import Delivery, NotificationChannel, SyncRun
 from filesync.notifications.watch import watch
 from tests.filesync.factories import allow_local_root as allow_local_root
@@ -40,7 +40,7 @@ def test_a_failure_folded_and_its_recovery_are_told_in_the_language_of_the_chann
         run = end(config, at=start + timedelta(minutes=minutes))
         SyncRun.objects.filter(pk=run.pk).update(
             message=Text("{name} is paused: {why}", name="NAS", why="401"),
-            advice="Check address, port and network.",
+            advice=FailureClass.NETWORK.advice,
         )
         # Whoever watches may have any language active.
         with translation.override("en"):
@@ -51,14 +51,14 @@ def test_a_failure_folded_and_its_recovery_are_told_in_the_language_of_the_chann
 
     assert hook.titles == [
         "Photos 失败",
-        "Photos 失败 ，自 12:00 起共 2 次",
+        "Photos 失败，自 12:00 起共 2 次",
         "Photos 已恢复，自 12:00 起失败 2 次",
     ]
     lines = hook.bodies[0]["message"].splitlines()
     assert lines[0] == "同步：Photos"
     assert lines[2:4] == ["状态：失败 (NETWORK)", "原因：NAS 已暂停：401"]
     assert lines[4].startswith("下一步：")
-    assert "Check" not in lines[4]
+    assert FailureClass.NETWORK.advice not in lines[4]
 
 
 def test_two_channels_are_told_of_one_run_each_in_its_language(

@@ -13,7 +13,7 @@ from filesync.notifications import outbox
 from filesync.notifications.watch import watch
 from scheduler.models import Heartbeat
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import make_config, make_run, make_storage
+from tests.filesync.factories import claim, make_config, make_run, make_storage
 from tests.filesync.notifications.test_telling import SUCCEEDED, end, make_channel
 from tests.filesync.notifications.test_telling import hook as hook
 from tests.servers.webhook import WebhookReceiver
@@ -38,11 +38,6 @@ def told(now: datetime) -> list[str]:
 
 def late_run(config: SyncConfig, now: datetime, hours: int = 1) -> SyncRun:
     return make_run(config, slot=now - timedelta(hours=hours))
-
-
-def start(run: SyncRun) -> None:
-    run.state, run.attempt, run.started_at = RUNNING, 1, timezone.now()
-    run.save()
 
 
 # Runs that have not started -----------------------------------------------------------------------
@@ -99,18 +94,18 @@ def test_late_runs_are_told_again_ever_more_rarely_and_their_end_once(
     for minutes in (0, 1, 59, 61, 120, 179, 182):
         titles[minutes] = told(now + timedelta(minutes=minutes))
         if minutes == 1:
-            start(first)
+            claim(first)
     assert {minutes: title for minutes, title in titles.items() if title} == {
         0: ["channel 0: 2 runs are late"],
         61: ["channel 0: 1 runs are late"],
         182: ["channel 0: 1 runs are late"],
     }
 
-    start(second)
+    claim(second)
     ends = [told(now + timedelta(minutes=minutes)) for minutes in (183, 184)]
     assert ends == [["channel 0: No run is late any more"], []]
     assert Delivery.objects.latest("pk").body.splitlines()[0] == "Syncs: first, second"
-    assert not Story.objects.filter(closed_at=None).exists()
+    assert not Story.objects.filter(key="late", closed_at=None).exists()
 
 
 @pytest.mark.parametrize("events", [["LATE"], ["RECOVERED"]])
@@ -121,7 +116,7 @@ def test_an_end_is_told_to_those_who_heard_of_the_trouble_and_ask_for_ends(
     now = timezone.now()
     run = late_run(make_config(local_root), now)
     told(now)
-    start(run)
+    claim(run)
     assert told(now + timedelta(minutes=1)) == []
 
 
@@ -189,7 +184,7 @@ def test_the_story_of_a_long_run_whose_sync_was_deleted_is_closed_and_untold(
     told(now + timedelta(minutes=6))
     SyncRun.objects.filter(pk=run.pk).update(config=None)
     assert told(now + timedelta(minutes=90)) == []
-    assert not Story.objects.filter(closed_at=None).exists()
+    assert not Story.objects.filter(key=f"long:{run.pk}", closed_at=None).exists()
 
 
 # Silence ------------------------------------------------------------------------------------------
