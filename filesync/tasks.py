@@ -60,8 +60,8 @@ def sync_all_enabled_configs() -> list[dict[str, object]]:
 
 @shared_task(name="filesync.tasks.send_notification", ignore_result=True)
 def send_notification(delivery_id: int) -> None:
-    """Send one message of the outbox; what its target does not take waits there for another try."""
-    outbox.deliver(delivery_id)
+    """Send a message of the outbox and what else is due; what is not taken waits there."""
+    outbox.send_from_pool(delivery_id)
 
 
 @shared_task(name="filesync.tasks.housekeeping")

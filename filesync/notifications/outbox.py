@@ -1,22 +1,26 @@
 """The outbox: rows are written once each, rung like runs, and sent by whoever takes them first.
 
 At least once: the row is claimed before and marked after the sending, so that only a process
-killed between the target's answer and the commit makes a second copy.
+killed between the target's answer and the commit makes a second copy. A target that hangs holds up
+one sender and its own messages, and neither runs nor other targets.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from celery import current_app
+from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from filesync.models import Delivery, NotificationChannel, Story, SyncConfig, SyncRun
+from filesync.notifications.seats import senders_at_most, take_seat
 from filesync.notifications.targets import (
     Message,
     SendFailed,
@@ -36,13 +40,21 @@ CLAIM_S = 120
 RING_AGAIN_S = 30
 RING_AT_MOST = 50
 SEND_HERE_AT_MOST = 5
+# The watch looks for other things too; a pool process is one that runs could have.
+SEND_HERE_FOR_S = 5.0
+SEND_IN_POOL_FOR_S = 20.0
 WORKER_SILENT_S = 40
 FIRST_PAUSE_S = 30
 LONGEST_PAUSE_S = 3_600
 MESSAGE_ATTEMPTS = 8
+# So often a message that its target does not take holds back what comes after it: then it may be
+# the message.
+BLOCKING_ATTEMPTS = 3
 # An end waits for its start's ping: that one does not try for long.
 PING_ATTEMPTS = {"start": 2}
 DEFAULT_PING_ATTEMPTS = 5
+# Later than this a ping tells the monitor an untruth.
+PING_KEEPS_S = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +110,21 @@ def _put(delivery: Delivery) -> bool:
 
 
 def due() -> QuerySet[Delivery]:
-    """Return what may be sent now; a config's pings go one after the other."""
+    """Return what may be sent now, in its order: messages before pings.
+
+    A config's pings go one after the other, and so do a channel's messages.
+    """
     earlier = Delivery.objects.filter(
         ping_config=OuterRef("ping_config"), state__in=Delivery.OPEN, pk__lt=OuterRef("pk")
     )
+    under_way = Delivery.objects.filter(
+        channel=OuterRef("channel"), state=Delivery.State.SENDING, claimed_until__gte=Now()
+    )
     waiting = Q(state=Delivery.State.WAITING) & (Q(not_before=None) | Q(not_before__lte=Now()))
     abandoned = Q(state=Delivery.State.SENDING, claimed_until__lt=Now())
-    return Delivery.objects.filter(waiting | abandoned).filter(~Exists(earlier))
+    is_ping = ExpressionWrapper(Q(channel=None), output_field=BooleanField())
+    found = Delivery.objects.filter(waiting | abandoned)
+    return found.filter(~Exists(earlier), ~Exists(under_way)).order_by(is_ping, "pk")
 
 
 def work_off() -> int:
@@ -115,21 +135,48 @@ def work_off() -> int:
     """
     if not Delivery.objects.filter(state__in=Delivery.OPEN).exists():
         return 0
-    alone = not Heartbeat.objects.filter(
-        role=Heartbeat.Role.WORKER, seen_at__gt=from_now(-WORKER_SILENT_S)
-    ).exists()
-    forgotten = Q() if alone else Q(rung_at__lt=from_now(-RING_AGAIN_S))
-    here: list[int] = list(
-        due().filter(forgotten).order_by("pk").values_list("pk", flat=True)[:SEND_HERE_AT_MOST]
+    _give_up_old_pings()
+    pool_sends = (
+        senders_at_most(settings.CELERY_WORKER_CONCURRENCY) > 0
+        and Heartbeat.objects.filter(
+            role=Heartbeat.Role.WORKER, seen_at__gt=from_now(-WORKER_SILENT_S)
+        ).exists()
     )
-    sent = sum(deliver(pk) for pk in here)
-    if not alone:
-        _ring(list(due().filter(rung_at=None).order_by("pk")[:RING_AT_MOST]))
+    forgotten = Q(rung_at__lt=from_now(-RING_AGAIN_S)) if pool_sends else Q()
+    here = list(due().filter(forgotten).values_list("pk", flat=True)[:SEND_HERE_AT_MOST])
+    sent, until = 0, time.monotonic() + SEND_HERE_FOR_S
+    for pk in here:
+        if time.monotonic() < until:
+            sent += deliver(pk)
+    if pool_sends:
+        _ring(list(due().filter(rung_at=None)[:RING_AT_MOST]))
     return sent
 
 
+def send_from_pool(delivery_id: int) -> None:
+    """Send a delivery and what else is due, where the pool has a seat for one more sender.
+
+    What was rung for and finds none is sent by whoever has it.
+    """
+    with take_seat() as seated:
+        until = time.monotonic() + SEND_IN_POOL_FOR_S
+        next_id: int | None = delivery_id if seated else None
+        while next_id is not None and time.monotonic() < until:
+            deliver(next_id)
+            next_id = due().values_list("pk", flat=True).first()
+
+
+def _give_up_old_pings() -> None:
+    old = Delivery.objects.filter(
+        channel=None, state=Delivery.State.WAITING, created_at__lt=from_now(-PING_KEEPS_S)
+    )
+    old.update(state=Delivery.State.FAILED, error="it could not be sent in time")
+
+
 def _ring(deliveries: Sequence[Delivery]) -> None:
-    bells = [Doorbell(SEND_TASK, str(uuid.uuid4()), {"delivery_id": one.pk}) for one in deliveries]
+    # Whoever is called sends the others too: a bell for each would only busy the pool.
+    called = deliveries[: senders_at_most(settings.CELERY_WORKER_CONCURRENCY)]
+    bells = [Doorbell(SEND_TASK, str(uuid.uuid4()), {"delivery_id": one.pk}) for one in called]
     try:
         publish(current_app, bells)
     except BrokerAway as error:
@@ -207,12 +254,21 @@ def _failed(delivery: Delivery, ticket: Ticket, reason: str, *, again: bool) -> 
         _finish(ticket, state=Delivery.State.FAILED, error=reason)
     if delivery.channel_id is not None:
         NotificationChannel.objects.filter(pk=delivery.channel_id).update(last_error=reason)
+        if again and ticket.attempts <= BLOCKING_ATTEMPTS:
+            _hold_back(delivery.channel_id, pause_s)
     logger.warning(
         "notification %s was not delivered (%s)%s",
         delivery.pk,
         reason,
         f", attempt {ticket.attempts + 1} in {pause_s} s" if again else ", given up",
     )
+
+
+def _hold_back(channel_id: int, pause_s: float) -> None:
+    """Let the other messages of a channel wait too: each would find its target as it is."""
+    sooner = Q(not_before=None) | Q(not_before__lt=from_now(pause_s))
+    others = Delivery.objects.filter(sooner, channel=channel_id, state=Delivery.State.WAITING)
+    others.update(not_before=from_now(pause_s), rung_at=None)
 
 
 def _finish(ticket: Ticket, **values: object) -> None:
