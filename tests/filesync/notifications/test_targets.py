@@ -7,6 +7,7 @@ import json
 import socket
 from pathlib import Path
 from unittest.mock import Mock
+from urllib.parse import urlsplit
 
 import apprise
 import pytest
@@ -220,6 +221,66 @@ def test_markup_in_a_name_is_no_markup_in_telegram(monkeypatch: pytest.MonkeyPat
     assert "<b><b>" not in text
     assert "&lt;b&gt;photos&lt;/b&gt; failed" in text
     assert "sign in&lt;/a&gt; &amp; more\r\nNext step" in text
+
+
+UUID = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
+SERVICES = {
+    f"dingtalk://{'a' * 64}/": "oapi.dingtalk.com",
+    f"dingtalk://SECabc123@{'a' * 64}/13812345678": "oapi.dingtalk.com",
+    f"wecombot://{UUID}": "qyapi.weixin.qq.com",
+    f"feishu://{UUID}": "open.feishu.cn",
+    f"lark://{UUID}": "open.larksuite.com",
+    "schan://SCT123abc": "sctapi.ftqq.com",
+    "bark://bark.example.org/devicekey": "bark.example.org",
+    "barks://api.day.app/devicekey": "api.day.app",
+    "tgram://123456789:abcdefg_hijklmnop/12315544/": "api.telegram.org",
+    "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general": "hooks.slack.com",
+    "jsons://example.org/hook": "example.org",
+    "forms://example.org/hook": "example.org",
+    "xmls://example.org/hook": "example.org",
+}
+
+
+@pytest.mark.parametrize(("url", "host"), SERVICES.items())
+def test_a_named_service_is_allowed_and_gets_title_and_text(
+    monkeypatch: pytest.MonkeyPatch, url: str, host: str
+) -> None:
+    """The services themselves are on the internet: what is handed to `requests` is looked at."""
+    taken = b'{"ok": true, "code": 0, "errcode": 0, "StatusCode": 0, "result": {}}'
+    content = b"ok" if url.startswith("slack") else taken
+    request = Mock(return_value=Mock(status_code=200, content=content, text=content.decode()))
+    monkeypatch.setattr(requests.Session, "request", request)
+    check_target(url)
+
+    send_message(url, HELLO)
+
+    sent = request.call_args.kwargs
+    assert (sent["method"].lower(), urlsplit(sent["url"]).hostname) == ("post", host)
+    payload = sent["data"]
+    said = json.dumps(payload) if isinstance(payload, dict) else payload
+    said = said.decode() if isinstance(said, bytes) else str(said)
+    assert HELLO.title in said
+    assert HELLO.body in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mailtos://user:password@example.org",
+        "mailto://user:password@example.org?to=ops@example.org",
+        "mailtos://example.org:465?smtp=mail.example.org&from=a@example.org&to=b@example.org",
+    ],
+)
+def test_a_mail_account_is_allowed(url: str) -> None:
+    check_target(url)
+
+
+@pytest.mark.usefixtures("loopback_allowed")
+def test_a_message_arrives_at_a_bark_server_of_one_s_own() -> None:
+    with WebhookReceiver() as receiver:
+        send_message(f"bark://{receiver.address}/devicekey", HELLO)
+    (body,) = receiver.bodies
+    assert (receiver.paths, body["title"], body["body"]) == (["/push"], HELLO.title, HELLO.body)
 
 
 @pytest.mark.usefixtures("loopback_allowed")
