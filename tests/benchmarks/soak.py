@@ -1,8 +1,8 @@
 """`make soak`: very many configs that fire each minute and find nothing to do, for half an hour.
 
 It fails when memory, descriptors or threads grow, messages pile up in the broker, a zombie stays, a
-slot is lost or doubled, or a run never ends. That a machine is too slow for all slots is no
-failure: those are SKIPPED, and counted.
+slot is lost or doubled, a run never ends, or is not told as it is to be. That a machine is too slow
+for all slots is no failure: those are SKIPPED, and counted.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ MINUTE_S = 60
 SAMPLE_EVERY_S = 30.0
 # At the end every config may have a run that waits.
 ENDS_WITHIN_S = 600.0
+TOLD_WITHIN_S = 120.0
 # Less is noise: what the allocator keeps, a pipe that is open just now.
 GROWS_FROM = {"memory": 4.0, "descriptors": 3.0, "threads": 1.0, "processes": 0.5}
 UNITS = {"memory": " MiB"}
@@ -73,6 +74,7 @@ def set_up_django(data_dir: Path) -> None:
 def soak(folder: Path, options: argparse.Namespace) -> tuple[list[Row], list[str]]:
     """Run it, and return the table and what was wrong."""
     from tests.benchmarks.soak_lab import SoakLab, rows, slot_rows
+    from tests.benchmarks.soak_told import judge_telling
     from tests.drills.lab import PostgresDatabases
 
     with ExitStack() as stack:
@@ -92,14 +94,16 @@ def soak(folder: Path, options: argparse.Namespace) -> tuple[list[Row], list[str
             print(f"minute {sample.minute:.1f}: {shown}", file=sys.stderr, flush=True)
         after = lab.cpu_s(server.process, broker.process)
         active = lab.stop_firing(patience_s=ENDS_WITHIN_S)
+        unsent = lab.stop_telling(patience_s=TOLD_WITHIN_S)
         found, made = lab.ask(slot_rows), lab.ask(rows)
         lab.stop()
         spent_s = {part: after[part] - before[part] for part in after}
         lines, failures = judge_slots(lab, found, options.minutes, active)
+        told, untold = judge_telling(lab, found, unsent)
         more, grown = judge_processes(samples, options.configs)
         counts = ", ".join(f"{count:,} {name}" for name, count in made.counts.items() if count)
         kept = Row("rows, and the database", "-", f"{counts}; {made.size_mb:.0f} MB", "-", "-")
-        return [*lines, *cpu_rows(spent_s, found), kept, *more], failures + grown
+        return [*lines, *told, *cpu_rows(spent_s, found), kept, *more], failures + untold + grown
 
 
 def judge_slots(

@@ -1,4 +1,4 @@
-"""What `make soak` runs and looks at: one beat and one worker under very many small slots."""
+"""What `make soak` runs and looks at: beat, worker and web server under very many small slots."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from django_celery_results.models import TaskResult
 from kombu import Connection
 
 from filesync.models import Delivery, RunItem, RunLog, Storage, SyncConfig, SyncRun
+from tests.benchmarks.soak_told import TOLD_OF, tell, unsent
 from tests.drills.lab import BOOTS_WITHIN_S, MINUTE_S, Lab
 from tests.drills.run_lab import NO_LIMIT, Worker, worker_argv
-from tests.servers.process import GuardedProcess
+from tests.servers.process import HOST, GuardedProcess
+from tests.servers.webhook import WebhookReceiver
 
 FILES = 3
 EVERY_MINUTE = "* * * * *"
@@ -128,19 +130,24 @@ def make_folders(files: Path, count: int) -> None:
 
 
 class SoakLab(Lab):
-    """A lab with one beat and one worker, looked at while they work."""
+    """A lab with one beat, one worker and a web server, looked at while they work."""
 
     def start(self, configs: int) -> None:
-        """Start both, and let the configs fire from the minute after the next on."""
+        """Start them, and let the configs fire from the minute after the next on."""
         files = self._folder / "data" / "files"
         make_folders(files, configs)
+        self.hook = self._stack.enter_context(WebhookReceiver())
+        self._environment["SYNCBEAT_NOTIFY_NETWORKS"] = HOST
         self.beat = self.start_beat()
+        self.web = self.start_web()
         argv = self.ask(worker_argv)
         self.worker = Worker(argv, self._environment, "worker", self._folder / "worker.log")
         self._stack.callback(self._end_worker)
         self.wait_for(lambda: " ready" in self.worker.log(), "it is up", timeout_s=BOOTS_WITHIN_S)
         self.first_slot = (time.time() // MINUTE_S + 2) * MINUTE_S
         self.config_ids = self.ask(add_configs, str(files), configs, self.first_slot)
+        self.told_ids, self.pinged_ids = self.config_ids[::TOLD_OF], self.config_ids[1::TOLD_OF]
+        self.ask(tell, self.hook.address, self.told_ids, self.pinged_ids)
 
     def watch(self, minutes: float, every_s: float) -> Iterator[Sample]:
         """Look at the processes each `every_s` seconds, and stop half a minute after a slot."""
@@ -155,13 +162,14 @@ class SoakLab(Lab):
     def _sample(self, minute: float) -> Sample:
         beat = psutil.Process(self.beat.pid)
         main, *below = self.worker.tree()
-        pool = [process for process in below if process.ppid() == main.pid]
+        pool = main.children()
         seen = {
             "worker, pool: processes": float(len(pool)),
             "broker: messages": float(waiting_messages(self.broker.url)),
         }
         for name, group in {
             "beat": [beat],
+            "web": self.web.members(),
             "worker, main": [main],
             "worker, pool": pool,
         }.items():
@@ -171,10 +179,11 @@ class SoakLab(Lab):
 
     def cpu_s(self, database: GuardedProcess, broker: GuardedProcess) -> dict[str, float]:
         """Return the CPU seconds that each part has taken, without those of the start."""
-        main, *below = self.worker.tree()
-        pool = [process.cpu_times() for process in below if process.ppid() == main.pid]
+        main = psutil.Process(self.worker.pid)
+        pool = [process.cpu_times() for process in main.children()]
         return {
             "beat": _own_s(psutil.Process(self.beat.pid)),
+            "web": sum(map(_own_s, self.web.members())),
             "worker, main": _own_s(main),
             "worker, pool": sum(times.user + times.system for times in pool),
             "rclone": sum(times.children_user + times.children_system for times in pool),
@@ -190,8 +199,16 @@ class SoakLab(Lab):
             time.sleep(1.0)
         return active
 
+    def stop_telling(self, *, patience_s: float) -> int:
+        """Wait until all is sent; return how many messages and pings are not."""
+        deadline = time.monotonic() + patience_s
+        while (left := self.ask(unsent)) and time.monotonic() < deadline:
+            time.sleep(1.0)
+        return left
+
     def stop(self) -> None:
         self.beat.stop()
+        self.web.end()
         self.worker.stop()
 
     def _end_worker(self) -> None:
