@@ -1,4 +1,4 @@
-"""Targets of messages: which of apprise's services are allowed, and how one is sent to."""
+"""Targets of messages: whether one may be used, and how it is sent to."""
 
 from __future__ import annotations
 
@@ -17,69 +17,16 @@ from django.conf import settings
 
 from filesync.engine.texts import Text
 from filesync.errors import FilesyncError
-from filesync.notifications.network import AddressRefused, guarded, is_permitted, refusal, resolve
-
-# Services that speak HTTP, and mail. Left out is what acts on this machine (syslog, dbus, gnome,
-# macosx, windows ...), what speaks other protocols, and what reads keys from files of the server.
-SCHEMES = frozenset(
-    {
-        "bark",
-        "barks",
-        "dingtalk",
-        "discord",
-        "feishu",
-        "form",
-        "forms",
-        "gchat",
-        "gotify",
-        "gotifys",
-        "hassio",
-        "hassios",
-        "json",
-        "jsons",
-        "lark",
-        "mailgun",
-        "mailto",
-        "mailtos",
-        "mmost",
-        "mmosts",
-        "nctalk",
-        "nctalks",
-        "ncloud",
-        "nclouds",
-        "ntfy",
-        "ntfys",
-        "opsgenie",
-        "pagerduty",
-        "pbul",
-        "pover",
-        "pushdeer",
-        "pushdeers",
-        "pushme",
-        "pushplus",
-        "rocket",
-        "rockets",
-        "schan",
-        "sendgrid",
-        "signal",
-        "signals",
-        "slack",
-        "spugpush",
-        "synology",
-        "synologys",
-        "tgram",
-        "victorops",
-        "wecombot",
-        "workflows",
-        "workflow",
-        "wxpusher",
-        "xml",
-        "xmls",
-        "zulip",
-    }
+from filesync.notifications.network import (
+    CUT_AFTER_S,
+    AddressRefused,
+    TooSlow,
+    guarded,
+    is_permitted,
+    refusal,
+    resolve,
 )
-# In some services these name a file of the server, or an address to fetch one from.
-FILE_OPTIONS = frozenset({"attach", "keyfile", "pgp", "pgpkey", "smime", "subfile", "template"})
+from filesync.notifications.schemes import FILE_OPTIONS, SCHEMES
 
 PING_TIMEOUT_S = (4.0, 6.0)
 SHORTEST_SECRET = 4
@@ -276,6 +223,9 @@ def _guarded() -> Iterator[None]:
             yield
     except AddressRefused as error:
         raise TargetRefused(error.args[0]) from None
+    except TooSlow:
+        text = Text("the target was not done within {seconds} seconds", seconds=CUT_AFTER_S)
+        raise SendFailed(text) from None
 
 
 class _Complaints(logging.Handler):

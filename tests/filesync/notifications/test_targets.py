@@ -16,8 +16,8 @@ from apprise.apprise import N_MGR
 from pytest_django.fixtures import SettingsWrapper
 
 from filesync.notifications import network
+from filesync.notifications.schemes import SCHEMES
 from filesync.notifications.targets import (
-    SCHEMES,
     Message,
     SendFailed,
     TargetRefused,
