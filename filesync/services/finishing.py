@@ -27,6 +27,11 @@ logger = logging.getLogger(__name__)
 LONGEST_RETRY_DELAY_S = 3_600
 # A place or two are free after a run; more where a limit was raised, and the sweep rings too.
 RING_AT_MOST = 4
+_END_LEVELS = {
+    SyncRun.State.FAILED: logging.ERROR,
+    SyncRun.State.LOST: logging.ERROR,
+    SyncRun.State.PARTIAL: logging.WARNING,
+}
 
 
 def change_run(condition: Q, **values: object) -> SyncRun | None:
@@ -81,7 +86,7 @@ def finish_run(claim: Claim, result: engine.SyncResult) -> SyncRun | None:
     else:
         changed = change_run(claim.held(), state=state, finished_at=Now(), **told, **_released())
     if changed is not None:
-        _log_end(changed)
+        log_end(changed)
         ring_waiting(changed)
     return changed
 
@@ -114,8 +119,10 @@ def _log_retry(run: SyncRun, delay_s: float) -> None:
     )
 
 
-def _log_end(run: SyncRun) -> None:
-    logger.info(
+def log_end(run: SyncRun) -> None:
+    """Tell how a run ended, at the level of its state."""
+    logger.log(
+        _END_LEVELS.get(SyncRun.State(run.state), logging.INFO),
         "run %s of %s ended %s after %.1f s: %d files, %d bytes, %d deleted, %d failed%s",
         run.pk,
         run.config_name,

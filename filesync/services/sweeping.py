@@ -16,7 +16,7 @@ from django.utils.translation import gettext_noop
 from filesync.engine import Text
 from filesync.models import SyncRun
 from filesync.services import journal, places, run_logs
-from filesync.services.finishing import cancel_queued, change_run
+from filesync.services.finishing import cancel_queued, change_run, log_end
 from filesync.services.leases import work_folder
 from filesync.services.queueing import ring
 from scheduler.clock import from_now
@@ -77,25 +77,29 @@ def _recover_stale() -> tuple[int, int, int, int]:
         elif run.crashes + 1 >= MAX_CRASHES:
             lost += bool(_give_up(condition, SyncRun.State.LOST, run))
         else:
-            requeued += bool(
-                change_run(
-                    condition,
-                    state=SyncRun.State.QUEUED,
-                    reason=SyncRun.Reason.LEASE_LOST,
-                    crashes=F("crashes") + 1,
-                    rung_at=None,
-                    lease_token=None,
-                    lease_expires_at=None,
-                    phase="",
-                )
-            )
-            logger.warning(
-                "run %s of %s lost its worker, queued again",
-                run.pk,
-                run.config_name,
-                extra=run.log_extra("run_requeued"),
-            )
+            requeued += bool(_queue_again(condition))
     return told, requeued, lost, cancelled
+
+
+def _queue_again(condition: Q) -> SyncRun | None:
+    run = change_run(
+        condition,
+        state=SyncRun.State.QUEUED,
+        reason=SyncRun.Reason.LEASE_LOST,
+        crashes=F("crashes") + 1,
+        rung_at=None,
+        lease_token=None,
+        lease_expires_at=None,
+        phase="",
+    )
+    if run is not None:
+        logger.warning(
+            "run %s of %s lost its worker, queued again",
+            run.pk,
+            run.config_name,
+            extra=run.log_extra("run_requeued"),
+        )
+    return run
 
 
 def _cancel_orphans() -> int:
@@ -106,17 +110,10 @@ def _cancel_orphans() -> int:
 
 
 def _give_up(condition: Q, state: SyncRun.State, run: SyncRun) -> SyncRun | None:
-    logger.error(
-        "run %s of %s lost its worker, given up as %s",
-        run.pk,
-        run.config_name,
-        state,
-        extra=run.log_extra("run_finished"),
-    )
     is_lost = state == SyncRun.State.LOST
     died = Text("The worker died {count} times during this run.", count=run.crashes + 1)
     cancelled = SyncRun.Reason.CANCELLED_BY_USER if run.config_id else SyncRun.Reason.CONFIG_DELETED
-    return change_run(
+    ended = change_run(
         condition,
         state=state,
         reason=SyncRun.Reason.LEASE_LOST if is_lost else cancelled,
@@ -129,6 +126,9 @@ def _give_up(condition: Q, state: SyncRun.State, run: SyncRun) -> SyncRun | None
         advice=LOST_ADVICE if is_lost else "",
         retryable=False if is_lost else None,
     )
+    if ended is not None:
+        log_end(ended)
+    return ended
 
 
 def _ring_forgotten() -> int:

@@ -17,10 +17,11 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from filesync import engine
 from filesync.models import SyncRun
-from filesync.services import queueing
+from filesync.services import journal, queueing, sweeping
 from filesync.services.execution import execute
 from filesync.services.finishing import finish_run
 from project.logs import JsonFormatter, LineFormatter
+from scheduler.clock import from_now
 from scheduler.log_ids import about, ids
 from scheduler.models import DueSlot
 from tests.filesync.factories import allow_local_root as allow_local_root
@@ -157,6 +158,54 @@ def test_another_attempt_is_told_with_its_reason(local_root: Path, lines: Lines)
     assert "NETWORK: no route" in line["message"]
     assert "attempt 2" in line["message"]
     assert line["run"] == run_.pk
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("outcome", "level"),
+    [
+        (engine.Outcome.SUCCEEDED, "info"),
+        (engine.Outcome.CANCELLED, "info"),
+        (engine.Outcome.PARTIAL, "warning"),
+        (engine.Outcome.FAILED, "error"),
+    ],
+)
+def test_an_end_is_told_as_loud_as_it_is_bad(
+    local_root: Path, lines: Lines, outcome: engine.Outcome, level: str
+) -> None:
+    run_ = queueing.queue_run(make_config(local_root).pk, ring_bell=False)
+    finish_run(claim(run_), engine.SyncResult(outcome))
+    (line,) = lines.of("run_finished")
+    assert (line["level"], line["run"]) == (level, run_.pk)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("crashes", "event", "level"),
+    [(0, "run_requeued", "warning"), (sweeping.MAX_CRASHES - 1, "run_finished", "error")],
+)
+def test_a_lost_worker_is_told_by_the_sweep_that_noted_it_and_by_no_other(
+    local_root: Path,
+    lines: Lines,
+    monkeypatch: pytest.MonkeyPatch,
+    crashes: int,
+    event: str,
+    level: str,
+) -> None:
+    run_ = queueing.queue_run(make_config(local_root).pk, ring_bell=False)
+    claim(run_)
+    SyncRun.objects.filter(pk=run_.pk).update(lease_expires_at=from_now(-1), crashes=crashes)
+    replay = journal.replay
+
+    def another_sweep_is_faster() -> int:
+        monkeypatch.setattr(journal, "replay", replay)
+        sweeping.sweep()
+        return replay()
+
+    monkeypatch.setattr(journal, "replay", another_sweep_is_faster)
+    sweeping.sweep()
+    (line,) = lines.of(event)
+    assert (line["level"], line["run"]) == (level, run_.pk)
 
 
 @pytest.mark.django_db
