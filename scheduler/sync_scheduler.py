@@ -22,7 +22,15 @@ from scheduler.bulk import chunks, without_collector
 from scheduler.comparing import compare
 from scheduler.log_ids import ids
 from scheduler.models import Schedulable, schedulable_models
-from scheduler.writing import RefreshReport, delete_rows, remove_orphans, write_locked, write_rows
+from scheduler.writing import (
+    CHANGES_KEPT,
+    RefreshReport,
+    delete_rows,
+    remove_orphans,
+    remove_rows,
+    write_locked,
+    write_rows,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +51,7 @@ class SyncTaskScheduler:
             errors = write_rows(model, [rows.Schedule.of(schedulable)], report)
             if errors:
                 raise errors[0]
-            if report.created or report.updated or report.removed:
+            if report.written:
                 PeriodicTasks.update_changed()
         if report.created or report.updated:
             logger.info(
@@ -74,11 +82,13 @@ class SyncTaskScheduler:
             # inserts of a claim pass, which holds the row.
             ours = model._default_manager.filter(pk=object_id)
             list(ours.select_for_update(no_key=True).values_list("pk", flat=True))
-            removed = delete_rows(
-                PeriodicTask.objects.filter(rows.ours([model])).filter(
-                    name=rows.row_name(model, object_id)
-                ),
-                wake_beat=wake_beat,
+            removed = len(
+                delete_rows(
+                    PeriodicTask.objects.filter(rows.ours([model])).filter(
+                        name=rows.row_name(model, object_id)
+                    ),
+                    wake_beat=wake_beat,
+                )
             )
         if removed:
             _log_removed(model, object_id)
@@ -89,10 +99,17 @@ class SyncTaskScheduler:
 
         The configs stay as they are: the next refresh, or start of beat, writes the rows again.
         """
+        report = RefreshReport()
         with transaction.atomic():
-            removed = delete_rows(PeriodicTask.objects.filter(rows.ours(schedulable_models())))
-        logger.info("all schedules cleared: %d rows removed", removed)
-        return removed
+            for model in schedulable_models():
+                remove_rows(model, report)
+        _log_changes(report)
+        logger.info(
+            "all schedules cleared: %d rows removed",
+            report.removed,
+            extra=ids("schedules_cleared"),
+        )
+        return report.removed
 
     def refresh(self) -> RefreshReport:
         """Make the rows equal to the schedulables, in bulk; a bad one is reported and left out.
@@ -108,9 +125,10 @@ class SyncTaskScheduler:
             for chunk in chunks(compared.differing):
                 write_locked(model, chunk, report)
             for chunk in chunks(compared.orphaned):
-                report.removed += remove_orphans(model, chunk)
+                remove_orphans(model, chunk, report)
         ours = rows.ours(schedulable_models())
         report.active_tasks = PeriodicTask.objects.filter(ours, enabled=True).count()
+        _log_changes(report)
         logger.info(
             "schedules refreshed: %d created, %d updated, %d unchanged, %d removed, %d errors",
             report.created,
@@ -118,9 +136,15 @@ class SyncTaskScheduler:
             report.unchanged,
             report.removed,
             len(report.errors),
+            extra=ids("schedules_refreshed"),
         )
         for error in report.errors:
-            logger.warning("schedule of %s left out: %s", error.name, error.error)
+            logger.warning(
+                "schedule of %s left out: %s",
+                error.name,
+                error.error,
+                extra=ids("schedule_left_out", config=error.id),
+            )
         return report
 
     def sync_all_tasks(self) -> RefreshReport:
@@ -165,6 +189,19 @@ def get_sync_scheduler() -> SyncTaskScheduler:
 
 def _language() -> str:
     return get_language() or "en"
+
+
+def _log_changes(report: RefreshReport) -> None:
+    """Tell a line per row, unless they are very many: then the count alone is told."""
+    if report.written > CHANGES_KEPT:
+        return
+    for change in report.changes:
+        logger.info(
+            "schedule of %s %s",
+            change.name,
+            change.word,
+            extra=ids(f"schedule_{change.word}", config=change.object_id),
+        )
 
 
 def _log_removed(model: type[Schedulable], object_id: int) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from itertools import islice
+from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -19,6 +21,9 @@ from scheduler import cron, rows
 from scheduler.bulk import insert_rows
 from scheduler.crontabs import find_or_make
 from scheduler.models import Schedulable
+
+# So many changes of one refresh are told a line each in the log; of more, only the count.
+CHANGES_KEPT = 200
 
 
 class ScheduleConflict(ValueError):
@@ -38,9 +43,20 @@ class RowError:
     error: str
 
 
+class RowChange(NamedTuple):
+    """What became of the schedule of one object: it was added, changed or removed."""
+
+    word: str
+    name: str
+    object_id: int | None
+
+
 @dataclass(slots=True)
 class RefreshReport:
-    """What a refresh did, in rows; `active_tasks` counts the enabled rows afterwards."""
+    """What a refresh did, in rows; `active_tasks` counts the enabled rows afterwards.
+
+    `changes` are the first so many of them, one by one, for the log alone.
+    """
 
     created: int = 0
     updated: int = 0
@@ -48,9 +64,22 @@ class RefreshReport:
     removed: int = 0
     errors: list[RowError] = field(default_factory=list)
     active_tasks: int = 0
+    changes: list[RowChange] = field(default_factory=list)
+
+    @property
+    def written(self) -> int:
+        return self.created + self.updated + self.removed
+
+    def note(self, model: type[Schedulable], word: str, names: Iterable[str]) -> None:
+        """Keep what became of rows, as far as there is room for more."""
+        room = CHANGES_KEPT - len(self.changes)
+        for name in islice(names, room):
+            self.changes.append(RowChange(word, name, rows.object_id(model, name)))
 
     def as_dict(self) -> dict[str, object]:
-        return asdict(self)
+        told = asdict(self)
+        del told["changes"]
+        return told
 
 
 def write_locked(model: type[Schedulable], ids: Sequence[int], report: RefreshReport) -> None:
@@ -65,9 +94,9 @@ def write_locked(model: type[Schedulable], ids: Sequence[int], report: RefreshRe
             .select_for_update(no_key=True)
             .values_list(*rows.Schedule._fields)
         )
-        before = report.created + report.updated + report.removed
+        before = report.written
         write_rows(model, [rows.Schedule._make(values) for values in locked], report)
-        if report.created + report.updated + report.removed != before:
+        if report.written != before:
             PeriodicTasks.update_changed()
 
 
@@ -93,9 +122,7 @@ def write_rows(
         wanted[name] = (schedule, key)
 
     if dropped:
-        report.removed += delete_rows(
-            PeriodicTask.objects.filter(rows.ours([model])).filter(name__in=dropped)
-        )
+        remove_rows(model, report, named=dropped)
     existing = _existing(wanted)
     crontab_ids = find_or_make({key for _schedule, key in wanted.values()})
     now = timezone.now()
@@ -126,7 +153,9 @@ def write_rows(
     insert_rows(PeriodicTask, [row._asdict() | {"date_changed": now} for row in fresh])
     _update(changed, now)
     report.created += len(fresh)
+    report.note(model, "added", (row.name for row in fresh))
     report.updated += len(changed)
+    report.note(model, "changed", (row.name for _pk, row in changed))
     return errors
 
 
@@ -145,24 +174,36 @@ def _update(changed: Sequence[tuple[int, rows.Row]], now: datetime) -> None:
     PeriodicTask.objects.bulk_update(tasks, [*fields, "date_changed"], batch_size=200)
 
 
-def remove_orphans(model: type[Schedulable], ids: Sequence[int]) -> int:
+def remove_orphans(model: type[Schedulable], ids: Sequence[int], report: RefreshReport) -> None:
     """Delete rows of ours whose object is gone; each object is looked up again first."""
     with transaction.atomic():
         # A config that was saved since the tables were compared has a row that must stay.
         alive = set(model._default_manager.filter(pk__in=ids).values_list("pk", flat=True))
         names = [rows.row_name(model, pk) for pk in ids if pk not in alive]
-        return delete_rows(PeriodicTask.objects.filter(rows.ours([model])).filter(name__in=names))
+        remove_rows(model, report, named=names)
 
 
-def delete_rows(tasks: QuerySet[PeriodicTask], *, wake_beat: bool = True) -> int:
+def remove_rows(
+    model: type[Schedulable], report: RefreshReport, *, named: Sequence[str] | None = None
+) -> None:
+    """Delete a model's rows, all or the named ones, inside a transaction."""
+    ours = PeriodicTask.objects.filter(rows.ours([model]))
+    removed = delete_rows(ours if named is None else ours.filter(name__in=named))
+    report.removed += len(removed)
+    report.note(model, "removed", removed)
+
+
+def delete_rows(tasks: QuerySet[PeriodicTask], *, wake_beat: bool = True) -> list[str]:
     """Delete rows without a signal each, and wake beat once; inside a transaction.
+
+    Returns the names of those that went.
 
     They are locked in the order of their ids before, as beat's claim does it: a deletion by
     itself locks in the order of its plan, and two such orders end in a deadlock.
     """
-    list(tasks.order_by("pk").select_for_update().values_list("pk", flat=True))
-    # None where the condition is empty, as an orphan that came back makes it.
-    removed = tasks._raw_delete(tasks.db) or 0
-    if removed and wake_beat:
-        PeriodicTasks.update_changed()
-    return removed
+    names = list(tasks.order_by("pk").select_for_update().values_list("name", flat=True))
+    if names:
+        tasks._raw_delete(tasks.db)
+        if wake_beat:
+            PeriodicTasks.update_changed()
+    return names

@@ -16,14 +16,16 @@ from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from filesync import engine
-from filesync.models import SyncRun
+from filesync.models import SyncConfig, SyncRun
 from filesync.services import journal, queueing, sweeping
 from filesync.services.execution import execute
 from filesync.services.finishing import finish_run
 from project.logs import JsonFormatter, LineFormatter
+from scheduler import sync_scheduler, writing
 from scheduler.clock import from_now
 from scheduler.log_ids import about, ids
 from scheduler.models import DueSlot
+from scheduler.sync_scheduler import get_sync_scheduler
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import claim, make_config, make_storage
 from tests.project.system import own_environment, wait_until
@@ -128,6 +130,48 @@ def test_a_schedule_s_life_is_told(local_root: Path, lines: Lines) -> None:
         "schedule_removed",
     ]
     assert {line["config"] for line in lines.documents if "event" in line} == {pk}
+
+
+@pytest.mark.django_db
+def test_what_a_refresh_and_a_clearing_change_is_told_a_line_each_unless_it_is_very_much(
+    local_root: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> list[tuple[str, object]]:
+        found = [(line["event"], line.get("config")) for line in lines.documents if "event" in line]
+        lines.documents.clear()
+        return found
+
+    scheduler = get_sync_scheduler()
+    first, second = (make_config(local_root, cron="0 2 * * *").pk for _ in range(2))
+    told()
+    scheduler.clear()
+    assert told() == [
+        ("schedule_removed", first),
+        ("schedule_removed", second),
+        ("schedules_cleared", None),
+    ]
+    scheduler.refresh()
+    assert told() == [
+        ("schedule_added", first),
+        ("schedule_added", second),
+        ("schedules_refreshed", None),
+    ]
+    SyncConfig.objects.filter(pk=first).update(cron="0 3 * * *")
+    SyncConfig.objects.filter(pk=second).update(cron="0 3 31 2 *")
+    scheduler.refresh()
+    assert sorted(told(), key=str) == [
+        ("schedule_changed", first),
+        ("schedule_left_out", second),
+        ("schedule_removed", second),
+        ("schedules_refreshed", None),
+    ]
+    monkeypatch.setattr(writing, "CHANGES_KEPT", 1)
+    monkeypatch.setattr(sync_scheduler, "CHANGES_KEPT", 1)
+    SyncConfig.objects.filter(pk=second).update(cron="0 4 * * *")
+    SyncConfig.objects.filter(pk=first).update(cron="0 4 * * *")
+    report = scheduler.refresh()
+    assert (report.created, report.updated, len(report.changes)) == (1, 1, 1)
+    assert told() == [("schedules_refreshed", None)]
 
 
 @pytest.mark.django_db
