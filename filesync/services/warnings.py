@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 
 from django.db.models import Q
 from django.utils import timezone
@@ -13,6 +14,8 @@ from filesync.notifications.message import duration
 from filesync.selectors import usual_duration_s
 from scheduler import cron
 
+# A pattern within days or a week, such as 0,10 9 * * 1-5, comes back within so many slots.
+SLOTS_LOOKED_AT = 50
 CROWD = 5
 CROWD_LOOKED_AT = 1_000
 NO_LIMIT_PERCENT = 100
@@ -30,14 +33,21 @@ def _too_often(config: SyncConfig, now: datetime) -> str:
     usual_s = usual_duration_s(config.pk)
     if usual_s is None or not (config.enable and config.cron):
         return ""
-    slots = cron.next_slots(config.cron, config.timezone, after=now, count=2)
-    if len(slots) < 2 or (slots[1] - slots[0]).total_seconds() >= usual_s:
+    slots = cron.next_slots(config.cron, config.timezone, after=now, count=SLOTS_LOOKED_AT)
+    pauses = [(later - slot).total_seconds() for slot, later in pairwise(slots)]
+    pause_s = min(pauses, default=usual_s)
+    if pause_s >= usual_s:
         return ""
+    if pause_s < max(pauses):
+        return _(
+            "It fires as soon as %(pause)s after the slot before and usually takes %(usual)s: "
+            "slots that find it running are skipped. Fire it more rarely."
+        ) % {"pause": duration(pause_s), "usual": duration(usual_s)}
     return _(
         "It fires every %(pause)s and usually takes %(usual)s: slots that find it running are "
         "skipped. Fire it more rarely."
     ) % {
-        "pause": duration((slots[1] - slots[0]).total_seconds()),
+        "pause": duration(pause_s),
         "usual": duration(usual_s),
     }
 
@@ -70,12 +80,14 @@ def _crowd(config: SyncConfig, now: datetime) -> str:
 
 
 def _no_limits(config: SyncConfig) -> str:
+    if config.method not in DELETING or config.max_delete_files is not None:
+        return ""
     limit = config.max_delete_percent
-    if config.method not in DELETING or (limit is not None and limit < NO_LIMIT_PERCENT):
+    if limit is not None and limit < NO_LIMIT_PERCENT:
         return ""
     if SyncRun.objects.filter(config=config, state=SyncRun.State.SUCCEEDED, dry_run=False).exists():
         return ""
     return _(
         "It may delete everything at the destination, and has never run: make a dry run first, or "
-        "lower the most deletions, per cent."
+        "set the most deletions, or lower those in per cent."
     )

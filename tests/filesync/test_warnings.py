@@ -46,6 +46,25 @@ def test_a_cron_more_frequent_than_the_usual_run_is_told(
 
 
 @pytest.mark.parametrize(
+    ("cron", "minutes", "warned"),
+    [
+        ("0,10 9 * * *", 15, True),
+        ("0,10 9 * * *", 9, False),
+        ("0 9,12 * * 1-5", 200, True),
+        ("0 9,12 * * 1-5", 170, False),
+    ],
+)
+@pytest.mark.parametrize("hour", [9, 12])
+def test_slots_that_lie_close_together_are_told_whenever_it_is_saved(
+    local_root: Path, cron: str, minutes: int, hour: int, *, warned: bool
+) -> None:
+    config = make_config(local_root, cron=cron, timezone="UTC")
+    took(config, 60 * minutes)
+    told = warnings_of(config, now=datetime(2026, 3, 2, hour, 7, tzinfo=UTC))
+    assert [text.startswith("It fires as soon as") for text in told] == [True] * warned
+
+
+@pytest.mark.parametrize(
     ("others", "cron", "jitter_s", "warned"),
     [
         (4, "0 2 * * *", 0, True),
@@ -70,19 +89,32 @@ def test_many_syncs_of_one_storage_in_a_minute_are_told(
 
 
 @pytest.mark.parametrize(
-    ("method", "percent", "has_run", "warned"),
+    ("method", "percent", "files", "has_run", "warned"),
     [
-        ("FULL", 100, False, True),
-        ("OVERWRITE", 100, False, True),
-        ("FULL", 50, False, False),
-        ("FULL", 100, True, False),
-        ("INCREMENTAL", 100, False, False),
+        ("FULL", 100, None, False, True),
+        ("FULL", None, None, False, True),
+        ("OVERWRITE", 100, None, False, True),
+        ("FULL", 50, None, False, False),
+        ("FULL", 100, 1000, False, False),
+        ("FULL", 100, None, True, False),
+        ("INCREMENTAL", 100, None, False, False),
     ],
 )
 def test_a_full_sync_without_limits_that_never_ran_is_told(
-    local_root: Path, method: str, percent: int, *, has_run: bool, warned: bool
+    local_root: Path,
+    method: str,
+    percent: int | None,
+    files: int | None,
+    *,
+    has_run: bool,
+    warned: bool,
 ) -> None:
-    config = make_config(local_root, method=SyncConfig.Method(method), max_delete_percent=percent)
+    config = make_config(
+        local_root,
+        method=SyncConfig.Method(method),
+        max_delete_percent=percent,
+        max_delete_files=files,
+    )
     if has_run:
         took(config, 1, times=1)
     assert bool(warnings_of(config)) is warned
@@ -91,7 +123,8 @@ def test_a_full_sync_without_limits_that_never_ran_is_told(
 def test_the_api_tells_it_in_its_answers_and_not_in_lists(local_root: Path) -> None:
     config = make_config(local_root)
     client, route = client_of("editor"), f"/api/v1/sync/configs/{config.pk}"
-    answer = client.patch(route, {"method": "FULL", "max_delete_percent": 100})
+    limits = {"max_delete_percent": 100, "max_delete_files": None}
+    answer = client.patch(route, {"method": "FULL", **limits})
     assert answer.status_code == 200
     (text,) = answer.json()["warnings"]
     assert "make a dry run first" in text
@@ -107,7 +140,7 @@ def test_the_admin_tells_it_when_it_is_saved(local_root: Path) -> None:
     page = reverse("admin:filesync_syncconfig_change", args=[config.pk])
     form = client.get(page).context["adminform"].form
     data = {name: value for name, value in form.initial.items() if value is not None}
-    data |= {"method": "FULL", "max_delete_percent": "100"}
+    data |= {"method": "FULL", "max_delete_percent": "100", "max_delete_files": ""}
     data |= {"rule_set_uses-TOTAL_FORMS": "0", "rule_set_uses-INITIAL_FORMS": "0"}
     answer = client.post(page, data, follow=True)
     assert answer.redirect_chain, answer.context["adminform"].form.errors
