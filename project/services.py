@@ -78,9 +78,6 @@ def _celery(env: Mapping[str, str], role: str) -> Service:
         *("--loglevel", str(settings.LOG_LEVEL)),
     ]
     if role == "worker":
-        # Celery's event heartbeat would retry a broker that is gone without end, holding a lock
-        # that the shutdown waits for: 4 of 6 workers hung. Ours is a row (filesync.startup).
-        argv += ["--without-heartbeat", "--without-mingle", "--without-gossip"]
         argv += ["--hostname", "worker@%h"]
     else:
         argv += ["--pidfile", ""]

@@ -51,8 +51,7 @@ class Worker(Server):
         self.files = files
 
     def argv(self) -> Sequence[str]:
-        options = ["--concurrency", "1", "--without-gossip", "--without-mingle"]
-        options += ["--loglevel", "INFO"]
+        options = ["--concurrency", "1", "--loglevel", "INFO"]
         return [sys.executable, "-m", "celery", "-A", "project", "worker", *options]
 
     def environment(self) -> dict[str, str]:
@@ -124,6 +123,14 @@ def ended(run: SyncRun) -> SyncRun:
 def call(config_id: int) -> AsyncResult[object]:
     """Call the task as the specification writes it."""
     return sync_file_task.delay(config_id=config_id)
+
+
+def test_a_worker_neither_looks_for_others_nor_listens_to_them(
+    root: Path, worker: Worker, redis_server: RedisServer
+) -> None:
+    assert "Connected to redis" in worker.log()
+    assert "mingle" not in worker.log()
+    assert redis_server.client().smembers("_kombu.binding.celeryev") == set()
 
 
 def test_a_direct_call_makes_its_own_run_and_returns_its_summary(root: Path) -> None:
