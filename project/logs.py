@@ -35,6 +35,8 @@ def logging_settings(level: str, line_format: str) -> dict[str, object]:
             # Celery's own start and stop lines are useful, each received message is not.
             "celery.worker.strategy": {"level": "WARNING"},
             "celery.app.trace": {"level": "WARNING"},
+            # In place of the handlers that gunicorn gives it.
+            "gunicorn.error": {"handlers": [], "propagate": True},
             # What it says is kept with the message that failed; some of it names the target.
             "apprise": {"handlers": ["nowhere"], "level": "WARNING", "propagate": False},
         },

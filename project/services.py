@@ -12,7 +12,7 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from project import embedded
+from project import embedded, web_server
 from project.probes import LIVE_PATH
 from project.supervisor import Service
 
@@ -56,20 +56,14 @@ def _redis(binary: Path, data_dir: Path, env: Mapping[str, str]) -> Service:
 
 
 def _web(env: Mapping[str, str]) -> Service:
-    address = f"{_bracketed(settings.WEB_BIND)}:{settings.WEB_PORT}"
     argv = [
         *(sys.executable, "-m", "gunicorn", "project.wsgi:application"),
-        *("--bind", address, "--worker-class", "gthread", "--no-control-socket"),
-        *("--workers", str(settings.WEB_WORKERS), "--threads", str(settings.WEB_THREADS)),
-        *("--log-level", "warning", "--graceful-timeout", "5", "--timeout", "60"),
+        *("--config", "python:project.web_server"),
+        *("--log-level", "warning", "--graceful-timeout", "5"),
     ]
     host = "127.0.0.1" if settings.WEB_BIND in ("0.0.0.0", "::") else settings.WEB_BIND  # noqa: S104
-    url = f"http://{_bracketed(host)}:{settings.WEB_PORT}{LIVE_PATH}"
+    url = f"http://{web_server.address(host, settings.WEB_PORT)}{LIVE_PATH}"
     return Service("web", argv, env, ready=lambda: _serves(url), stop_s=10.0)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _celery(env: Mapping[str, str], role: str) -> Service:

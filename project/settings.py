@@ -256,7 +256,7 @@ FILESYNC_EXECUTES_PER_MINUTE = env.number(
     "SYNCBEAT_EXECUTES_PER_MINUTE", 600, minimum=1, maximum=1_000_000
 )
 
-# --- the supervisor's web server
+# --- the web server (project.web_server)
 WEB_BIND = env.text("SYNCBEAT_BIND", "127.0.0.1")
 WEB_PORT = env.number("SYNCBEAT_PORT", 8000, minimum=1, maximum=65_535)
 WEB_THREADS = env.number("SYNCBEAT_WEB_THREADS", 8, minimum=1, maximum=256)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import yaml
 from celery.bin.celery import celery as celery_cli
@@ -62,6 +63,14 @@ def inline_commands(name: str) -> Iterator[Command]:
                 check_flags(words[2], flags)
             if words:
                 yield words
+
+
+def unit_argv(unit: str) -> Command:
+    """Return what a systemd unit starts, with the programs and the folder of this checkout."""
+    [line] = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
+    line = line.replace("/opt/syncbeat/.venv/bin", str(Path(sys.executable).parent))
+    line = line.replace("/opt/syncbeat", str(REPOSITORY)).replace("%%", "%").replace("%i", "1")
+    return shlex.split(line)
 
 
 def manage_parser(command: str) -> argparse.ArgumentParser:

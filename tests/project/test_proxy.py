@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
-from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool
 
+from tests.project.docs import unit_argv
 from tests.project.system import own_environment, run_command, wait_until
 from tests.servers.installed import requires
 from tests.servers.process import (
@@ -61,6 +59,7 @@ def site() -> Iterator[Site]:
     port = free_port()
     environment = own_environment(
         folder / "data",
+        SYNCBEAT_PORT=str(port),
         SYNCBEAT_HTTPS="1",
         SYNCBEAT_ALLOWED_HOSTS=NAME,
         SYNCBEAT_CSRF_TRUSTED_ORIGINS=f"https://{NAME}",
@@ -73,10 +72,9 @@ def site() -> Iterator[Site]:
     for command in ("migrate", "createsuperuser --noinput --username root --email root@localhost"):
         done = run_command(command.split(), environment)
         assert done.returncode == 0, done.stderr
-    [line] = re.findall(r"^ExecStart=(.*)$", UNIT.read_text(), re.MULTILINE)
-    line = line.replace("/opt/syncbeat/.venv/bin", str(Path(sys.executable).parent))
-    argv = shlex.split(line.replace("/opt/syncbeat", str(REPOSITORY)).replace(":8000", f":{port}"))
-    web = GuardedProcess(argv, log_file=folder / "web.log", environment=environment)
+    web = GuardedProcess(
+        unit_argv(UNIT.read_text()), log_file=folder / "web.log", environment=environment
+    )
     try:
         assert wait_until(lambda: answers_tcp(port), timeout_s=STARTS_WITHIN_S), (
             folder / "web.log"

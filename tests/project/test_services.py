@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from pytest_django.fixtures import SettingsWrapper
 
 from project import embedded, services
 from project.supervisor import Supervisor
-from tests.project.system import wait_until
+from tests.project.system import own_environment, run, wait_until
 from tests.servers.process import HOST, free_port, short_temp_dir
 from tests.servers.redis import RedisServer
 
@@ -107,6 +109,32 @@ def test_a_web_server_that_refuses_the_host_is_up_all_the_same(
     settings.WEB_PORT = int(str(live_server).rsplit(":", 1)[1])
     web = next(s for s in services.build_services(data_dir) if s.name == "web")
     assert web.ready()
+
+
+GUNICORN = [
+    *(sys.executable, "-m", "gunicorn", "project.wsgi:application"),
+    *("--config", "python:project.web_server", "--print-config"),
+]
+
+
+def test_gunicorn_serves_as_the_settings_say(data_dir: Path) -> None:
+    environment = own_environment(
+        data_dir,
+        SYNCBEAT_BIND="::1",
+        SYNCBEAT_PORT="8123",
+        SYNCBEAT_WEB_WORKERS="3",
+        SYNCBEAT_WEB_THREADS="5",
+    )
+    done = run(GUNICORN, environment)
+    told = dict(re.findall(r"^(\w+) += (.*)$", done.stdout, re.MULTILINE))
+    assert (told["bind"], told["workers"], told["threads"]) == ("['[::1]:8123']", "3", "5")
+    assert told["worker_class"].endswith("ThreadWorker'>") or "gthread" in told["worker_class"]
+
+
+def test_a_setting_that_gunicorn_cannot_serve_by_is_named_in_a_line(data_dir: Path) -> None:
+    done = run(GUNICORN, own_environment(data_dir, SYNCBEAT_WEB_WORKERS="0"))
+    assert done.returncode == 2
+    assert done.stderr == "error: SYNCBEAT_WEB_WORKERS is 0; it must be from 1 to 64\n"
 
 
 @pytest.mark.parametrize("bind", [HOST, "0.0.0.0"])
