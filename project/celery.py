@@ -20,6 +20,7 @@ from celery.signals import setup_logging
 from django.conf import settings
 
 from project.env import SettingError
+from project.logs import json_line
 
 try:
     settings.INSTALLED_APPS  # noqa: B018 - loads the settings while we can still explain
@@ -37,6 +38,14 @@ def keep_our_logging(loglevel: object = None, **_: object) -> None:
     root = logging.getLogger()
     if isinstance(loglevel, int):
         root.setLevel(min(loglevel, root.level))
+    worker = sys.modules.get("celery.apps.worker")
+    if worker is not None and settings.LOG_FORMAT == "json":
+        worker.safe_say = _say_as_json  # type: ignore[attr-defined]  # as celery calls it
+
+
+def _say_as_json(message: object, _stream: object = None) -> None:
+    """Say what celery says past its log when it stops, within a signal handler."""
+    os.write(2, f"{json_line('celery.apps.worker', str(message))}\n".encode())
 
 
 app = Celery("project")

@@ -204,7 +204,7 @@ def _broker() -> Finding:
 
 def _beat() -> Finding:
     alive = [beat for beat in selectors.processes().beats if beat.alive]
-    start = "Start one: `celery -A project beat --loglevel=info`."
+    start = "Start one: `celery --quiet -A project beat --loglevel=info`."
     if not alive:
         return Finding("beat", Level.PROBLEM, "none runs: schedules do not fire", start)
     leader = next((beat.name for beat in alive if beat.leading), None)
@@ -218,7 +218,7 @@ def _beat() -> Finding:
 def _workers() -> Finding:
     alive = [worker for worker in selectors.processes().workers if worker.alive]
     if not alive:
-        start = "Start one: `celery -A project worker --loglevel=info`."
+        start = "Start one: `celery --quiet -A project worker --loglevel=info`."
         return Finding("workers", Level.PROBLEM, "none runs: queued runs wait", start)
     slots = sum(worker.slots for worker in alive)
     return Finding("workers", Level.OK, f"{len(alive)} run, {slots} runs at once")

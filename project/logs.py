@@ -83,6 +83,12 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(document, ensure_ascii=False, default=str)
 
 
+def json_line(logger: str, message: str) -> str:
+    """Return what is said past `logging` as a line of JSON."""
+    record = logging.LogRecord(logger, logging.INFO, "", 0, message, None, None)
+    return JsonFormatter().format(record)
+
+
 class HideHooks(logging.Filter):
     """Cuts the secret out of a hook's address, in the text of a line and in what fills it."""
 

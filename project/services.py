@@ -68,7 +68,7 @@ def _web(env: Mapping[str, str]) -> Service:
 
 def _celery(env: Mapping[str, str], role: str) -> Service:
     argv = [
-        *(sys.executable, "-m", "celery", "-A", "project", "--skip-checks", role),
+        *(sys.executable, "-m", "celery", "--quiet", "-A", "project", "--skip-checks", role),
         *("--loglevel", str(settings.LOG_LEVEL)),
     ]
     if role == "worker":

@@ -30,6 +30,8 @@ PAGES = (
     "docs/reliability.md",
 )
 
+UNITS = sorted((REPOSITORY / "docs" / "systemd").iterdir())
+
 Command = list[str]
 
 

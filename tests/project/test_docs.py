@@ -30,6 +30,7 @@ from scheduler import cron
 from tests.project.docs import (
     PAGES,
     READMES,
+    UNITS,
     Command,
     block_commands,
     check,
@@ -152,9 +153,6 @@ def test_the_cron_check_example_runs(capsys: pytest.CaptureFixture[str]) -> None
     (words,) = (words for words in block_commands("README.md") if "check_cron" in words)
     call_command(*words[2:])
     assert len(capsys.readouterr().out.splitlines()) == 4
-
-
-UNITS = sorted((REPOSITORY / "docs" / "systemd").iterdir())
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)

@@ -73,8 +73,8 @@ def test_nobody_who_works_is_a_problem_with_the_command_to_start_it(
     capsys.readouterr()
     found = findings(capsys)
     assert found["beat"][0] == found["workers"][0] == "problem"
-    assert "celery -A project beat" in found["beat"][1]
-    assert "celery -A project worker" in found["workers"][1]
+    assert "celery --quiet -A project beat" in found["beat"][1]
+    assert "celery --quiet -A project worker" in found["workers"][1]
 
 
 def test_a_beat_that_does_not_lead_is_a_warning(

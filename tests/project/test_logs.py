@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import signal
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -28,8 +28,9 @@ from scheduler.models import DueSlot
 from scheduler.sync_scheduler import get_sync_scheduler
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import claim, make_config, make_storage
-from tests.project.system import own_environment, wait_until
-from tests.servers.process import GuardedProcess
+from tests.project.docs import UNITS, unit_argv
+from tests.project.system import System, own_environment, run_command, wait_until
+from tests.servers.process import GuardedProcess, free_port
 from tests.servers.redis import RedisServer
 
 CANARY = "canary-77ab"
@@ -295,24 +296,59 @@ def test_no_secret_is_logged_when_a_login_is_refused(local_root: Path, lines: Li
     assert CANARY not in str(lines.documents)
 
 
-def test_every_line_of_a_worker_is_json_where_that_is_asked_for(
-    tmp_path: Path, redis_server: RedisServer
+EXEC_STARTS = {
+    unit.stem.removesuffix("@"): unit_argv(unit.read_text())
+    for unit in UNITS
+    if unit.suffix == ".service"
+}
+# What each says when it is up, and by which logger.
+SAYS = {
+    "syncbeat-worker": {"celery.apps.worker"},
+    "syncbeat-beat": {"celery.beat", "scheduler.sync_scheduler"},
+    "syncbeat-web": {"gunicorn.error"},
+}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("unit", sorted(SAYS))
+def test_every_line_of_a_unit_is_json_where_that_is_asked_for(
+    unit: str, tmp_path: Path, redis_server: RedisServer
 ) -> None:
     environment = own_environment(
-        tmp_path, LOG_FORMAT="json", CELERY_BROKER=redis_server.url, PYTHONUNBUFFERED="1"
+        tmp_path,
+        LOG_FORMAT="json",
+        CELERY_BROKER=redis_server.url,
+        PYTHONUNBUFFERED="1",
+        SYNCBEAT_PORT=str(free_port()),
+        # Units run as an account of their own; as root celery warns before anybody can say how.
+        PYTHONWARNINGS="ignore",
     )
-    # It warns of running as root before anybody can say how lines look.
-    environment["PYTHONWARNINGS"] = "ignore"
-    argv = [sys.executable, "-m", "celery", "--quiet", "-A", "project", "--skip-checks", "worker"]
-    log = tmp_path / "worker.log"
-    worker = GuardedProcess(argv, log_file=log, environment=environment)
+    assert run_command(["migrate"], environment).returncode == 0
+    log = tmp_path / "unit.log"
+    process = GuardedProcess(EXEC_STARTS[unit], log_file=log, environment=environment)
+
+    def loggers() -> set[str]:
+        return set(re.findall(r'"logger": "([\w.]+)"', log.read_text()))
+
     try:
-        wanted = ("ready.", "filesync.startup")
-        ready = wait_until(lambda: all(word in log.read_text() for word in wanted), timeout_s=60)
-        # What celery prints at its end is meant for a terminal.
-        text = log.read_text()
+        wait_until(lambda: loggers() >= SAYS[unit] or not process.running, timeout_s=60)
+        assert loggers() >= SAYS[unit], log.read_text()
     finally:
-        worker.end(signal.SIGTERM, patience_s=20)
-    assert ready, text
-    documents = [json.loads(line) for line in text.splitlines()]
-    assert {"celery.apps.worker", "filesync.startup"} <= {line["logger"] for line in documents}
+        process.end(signal.SIGTERM, patience_s=20)
+    for line in log.read_text().splitlines():
+        assert isinstance(json.loads(line), dict)
+
+
+def test_every_line_of_the_whole_system_is_json_where_that_is_asked_for() -> None:
+    with System(LOG_FORMAT="json", PYTHONWARNINGS="ignore") as system:
+
+        def all_speak() -> bool:
+            loggers = ("celery.beat", "celery.apps.worker", "scheduler.sync_scheduler")
+            return all(f'"{logger}"' in system.log() for logger in loggers)
+
+        system.wait_for(all_speak, "beat and the worker speak", timeout_s=60)
+        assert system.send(signal.SIGTERM) == 0
+        documents = [json.loads(line) for line in system.log().splitlines()]
+    told = [document["message"] for document in documents if document["logger"] == "up"]
+    assert any("Sign in as admin with the password" in message for message in told)
+    assert told[-1] == "stopping"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import signal
-import sys
-import threading
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -18,10 +16,9 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from project import accounts, embedded
+from project.console import print_block, printer
 from project.services import build_services, check_ready_to_start
 from project.supervisor import ServiceNotReady, Supervisor
-
-COLOURS = {"redis": "31", "web": "34", "worker": "32", "beat": "35", "up": "36"}
 
 
 class Command(BaseCommand):
@@ -64,7 +61,7 @@ def running_system(*, quiet: bool) -> Iterator[RunningSystem]:
     """
     data_dir: Path = settings.DATA_DIR
     check_ready_to_start(data_dir)
-    say = _printer(quiet=quiet)
+    say = printer(quiet=quiet)
     with _only_one(data_dir):
         errors = [message for message in run_checks() if message.is_serious()]
         if errors:
@@ -92,10 +89,12 @@ def running_system(*, quiet: bool) -> Iterator[RunningSystem]:
 def print_where(password: str | None) -> None:
     """Print where the system is, and the admin's one-time password when it was just made."""
     base = f"http://{settings.WEB_BIND}:{settings.WEB_PORT}"
-    print(f"\nSyncbeat is up: {base}/admin/   API: {base}/api/v1/   docs: {base}/api/docs")
+    lines = [f"Syncbeat is up: {base}/admin/   API: {base}/api/v1/   docs: {base}/api/docs"]
     if password is not None:
-        print(f"Sign in as {accounts.ADMIN} with the password {password} (shown once: change it)")
-    print("Ctrl-C stops it.\n", flush=True)
+        lines.append(
+            f"Sign in as {accounts.ADMIN} with the password {password} (shown once: change it)"
+        )
+    print_block([*lines, "Ctrl-C stops it."])
 
 
 @contextmanager
@@ -123,23 +122,3 @@ def _only_one(data_dir: Path) -> Iterator[None]:
                 "stop it, or set SYNCBEAT_DATA_DIR to another folder"
             ) from None
         yield
-
-
-def _printer(*, quiet: bool) -> Callable[[str, str], None]:
-    colour = sys.stdout.isatty()
-    lock = threading.Lock()
-
-    def say(name: str, line: str) -> None:
-        if quiet and name != "up" and not _is_trouble(line):
-            return
-        prefix = f"{name:>6} | "
-        if colour:
-            prefix = f"\033[{COLOURS.get(name, '0')}m{prefix}\033[0m"
-        with lock:
-            print(prefix + line, flush=True)
-
-    return say
-
-
-def _is_trouble(line: str) -> bool:
-    return any(word in line for word in ("ERROR", "CRITICAL", "Traceback", "Error:", "ended with"))
