@@ -93,6 +93,9 @@ def _worker_vital(workers: list[selectors.ProcessHealth]) -> Vital:
     if not alive:
         words = _("No worker is running, queued runs wait: start `celery -A project worker`.")
         return Vital(_("Workers"), "bad", words)
+    if unserved := selectors.unserved_queues(workers):
+        words = _("No worker serves %(queues)s: start one with `-Q` and that name.")
+        return Vital(_("Workers"), "bad", words % {"queues": ", ".join(unserved)})
     slots = sum(worker.slots for worker in alive)
     words = ngettext("%(count)d worker", "%(count)d workers", len(alive)) % {"count": len(alive)}
     places = ngettext("%(count)d run at once", "%(count)d runs at once", slots) % {"count": slots}

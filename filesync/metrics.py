@@ -111,8 +111,17 @@ def _processes() -> Iterator[Metric]:
     yield alive
     leading = any(one.leading for one in beats)
     yield GaugeMetricFamily("syncbeat_beat_leading", "Whether a beat leads", float(leading))
-    slots = sum(one.slots for one in workers if one.alive)
+    living = [one for one in workers if one.alive]
+    slots = sum(one.slots for one in living)
     yield GaugeMetricFamily("syncbeat_worker_slots", "Runs at once that live workers take", slots)
+    serving = GaugeMetricFamily(
+        "syncbeat_queue_workers", "Live workers that serve a queue in use", labels=["queue"]
+    )
+    for queue in sorted(selectors.used_queues()):
+        # One that does not say what it serves may serve each.
+        count = sum(not one.queues or queue in one.queues for one in living)
+        serving.add_metric([queue], count)
+    yield serving
 
 
 def _rest() -> Iterator[Metric]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Thread
@@ -22,6 +23,7 @@ from scheduler.publishing import write_connection
 
 BEAT_SILENT = timedelta(seconds=20)
 WORKER_SILENT = timedelta(seconds=40)
+QUEUES_KEPT_S = 10
 BROKER_ASKED_EVERY_S = 5
 BROKER_ANSWER_HOLDS_S = 60
 # A page waits no longer than this for an answer, and a program no longer than that.
@@ -42,6 +44,7 @@ class ProcessHealth:
     leading: bool
     slots: int
     busy: int = 0
+    queues: frozenset[str] = frozenset()
 
     @property
     def free(self) -> int:
@@ -68,9 +71,42 @@ def processes(*, count_busy: bool = False) -> Processes:
         # One that was killed leaves its row behind, leading and all.
         leading = beat.leading and alive
         runs = busy.get(beat.name, 0) if is_worker else 0
-        health = ProcessHealth(beat.name, beat.seen_at, alive, leading, beat.slots, runs)
+        health = ProcessHealth(
+            beat.name, beat.seen_at, alive, leading, beat.slots, runs, beat.queue_names
+        )
         (found.workers if is_worker else found.beats).append(health)
     return found
+
+
+def used_queues() -> frozenset[str]:
+    """Return the queues that enabled configs and queued runs name."""
+    configs = SyncConfig.objects.order_by().filter(enable=True).values_list("queue")
+    waiting = SyncRun.objects.order_by().filter(state=SyncRun.State.QUEUED)
+    named = configs.union(waiting.values_list("queue"))
+    return frozenset(queue or default_queue() for (queue,) in named)
+
+
+def used_queues_lately() -> frozenset[str]:
+    """Return what `used_queues` said within the last 10 s in this process; pages poll it."""
+    known: frozenset[str] = cache.get_or_set("queues:used", used_queues, QUEUES_KEPT_S)  # type: ignore[assignment]
+    return known
+
+
+def default_queue() -> str:
+    """Return the queue of what names none."""
+    return str(current_app.conf.task_default_queue)
+
+
+def unserved_queues(workers: Sequence[ProcessHealth]) -> list[str]:
+    """Return the queues in use that no living worker serves.
+
+    None where no worker lives at all, which is told otherwise, or where one does not say what it
+    serves, as a version before this did not.
+    """
+    alive = [worker for worker in workers if worker.alive]
+    if not alive or not all(worker.queues for worker in alive):
+        return []
+    return sorted(used_queues_lately().difference(*(worker.queues for worker in alive)))
 
 
 def active_runs(limit: int = 50) -> list[SyncRun]:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from celery import signals as celery_signals
 from django.db import connections
@@ -67,13 +68,19 @@ def _on_worker_init(sender: object, **_: object) -> None:
 def _on_worker_ready(sender: object, **_: object) -> None:
     name = str(getattr(sender, "hostname", socket.gethostname()))
     slots = int(getattr(getattr(sender, "pool", None), "num_processes", 0) or 0)
+    queues = _queues_of(sender)
     started_at = timezone.now()
 
     def beat_heart() -> None:
         Heartbeat.objects.update_or_create(
             role=Heartbeat.Role.WORKER,
             name=name,
-            defaults={"started_at": started_at, "seen_at": timezone.now(), "slots": slots},
+            defaults={
+                "started_at": started_at,
+                "seen_at": timezone.now(),
+                "slots": slots,
+                "queues": queues,
+            },
         )
 
     _repeat("heartbeat", HEARTBEAT_EVERY_S, beat_heart)
@@ -81,6 +88,11 @@ def _on_worker_ready(sender: object, **_: object) -> None:
     _repeat("retention", retention.RETAIN_EVERY_S, retention.delete_expired)
     _repeat("watch", WATCH_EVERY_S, watch)
     _repeat("kept files", retention.RETAIN_EVERY_S, undo.purge_expired)
+
+
+def _queues_of(consumer: object) -> str:
+    app: Any = getattr(consumer, "app", None)
+    return ",".join(sorted(app.amqp.queues.consume_from)) if app is not None else ""
 
 
 def _on_worker_stopping(**_: object) -> None:

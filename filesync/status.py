@@ -107,6 +107,11 @@ def warnings(
 ) -> list[str]:
     """Return in plain words what keeps syncs from running, the gravest first."""
     said = [*_beat_warnings(beat, now), *_worker_warnings(workers, now)]
+    if unserved := selectors.unserved_queues(workers):
+        said.append(
+            _("No worker serves %(queues)s: runs wait there. Start one with -Q and that name.")
+            % {"queues": ", ".join(unserved)}
+        )
     if not broker:
         said.append(_("The broker does not answer: runs are queued and start when it is back."))
     if paused:

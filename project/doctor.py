@@ -64,6 +64,7 @@ def examine() -> Iterator[Finding]:
     yield _broker()
     yield _beat()
     yield _workers()
+    yield from _queues()
 
 
 def _settings() -> Iterator[Finding]:
@@ -222,3 +223,11 @@ def _workers() -> Finding:
         return Finding("workers", Level.PROBLEM, "none runs: queued runs wait", start)
     slots = sum(worker.slots for worker in alive)
     return Finding("workers", Level.OK, f"{len(alive)} run, {slots} runs at once")
+
+
+def _queues() -> Iterator[Finding]:
+    unserved = selectors.unserved_queues(selectors.processes().workers)
+    if unserved:
+        start = f"Start one: `celery --quiet -A project worker --loglevel=info -Q {unserved[0]}`."
+        text = f"no worker serves {', '.join(unserved)}: runs wait there"
+        yield Finding("queues", Level.WARNING, text, start)

@@ -208,6 +208,8 @@ class Heartbeat(models.Model):
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
     slots = models.PositiveIntegerField(default=0)
+    # The names that a worker takes tasks from, with commas; "" where it did not say.
+    queues = models.TextField(default="", db_default="")
     leading = models.BooleanField(default=False)
 
     class Meta:
@@ -219,3 +221,7 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.role} {self.name}"
+
+    @property
+    def queue_names(self) -> frozenset[str]:
+        return frozenset(self.queues.split(",")) - {""}

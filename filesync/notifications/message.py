@@ -136,17 +136,25 @@ def ended(run: RunFacts) -> Message:
     return _message(Event.RECOVERED, title, _run_lines(run))
 
 
-def silent(*, role: str, silent_s: float) -> Message:
-    """Tell that beat, or every worker, has given no sign of life."""
-    if role == "beat":
+def silent(*, role: str, silent_s: float, queue: str = "") -> Message:
+    """Tell that beat, or every worker, or each of a queue, has given no sign of life."""
+    if queue:
+        title = _("No worker serves the queue %(queue)s for %(time)s: its runs wait") % {
+            "queue": queue,
+            "time": duration(silent_s),
+        }
+    elif role == "beat":
         title = _("No beat for %s: schedules do not fire") % duration(silent_s)
     else:
         title = _("No worker for %s: runs wait") % duration(silent_s)
     return _message(Event.SILENT, title, [_("Start it, or look at its log for why it ended.")])
 
 
-def back(*, role: str, since: str) -> Message:
+def back(*, role: str, since: str, queue: str = "") -> Message:
     """Tell that what was silent gives signs of life."""
+    if queue:
+        served = _("The queue %(queue)s is served again, it was not since %(since)s")
+        return _message(Event.RECOVERED, served % {"queue": queue, "since": since}, [])
     title = (
         _("Beat is back, it was silent since %s")
         if role == "beat"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import blake2s
 
 FIRST_REMINDER = timedelta(hours=1)
 # Less than a day: what fails every night, and some seconds earlier than yesterday, is told daily.
@@ -80,7 +81,13 @@ def long_run_key(run_id: int) -> str:
     return f"{LONG_RUN_PREFIX}{run_id}"
 
 
+def queue_key(queue: str) -> str:
+    # A queue's name may be as long as a key.
+    return QUEUE_PREFIX + blake2s(queue.encode(), digest_size=16).hexdigest()
+
+
 LATE_KEY = "late"
 LONG_RUN_PREFIX = "long:"
 BEAT_KEY = "silent:beat"
 WORKERS_KEY = "silent:workers"
+QUEUE_PREFIX = "silent:queue:"

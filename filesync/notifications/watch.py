@@ -6,12 +6,13 @@ others.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import partial
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Min
 from django.utils import timezone
 
 from filesync.models import Story, SyncConfig, SyncRun, Watch
@@ -19,6 +20,7 @@ from filesync.notifications import message, outbox, stories
 from filesync.notifications.events import Event
 from filesync.notifications.late import look_for_late
 from filesync.notifications.review import BATCH, Review
+from filesync.selectors import default_queue, used_queues_lately
 from scheduler import cron
 from scheduler.models import Heartbeat
 
@@ -82,12 +84,45 @@ def _look_for_silent(turn: Watch, now: datetime) -> None:
         Watch.objects.filter(pk=turn.pk).update(beat_seen_at=beat_at, workers_seen_at=workers_at)
     _judge("beat", stories.BEAT_KEY, beat_at, now)
     _judge("workers", stories.WORKERS_KEY, workers_at, now)
+    _look_for_unserved(now)
 
 
-def _judge(role: str, key: str, seen_at: datetime, now: datetime) -> None:
+def _look_for_unserved(now: datetime) -> None:
+    """Judge each queue in use by the workers that serve it, where any worker lives."""
+    workers = list(Heartbeat.objects.filter(role=Heartbeat.Role.WORKER))
+    alive = [worker for worker in workers if now - worker.seen_at <= SILENT_AFTER]
+    if not alive or not all(worker.queues for worker in alive):
+        return
+    used = used_queues_lately()
+    served: dict[str, datetime] = {}
+    for worker in workers:
+        for queue in worker.queue_names:
+            served[queue] = max(served.get(queue, worker.seen_at), worker.seen_at)
+    # One that nobody served of late is missed from when the first run waits for it.
+    served = _first_waits(used - served.keys()) | served
+    for queue in used & served.keys():
+        _judge("queue", stories.queue_key(queue), served[queue], now, queue=queue)
+    is_open = Story.objects.filter(key__startswith=stories.QUEUE_PREFIX, closed_at=None)
+    unused = is_open.exclude(key__in=[stories.queue_key(queue) for queue in used])
+    if keys := list(unused.values_list("key", flat=True)):
+        review = Review(now)
+        for key in keys:
+            review.close(review.open_stories[key])
+
+
+def _first_waits(queues: Collection[str]) -> dict[str, datetime]:
+    if not queues:
+        return {}
+    waiting = SyncRun.objects.filter(state=SyncRun.State.QUEUED).order_by()
+    first = dict(waiting.values_list("queue").annotate(Min("created_at")))
+    named = {queue or default_queue(): at for queue, at in first.items()}
+    return {queue: at for queue, at in named.items() if queue in queues}
+
+
+def _judge(role: str, key: str, seen_at: datetime, now: datetime, *, queue: str = "") -> None:
     is_silent = now - seen_at > SILENT_AFTER
     is_open = Story.objects.filter(key=key, closed_at=None).exists()
-    if is_silent and not _is_missed(role):
+    if is_silent and not queue and not _is_missed(role):
         return
     if not (is_silent or is_open):
         return
@@ -97,13 +132,14 @@ def _judge(role: str, key: str, seen_at: datetime, now: datetime) -> None:
             key, Event.SILENT, kind=role, at=seen_at, config_ids=[]
         )
         silent_s = (now - seen_at).total_seconds()
-        review.tell(story, partial(message.silent, role=role, silent_s=silent_s))
+        told = partial(message.silent, role=role, silent_s=silent_s, queue=queue)
+        review.tell(story, told)
         return
     story = review.open_stories[key]
     review.close(story)
     zone = cron.load_timezone(settings.TIME_ZONE)
     since = message.moment(story.opened_at, now, zone)
-    review.tell_end(story, partial(message.back, role=role, since=since))
+    review.tell_end(story, partial(message.back, role=role, since=since, queue=queue))
 
 
 def _is_missed(role: str) -> bool:

@@ -98,6 +98,7 @@ class RunFields(TypedDict, total=False):
     state: SyncRun.State
     reason: SyncRun.Reason
     trigger: SyncRun.Trigger
+    queue: str
     slot: datetime | None
     dry_run: bool
     force: bool

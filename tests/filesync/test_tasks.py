@@ -51,7 +51,7 @@ class Worker(Server):
         self.files = files
 
     def argv(self) -> Sequence[str]:
-        options = ["--concurrency", "1", "--loglevel", "INFO"]
+        options = ["--concurrency", "1", "--loglevel", "INFO", "--queues", "celery,shanghai"]
         return [sys.executable, "-m", "celery", "-A", "project", "worker", *options]
 
     def environment(self) -> dict[str, str]:
@@ -123,6 +123,14 @@ def ended(run: SyncRun) -> SyncRun:
 def call(config_id: int) -> AsyncResult[object]:
     """Call the task as the specification writes it."""
     return sync_file_task.delay(config_id=config_id)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_worker_says_which_queues_it_serves() -> None:
+    hearts = Heartbeat.objects.filter(role=Heartbeat.Role.WORKER)
+    wait_for(hearts.exists, "the worker lives")
+    (heart,) = hearts
+    assert heart.queue_names == {"celery", "shanghai"}
 
 
 def test_a_worker_neither_looks_for_others_nor_listens_to_them(

@@ -138,12 +138,12 @@ def test_gauges_say_what_is_now(local_root: Path) -> None:
 def test_a_scrape_takes_the_same_number_of_queries_however_much_there_is(
     local_root: Path, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(13):
         scrape()
     storage = make_storage(local_root)
     for _ in range(5):
         make_run(make_config(local_root, source_storage=storage))
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(13):
         scrape()
 
 
