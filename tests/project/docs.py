@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from celery.bin.celery import celery as celery_cli
@@ -97,21 +98,46 @@ def check_celery(args: Command) -> None:
 
 def check_compose_command(args: Command) -> None:
     services = yaml.safe_load(read("compose.yaml"))["services"]
-    if args[0] == "run":
-        service, *inner = (word for word in args[1:] if word != "--rm")
-        assert service in services
-        check(inner)
-    else:
-        assert args[:2] == ["up", "-d"]
-        match args[2:]:
-            case ["--build"]:
-                pass
-            case ["--scale", scale]:
-                name, _, count = scale.partition("=")
-                assert name in services
-                assert int(count) > 0
-            case _:
-                raise ValueError(f"docker compose {shlex.join(args)}")
+    match args:
+        case ["build"] | ["up", "-d"] | ["up", "-d", "--build"]:
+            pass
+        case ["run", "--rm", service]:
+            assert services[service]["command"]
+        case ["run", "--rm", service, *inner]:
+            assert service in services
+            check(inner)
+        case ["exec", "-T", "postgres", *_]:
+            # Typed as they stand, in tests/project/test_backup.py.
+            pass
+        case ["up", "-d", "--no-deps", *names] | ["stop", *names]:
+            assert names
+            assert set(names) <= set(services)
+        case ["up", "-d", "--scale", scale]:
+            name, _, count = scale.partition("=")
+            assert name in services
+            assert int(count) > 0
+        case _:
+            raise ValueError(f"docker compose {shlex.join(args)}")
+
+
+def check_systemctl(args: Command) -> None:
+    names = {unit.name for unit in UNITS}
+    match args:
+        case ["enable", "--now", *units] | ["restart", *units]:
+            for unit in units:
+                name = re.sub(r"@\w+", "@", unit)
+                assert name in names or f"{name}.service" in names
+        case _:
+            raise ValueError(f"systemctl {shlex.join(args)}")
+
+
+def check_systemd_run(args: Command) -> None:
+    """Look at what it starts; how it starts it is asked of systemd in test_docs.py."""
+    known = {"--pipe", "--wait", "--uid", "--property", "--working-directory"}
+    options = [word for word in args if word.startswith("--")]
+    assert {option.partition("=")[0] for option in options} <= known
+    program, *rest = args[len(options) :]
+    check([Path(program).name, *rest])
 
 
 def check_make(args: Command) -> None:
@@ -135,8 +161,17 @@ def check(command: Command) -> None:
             subprocess.run(argv, cwd=REPOSITORY, check=True, capture_output=True)
         case ["docker", "compose", *args]:
             check_compose_command(args)
+        case ["make", "-C", folder, *args]:
+            assert folder.startswith("/opt/syncbeat")
+            check_make(args)
         case ["make", *args]:
             check_make(args)
+        case ["systemctl", *args]:
+            check_systemctl(args)
+        case ["systemd-run", *args]:
+            check_systemd_run(args)
+        case ["ln", "-sfn", "/opt/syncbeat-2", "/opt/syncbeat"]:
+            pass
         case ["curl", *_]:
             curl_request(command[1:])
         case [".", ".venv/bin/activate"]:
@@ -198,6 +233,20 @@ def env_example() -> dict[str, str]:
 def compose_variables() -> dict[str, str]:
     """Return the variables compose.yaml reads, each with ":?" where it must be set."""
     return dict(re.findall(r"\$\{([A-Z_]+)(:.)", read("compose.yaml")))
+
+
+def compose_document(**environment: str) -> dict[str, Any]:
+    """Return compose.yaml with its variables filled in; one that is asked for and missing fails."""
+
+    def value(found: re.Match[str]) -> str:
+        name, kind, default = found.groups()
+        if kind == ":?" and not environment.get(name):
+            raise KeyError(name)
+        return environment.get(name) or default
+
+    text = re.sub(r"\$\{([A-Z_]+)(:[-?])([^}]*)\}", value, read("compose.yaml"))
+    document: dict[str, Any] = yaml.safe_load(text)
+    return document
 
 
 def dockerfile() -> list[tuple[str, str]]:

@@ -151,6 +151,38 @@ def test_a_backup_that_is_restored_holds_everything_and_goes_on(
     assert problems <= NOT_STARTED
 
 
+# The page's docker, where there is none: the commands run beside the server, as within it.
+DOCKER = """
+docker() {
+  case "$2 $3" in
+    "exec -T") shift 4; PGHOST=$HOST PGPORT=$PORT command "$@" ;;
+    "run --rm") if test "$#" = 4; then python manage.py "$4"; else shift 4; "$@"; fi ;;
+    "stop web" | "up -d") ;;
+    *) return 9 ;;
+  esac
+}
+"""
+
+
+def test_a_backup_under_compose_that_is_restored_holds_everything(operator: Operator) -> None:
+    with PostgresServer() as server:
+        operator.environment |= {
+            "DATABASE_URL": server.url,
+            "HOST": server.host,
+            "PORT": str(server.port),
+            "PGPASSWORD": server.password,
+        }
+        operator.type("python manage.py migrate")
+        operator.python(FILL)
+        operator.type(DOCKER + block_with("docker compose exec -T postgres pg_dump"))
+        operator.python("from filesync.models import SyncRun; SyncRun.objects.all().delete()")
+        operator.type(DOCKER + block_with("docker compose stop web"))
+        found = json.loads(operator.python(LOOK).partition("FOUND ")[2])
+    assert found["secret"] == {"pass": "canary-secret"}
+    assert found["runs"] == [["照片", "SUCCEEDED"]]
+    assert found["rows"] == [[True]]
+
+
 def test_what_people_entered_moves_into_another_installation(operator: Operator) -> None:
     """The commands of the page, the export here and the imports there, with another key."""
     operator.type("python manage.py migrate")

@@ -23,7 +23,7 @@ from tests.servers.process import (
     free_port,
     short_temp_dir,
 )
-from tests.servers.proxy import NAME, ProxyServer
+from tests.servers.proxy import NAME, ComposeProxyServer, ProxyServer
 
 pytestmark = [requires("apache"), pytest.mark.timeout(180)]
 
@@ -53,8 +53,8 @@ class Site:
         )
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
+@pytest.fixture(scope="module", params=[ProxyServer, ComposeProxyServer])
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     folder = short_temp_dir("sb-proxy-")
     port = free_port()
     environment = own_environment(
@@ -79,7 +79,7 @@ def site() -> Iterator[Site]:
         assert wait_until(lambda: answers_tcp(port), timeout_s=STARTS_WITHIN_S), (
             folder / "web.log"
         ).read_text()
-        with ProxyServer(port) as proxy:
+        with request.param(port) as proxy:
             yield Site(port, proxy)
     finally:
         web.kill()

@@ -1,11 +1,11 @@
-"""Apache from Debian as the proxy of docs/proxy/apache.conf: TLS for a made-up name."""
+"""Apache from Debian as the proxies of docs/proxy: TLS for a made-up name."""
 
 from __future__ import annotations
 
 import datetime
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +19,7 @@ from tests.servers.installed import APACHE_MODULES, program
 from tests.servers.process import HOST, REPOSITORY, Server, answers_tcp, free_port
 
 SITE = REPOSITORY / "docs" / "proxy" / "apache.conf"
+COMPOSE_CONFIG = REPOSITORY / "docs" / "proxy" / "compose.conf"
 NAME = "sync.example.org"
 # What a2enmod is told there, and what Debian loads by itself.
 MODULES = ("mpm_event", "authz_core", "alias", "ssl", "headers", "proxy", "proxy_http")
@@ -28,12 +29,15 @@ ServerRoot "{folder}"
 ServerName {name}
 Listen {host}:{port}
 Listen {host}:{plain_port}
-PidFile "{folder}/apache.pid"
 ErrorLog "{folder}/server.log"
-DefaultRuntimeDir "{folder}"
-Mutex file:{folder} default
+{private}
 {user}
 {site}
+"""
+PRIVATE = """\
+PidFile "{folder}/apache.pid"
+DefaultRuntimeDir "{folder}"
+Mutex file:{folder} default
 """
 
 
@@ -56,7 +60,13 @@ class ProxyServer(Server):
         write_certificate(self.certificate, key_file)
         self.log_file.touch()
         as_root = os.geteuid() == 0
-        config = CONFIG.format(
+        (self.folder / "apache.conf").write_text(self._config(key_file, as_root=as_root))
+        if as_root:
+            for path in [self.folder, *self.folder.iterdir()]:
+                shutil.chown(path, UNPRIVILEGED)
+
+    def _config(self, key_file: Path, *, as_root: bool) -> str:
+        return CONFIG.format(
             modules="\n".join(
                 f'LoadModule {name}_module "{APACHE_MODULES}/mod_{name}.so"' for name in MODULES
             ),
@@ -67,11 +77,8 @@ class ProxyServer(Server):
             plain_port=self.plain_port,
             user=f"User {UNPRIVILEGED}\nGroup {UNPRIVILEGED}" if as_root else "",
             site=self._site(key_file),
+            private=PRIVATE.format(folder=self.folder),
         )
-        (self.folder / "apache.conf").write_text(config)
-        if as_root:
-            for path in [self.folder, *self.folder.iterdir()]:
-                shutil.chown(path, UNPRIVILEGED)
 
     def _site(self, key_file: Path) -> str:
         """Return the site of the docs with ports and files of this machine, and nothing else."""
@@ -86,12 +93,41 @@ class ProxyServer(Server):
             text = text.replace(there, here)
         return text.replace("127.0.0.1:8000", f"{HOST}:{self.upstream_port}")
 
+    def environment(self) -> Mapping[str, str]:
+        return {**super().environment(), "SERVER_NAME": NAME}
+
     def argv(self) -> Sequence[str]:
         apache = program("apache2") or "apache2"
         return [apache, "-DFOREGROUND", "-f", str(self.folder / "apache.conf")]
 
     def is_ready(self) -> bool:
         return answers_tcp(self.port) and answers_tcp(self.plain_port)
+
+
+class ComposeProxyServer(ProxyServer):
+    """Apache with the whole configuration that compose.yaml gives to the image httpd."""
+
+    name: ClassVar[str] = "compose-proxy"
+
+    def _config(self, key_file: Path, *, as_root: bool) -> str:
+        text = COMPOSE_CONFIG.read_text()
+        for there, here in {
+            "/usr/local/apache2": str(APACHE_MODULES.parent),
+            "Listen 80\n": f"Listen {self.host}:{self.plain_port}\n",
+            "Listen 443\n": f"Listen {self.host}:{self.port}\n",
+            "*:80>": f"{HOST}:{self.plain_port}>",
+            "*:443>": f"{HOST}:{self.port}>",
+            "/tls/cert.pem\n": f"{self.certificate}\n",
+            "/tls/key.pem\n": f"{key_file}\n",
+            "/dev/stderr": str(self.folder / "server.log"),
+        }.items():
+            assert there in text
+            text = text.replace(there, here)
+        if not as_root:
+            text = text.replace("User www-data\nGroup www-data\n", "")
+        text = text.replace("http://web:8000", f"http://{HOST}:{self.upstream_port}")
+        # Where Debian's Apache would put them otherwise.
+        return text + PRIVATE.format(folder=self.folder)
 
 
 def write_certificate(certificate_file: Path, key_file: Path) -> None:
