@@ -15,7 +15,7 @@ import sqlite3
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
@@ -148,6 +148,7 @@ class Lab:
         self.broker = broker
         self.beats: list[Beat] = []
         self._folder = folder
+        self._webs = 0
         self._environment = own_environment(
             folder / "data",
             DATABASE_URL=database_url,
@@ -215,20 +216,41 @@ class Lab:
         log_file = self._folder / f"{arguments[0]}.log"
         return GuardedProcess(argv, log_file=log_file, environment=self._environment)
 
-    def start_web(self, **settings: str) -> GuardedProcess:
-        """Start a web server on `web_port` and wait until it serves; it ends with the lab."""
-        port = self.web_port = free_port()
-        argv = [sys.executable, "-m", "gunicorn", "project.wsgi:application"]
-        argv += ["--bind", f"{HOST}:{port}", "--worker-class", "gthread", "--no-control-socket"]
+    def start_web(
+        self,
+        *,
+        argv: Sequence[str] = (),
+        checkout: Path = REPOSITORY,
+        listener: socket.socket | None = None,
+        **settings: str,
+    ) -> GuardedProcess:
+        """Start a web server and wait until it serves; it ends with the lab.
+
+        It listens on `web_port`, or on the socket that is handed to it as systemd does it.
+        """
+        self._webs += 1
+        port = self.web_port = listener.getsockname()[1] if listener else free_port()
+        options = ["--bind", f"{HOST}:{port}", "--worker-class", "gthread", "--no-control-socket"]
+        argv = argv or [sys.executable, "-m", "gunicorn", "project.wsgi:application", *options]
+        if listener is not None:
+            hand_over = f'exec 3<&{listener.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+            argv = ["bash", "-c", hand_over, "bash", *argv]
+        log_file = self._folder / f"web{self._webs}.log"
         web = GuardedProcess(
             argv,
-            log_file=self._folder / "web.log",
+            log_file=log_file,
             environment={"DJANGO_SETTINGS_MODULE": "project.settings"}
             | self._environment
             | settings,
+            cwd=checkout,
+            pass_fds=[listener.fileno()] if listener is not None else [],
         )
         self._stack.callback(web.kill)
-        self.wait_for(lambda: answers_tcp(port), "the web serves", timeout_s=BOOTS_WITHIN_S)
+        self.wait_for(
+            lambda: "Booting worker" in log_file.read_text() and answers_tcp(port),
+            "the web serves",
+            timeout_s=BOOTS_WITHIN_S,
+        )
         return web
 
     def wait_for(self, probe: Callable[[], T | None], what: str, *, timeout_s: float) -> T:

@@ -1,18 +1,23 @@
 """A drill on the upgrade of docs/operations.md: the version before the newest migration goes on.
 
-While the database is migrated, and after it, the old worker and the old beat do their work; then
-they are replaced one after the other.
+While the database is migrated, and after it, the old worker, the old beat and the old web server do
+their work; then they are replaced one after the other.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
+import socket
 import subprocess
 import tarfile
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -27,7 +32,8 @@ from tests.drills.lab import (
 )
 from tests.drills.run_lab import SLOW, RecordProperty, RunLab, run_lab, runs
 from tests.drills.test_cron_drills import fired, unschedule, wait_for_runs
-from tests.servers.process import REPOSITORY
+from tests.project.docs import unit_argv
+from tests.servers.process import HOST, REPOSITORY
 
 pytestmark = [
     pytest.mark.drill,
@@ -149,3 +155,78 @@ def test_an_upgrade_under_runs_costs_no_slot_and_no_run(
     assert old_beat.lines("ERROR") == new_beat.lines("ERROR") == []
     for run in ended:
         lab.assert_in_step(run)
+
+
+# --- the web server
+
+ADD_READER = """
+from django.contrib.auth.models import User
+from filesync.models import ApiToken
+print("TOKEN", ApiToken.issue(User.objects.create_superuser("drill"), "drill")[1])
+"""
+CALLERS = 4
+PATHS = ("/health/ready", "/admin/login/", "/api/v1/sync/configs", "/api/v1/sync/runs")
+
+
+class Callers:
+    """Programs that ask without a pause, each over a new connection, and note every answer."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self._port, self._token = port, token
+        self._over = threading.Event()
+        self.answers: list[str] = []
+        self._threads = [
+            threading.Thread(target=self._call, args=(number,)) for number in range(CALLERS)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _call(self, number: int) -> None:
+        for path in itertools.cycle(PATHS[number:] + PATHS[:number]):
+            if self._over.is_set():
+                return
+            try:
+                call = HTTPConnection(HOST, self._port, timeout=60)
+                call.request("GET", path, headers={"Authorization": f"Bearer {self._token}"})
+                self.answers.append(f"{path} {call.getresponse().status}")
+                call.close()
+            except (OSError, HTTPException) as error:
+                self.answers.append(f"{path} {error!r}")
+
+
+def test_an_upgrade_of_the_web_server_refuses_nobody(
+    lab: RunLab, before: Path, record_property: RecordProperty
+) -> None:
+    told = lab.manage("shell", "--no-imports", "-c", ADD_READER, checkout=before)
+    token = told.partition("TOKEN ")[2].strip()
+    unit = REPOSITORY / "docs" / "systemd" / "syncbeat-web.service"
+    with socket.create_server((HOST, 0), backlog=512) as listener:
+        old = lab.start_web(checkout=before, listener=listener)
+        with Callers(lab.web_port, token) as callers:
+
+            def are_answered(more: int) -> None:
+                wanted = len(callers.answers) + more
+                lab.wait_for(
+                    lambda: len(callers.answers) >= wanted, "they are answered", timeout_s=60
+                )
+
+            are_answered(50)
+            lab.manage("migrate")
+            are_answered(50)
+            assert old.end(patience_s=40.0) == 0
+            before_new = len(callers.answers)
+            new = lab.start_web(argv=unit_argv(unit.read_text()), listener=listener)
+            are_answered(50)
+        assert new.end(patience_s=40.0) == 0
+        wrong = [answer for answer in callers.answers if not answer.endswith(" 200")]
+        assert wrong == []
+        record_property("answers", (before_new, len(callers.answers) - before_new))
+    lab.end()

@@ -162,6 +162,14 @@ def test_a_systemd_unit_starts_what_exists(unit: Path) -> None:
     assert parsed(unit)["Install"]["WantedBy"] == "multi-user.target"
 
 
+def test_the_web_server_s_socket_is_the_address_that_the_proxy_asks() -> None:
+    socket = parsed(REPOSITORY / "docs/systemd/syncbeat-web.socket")
+    assert f"http://{socket['Socket']['ListenStream']}/" in read("docs/proxy/apache.conf")
+    assert socket["Install"]["WantedBy"] == "sockets.target"
+    web = parsed(REPOSITORY / "docs/systemd/syncbeat-web.service")
+    assert web["Unit"]["Requires"] == "syncbeat-web.socket"
+
+
 @requires("systemd")
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_has_nothing_to_say_against_a_unit(unit: Path, tmp_path: Path) -> None:

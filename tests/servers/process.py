@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -173,6 +173,7 @@ class GuardedProcess:
         environment: Mapping[str, str],
         user: str = "",
         cwd: Path = REPOSITORY,
+        pass_fds: Collection[int] = (),
     ) -> None:
         command = [sys.executable, "-I", "-S", str(GUARDIAN), str(os.getpid()), user, *argv]
         with log_file.open("ab") as log:
@@ -183,6 +184,7 @@ class GuardedProcess:
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
                 cwd=cwd,
+                pass_fds=tuple(pass_fds),
                 # In a group of this session, what is paused would make the kernel hang up on the
                 # whole group, the guardian too, when the test process dies.
                 start_new_session=True,
