@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
@@ -25,6 +26,7 @@ from scheduler.models import Heartbeat
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import make_config, make_run, make_storage, point_broker_at
 from tests.filesync.factories import use_broker as use_broker
+from tests.project.docs import code_blocks
 from tests.servers.process import REPOSITORY, free_port
 from tests.servers.redis import RedisServer
 
@@ -185,6 +187,37 @@ def test_the_dashboard_asks_for_metrics_that_exist() -> None:
         names = re.findall(r"syncbeat_\w+", expression)
         assert names
         assert set(names) <= known
+
+
+def test_the_alert_rules_ask_for_metrics_and_labels_that_exist(local_root: Path) -> None:
+    make_run(make_config(local_root), state=SyncRun.State.FAILED, failure_class="AUTH")
+    watch()
+    families = scrape()
+    samples = {sample.name: sample.labels for one in families.values() for sample in one.samples}
+    document = yaml.safe_load((REPOSITORY / "docs" / "prometheus-alerts.yml").read_text())
+    (group,) = document["groups"]
+    names = [rule["alert"] for rule in group["rules"]]
+    assert len(set(names)) == len(names) >= 8
+    for rule in group["rules"]:
+        assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert rule["annotations"]["summary"].endswith(".")
+        for name, selector in re.findall(r"(syncbeat_\w+)(?:\{([^}]*)\})?", rule["expr"]):
+            assert set(re.findall(r"(\w+)=", selector)) <= set(samples[name])
+        [*asked] = re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"])
+        assert not asked or asked == ["queue"]
+
+
+@pytest.mark.parametrize("page", ["docs/operations.md", "docs/operations.zh.md"])
+def test_the_scrape_configuration_gives_what_is_asked_for(page: str) -> None:
+    (block,) = (block for block in code_blocks(page, "yaml") if "scrape_configs" in block)
+    document = yaml.safe_load(block)
+    (job,) = document["scrape_configs"]
+    # Prometheus sends credentials as a bearer's, and asks for /metrics unless told otherwise.
+    assert set(job) == {"job_name", "authorization", "static_configs"}
+    (rules,) = document["rule_files"]
+    assert (REPOSITORY / rules.removeprefix("/opt/syncbeat/")).exists()
+    assert f'job="{job["job_name"]}"' in (REPOSITORY / "docs/prometheus-alerts.yml").read_text()
 
 
 # Ready -------------------------------------------------------------------------------------------
