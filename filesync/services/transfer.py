@@ -1,20 +1,20 @@
 """Storages, rule sets, configs and channels as one document, and back: to move or to keep them.
 
-Objects are known by their names. Secrets are left out, or encrypted with a passphrase.
+Objects are known by their names. Secrets are left out, encrypted with a passphrase, or referred to
+(`filesync.services.references`).
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from cryptography.fernet import Fernet, InvalidToken
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from cryptography.fernet import Fernet
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import models, transaction
 
@@ -22,15 +22,20 @@ from filesync.errors import FilesyncError
 from filesync.models import NotificationChannel, RuleSet, Storage, SyncConfig
 from filesync.notifications.targets import scheme_of
 from filesync.secrets import decrypt, encrypt
+from filesync.services.passphrase import SALT_BYTES, cipher_from, opened, sealed
+from filesync.services.references import references_to
 from filesync.services.relations import Relation, found, listed, named, relate, related
 
 VERSION = 1
-SALT_BYTES = 16
-# 64 MB and a quarter of a second: what guesses a passphrase pays that for each try.
-SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**16, 8, 1
 
 Document = dict[str, Any]
+Secrets = dict[str, str]
 Named = Storage | RuleSet | SyncConfig | NotificationChannel
+Hide = Callable[[Named, Secrets], Document]
+Resolve = Callable[[object], Secrets]
+
+# Where an entry holds its secrets: encrypted, or as references.
+HIDDEN = ("encrypted", "secrets")
 
 # In the order in which they can be made, with the column of each that is encrypted at rest, if any.
 KINDS: Mapping[str, tuple[type[Named], str | None]] = {
@@ -57,40 +62,46 @@ class ImportReport:
     without_secrets: list[str] = field(default_factory=list)
 
 
-def export_document(passphrase: str = "") -> Document:
-    """Return everything as plain values; secrets only with a passphrase, encrypted.
+def export_document(passphrase: str = "", *, by_reference: bool = False) -> Document:
+    """Return everything as plain values; secrets encrypted by a passphrase, or as references.
 
     Raises:
         SecretsUnreadable: none of the configured keys opens a secret.
     """
-    salt = os.urandom(SALT_BYTES)
-    cipher = _cipher(passphrase, salt) if passphrase else None
     document: Document = {"syncbeat": VERSION}
-    if cipher is not None:
+    hide: Hide | None = _as_references if by_reference else None
+    if passphrase:
+        salt = os.urandom(SALT_BYTES)
         document["salt"] = base64.b64encode(salt).decode()
+        hide = partial(_encrypted, cipher_from(passphrase, salt))
     for kind, (model, column) in KINDS.items():
         rows = model._default_manager.order_by("name")
-        document[kind] = [_entry(row, column, cipher) for row in rows]
+        document[kind] = [_entry(row, column, hide) for row in rows]
     return document
 
 
 def import_document(
-    document: object, passphrase: str = "", *, dry_run: bool = False
+    document: object,
+    passphrase: str = "",
+    *,
+    resolve: Resolve | None = None,
+    dry_run: bool = False,
 ) -> ImportReport:
     """Make or change what the document holds, all of it or nothing; twice is once.
 
     A field that is not in the document stays as it is, and so do secrets that are not in it.
+    References to secrets are refused without `resolve`, which only a command may give.
 
     Raises:
         DocumentRefused: with a line per problem; nothing was changed then.
     """
     checked = _checked(document)
-    cipher = _cipher_of(checked, passphrase)
+    reveal = partial(_revealed, _cipher_of(checked, passphrase), resolve)
     report, problems = ImportReport(), list[str]()
     with transaction.atomic():
         for kind, (model, column) in KINDS.items():
             for entry in checked.get(kind, []):
-                problems += _import_entry(kind, model, column, entry, cipher, report)
+                problems += _import_entry(kind, model, column, entry, reveal, report)
         if dry_run or problems:
             transaction.set_rollback(True)
     if problems:
@@ -101,7 +112,7 @@ def import_document(
 # --- out
 
 
-def _entry(row: Named, column: str | None, cipher: Fernet | None) -> Document:
+def _entry(row: Named, column: str | None, hide: Hide | None) -> Document:
     entry: Document = {}
     for one in fields_of(type(row)):
         value = getattr(row, one.name)
@@ -113,10 +124,17 @@ def _entry(row: Named, column: str | None, cipher: Fernet | None) -> Document:
     for many in type(row)._meta.many_to_many:
         entry[many.name] = listed(related(row, many.name))
     stored = str(getattr(row, column)) if column else ""
-    if stored and cipher is not None:
-        plain = json.dumps(decrypt(stored), sort_keys=True)
-        entry["encrypted"] = cipher.encrypt(plain.encode()).decode()
+    if stored and hide is not None:
+        entry |= hide(row, decrypt(stored))
     return entry
+
+
+def _encrypted(cipher: Fernet, _row: Named, secrets: Secrets) -> Document:
+    return {"encrypted": sealed(cipher, secrets)}
+
+
+def _as_references(row: Named, secrets: Secrets) -> Document:
+    return {"secrets": references_to(f"{row._meta.model_name}_{row.pk}", secrets)}
 
 
 def fields_of(model: type[models.Model]) -> list[models.Field[Any, Any]]:
@@ -154,7 +172,7 @@ def _import_entry(
     model: type[Named],
     column: str | None,
     entry: Document,
-    cipher: Fernet | None,
+    reveal: Callable[[Document, Secrets], Secrets],
     report: ImportReport,
 ) -> list[str]:
     """Make or change one object; return what is wrong with it."""
@@ -164,11 +182,12 @@ def _import_entry(
     row = row or model()
     try:
         changed, relations = _apply(row, entry, is_new=is_new)
-        if "encrypted" in entry:
+        if hidden := [name for name in HIDDEN if name in entry]:
             if column is None:
-                raise ValidationError({"encrypted": "nothing of it is secret"})
-            secrets = _opened(str(entry["encrypted"]), cipher)
-            if decrypt(str(getattr(row, column))) != secrets:
+                raise ValidationError({hidden[0]: "nothing of it is secret"})
+            before = decrypt(str(getattr(row, column)))
+            secrets = reveal(entry, before)
+            if before != secrets:
                 _set_secrets(row, column, secrets)
                 changed.append("secrets")
         elif is_new and column not in (None, "encrypted_ping_url"):
@@ -210,7 +229,7 @@ def _apply(
     changed: list[str] = []
     relations: dict[str, Relation] = {}
     for name, value in entry.items():
-        if name == "encrypted":
+        if name in HIDDEN:
             continue
         if name in many:
             relations[name] = found(many[name], value, name)
@@ -232,7 +251,20 @@ def _apply(
     return changed, relations
 
 
-def _set_secrets(row: Named, column: str, secrets: dict[str, str]) -> None:
+def _revealed(
+    cipher: Fernet | None, resolve: Resolve | None, entry: Document, before: Secrets
+) -> Secrets:
+    """Return the secrets that an entry hides; those that it does not refer to stay."""
+    if "secrets" not in entry:
+        return opened(str(entry["encrypted"]), cipher)
+    if "encrypted" in entry:
+        raise ValidationError({"secrets": "they are encrypted too: keep one of both"})
+    if resolve is None:
+        raise ValidationError({"secrets": "only manage.py import_configs follows references"})
+    return before | resolve(entry["secrets"])
+
+
+def _set_secrets(row: Named, column: str, secrets: Secrets) -> None:
     setattr(row, column, encrypt(secrets))
     if isinstance(row, NotificationChannel):
         row.scheme = scheme_of(secrets.get("url", ""))
@@ -254,19 +286,4 @@ def _cipher_of(document: Document, passphrase: str) -> Fernet | None:
         salt = base64.b64decode(str(document["salt"]), validate=True)
     except ValueError:
         raise DocumentRefused("salt is not what an export writes") from None
-    return _cipher(passphrase, salt)
-
-
-def _cipher(passphrase: str, salt: bytes) -> Fernet:
-    key = Scrypt(salt=salt, length=32, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P)
-    return Fernet(base64.urlsafe_b64encode(key.derive(passphrase.encode())))
-
-
-def _opened(text: str, cipher: Fernet | None) -> dict[str, str]:
-    if cipher is None:
-        raise ValidationError({"encrypted": "it holds secrets: give the passphrase of the export"})
-    try:
-        document = json.loads(cipher.decrypt(text.encode()))
-    except (InvalidToken, ValueError):
-        raise ValidationError({"encrypted": "the passphrase does not open it"}) from None
-    return {str(key): str(value) for key, value in document.items()}
+    return cipher_from(passphrase, salt)

@@ -18,6 +18,7 @@ from filesync.services.rules import use_rule_sets
 from filesync.services.transfer import DocumentRefused, export_document, import_document
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import make_config, make_storage, periodic_row
+from tests.project.docs import code_blocks
 
 pytestmark = pytest.mark.django_db
 
@@ -252,3 +253,121 @@ def test_files_that_cannot_be_used_are_told_in_a_line(tmp_path: Path) -> None:
     empty.touch()
     with pytest.raises(CommandError, match="first line is the passphrase"):
         call_command("export_configs", "--passphrase-file", str(empty))
+
+
+# --- references
+
+
+def in_the_environment(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Put each secret where its reference says; return the names."""
+    names: list[str] = []
+    for kind, objects in (("storages", Storage), ("configs", SyncConfig), ("channels", None)):
+        model: Any = objects or NotificationChannel
+        for entry in document[kind]:
+            row = model.objects.get(name=entry["name"])
+            values = row.secrets if kind == "storages" else {}
+            values = values or {"url": getattr(row, "ping_url", "") or getattr(row, "url", "")}
+            for slot, reference in entry.get("secrets", {}).items():
+                monkeypatch.setenv(reference["env"], values[slot])
+                names.append(reference["env"])
+    return names
+
+
+@pytest.mark.usefixtures("filled")
+def test_what_is_exported_by_reference_comes_back_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = state()
+    target = tmp_path / "export.yaml"
+    call_command("export_configs", "--output", str(target), "--secret-references")
+    assert CANARY not in target.read_text()
+    names = in_the_environment(yaml.safe_load(target.read_text()), monkeypatch)
+    assert len(set(names)) == len(names) == 3
+    forget()
+
+    call_command("import_configs", str(target))
+    assert state() == before
+    capsys.readouterr()
+    call_command("import_configs", str(target))
+    assert "changed: 0 created, 0 changed, 6 as they are" in capsys.readouterr().out
+    assert state() == before
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_secret_comes_from_a_file_and_the_others_stay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = Storage.objects.get(name="Netdisk 网盘")
+    storage.secrets = {"pass": "before", "bearer_token": "stays"}
+    storage.save()
+    secret = tmp_path / "secret"
+    secret.write_text(f"{CANARY}-new\n")
+    file = tmp_path / "import.yaml"
+    entry = {"name": storage.name, "secrets": {"pass": {"file": str(secret)}}}
+    file.write_text(yaml.safe_dump({"syncbeat": 1, "storages": [entry]}))
+
+    call_command("import_configs", str(file))
+
+    storage.refresh_from_db()
+    assert storage.secrets == {"pass": f"{CANARY}-new", "bearer_token": "stays"}
+    said = capsys.readouterr().out
+    assert "changed storages Netdisk 网盘: secrets" in said
+    assert CANARY not in said
+
+
+@pytest.mark.parametrize("page", ["docs/operations.md", "docs/operations.zh.md"])
+@pytest.mark.usefixtures("filled")
+def test_the_example_of_the_docs_can_be_imported(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (block,) = (block for block in code_blocks(page, "yaml") if "secrets:" in block)
+    Storage.objects.filter(backend="webdav").update(name="Netdisk")
+    token = tmp_path / "token"
+    token.write_text("t0ken")
+    monkeypatch.setenv("SECRET_STORAGE_2_PASS", "p4ss")
+    file = tmp_path / "import.yaml"
+    file.write_text(block.replace("/run/secrets/token", str(token)))
+    call_command("import_configs", str(file))
+    assert Storage.objects.get(name="Netdisk").secrets == {"pass": "p4ss", "bearer_token": "t0ken"}
+
+
+@pytest.mark.parametrize(
+    ("secrets", "said"),
+    [
+        ({"pass": {"env": "NO_SUCH_NAME"}}, "pass: the environment has no NO_SUCH_NAME"),
+        ({"pass": {"file": "/nowhere/secret"}}, "/nowhere/secret cannot be read: No such file"),
+        ({"pass": {"file": "/dev/null"}}, "/dev/null is empty"),
+        ({"pass": CANARY}, "pass must be {env: NAME} or {file: PATH}, never the secret"),
+        ({"pass": {"env": "PATH", "file": "/dev/null"}}, "pass must be"),
+        ({"pass": {"command": "id"}}, "pass must be"),
+        ("PATH", "it must be an object"),
+    ],
+)
+@pytest.mark.usefixtures("filled")
+def test_a_reference_that_leads_nowhere_is_refused_without_the_secret(
+    tmp_path: Path, secrets: object, said: str
+) -> None:
+    file = tmp_path / "import.yaml"
+    entry = {"name": "Netdisk 网盘", "remark": "new", "secrets": secrets}
+    file.write_text(yaml.safe_dump({"syncbeat": 1, "storages": [entry]}))
+    before = state()
+
+    with pytest.raises(CommandError) as refused:
+        call_command("import_configs", str(file))
+
+    assert said in str(refused.value)
+    assert CANARY not in str(refused.value)
+    assert state() == before
+
+
+@pytest.mark.usefixtures("filled")
+def test_only_the_command_follows_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = export_document(by_reference=True)
+    in_the_environment(document, monkeypatch)
+    with pytest.raises(DocumentRefused, match=r"only manage\.py import_configs"):
+        import_document(document)
+
+
+def test_secrets_go_out_in_one_way() -> None:
+    with pytest.raises(CommandError, match="not allowed with"):
+        call_command("export_configs", "--secret-references", "--passphrase-file", "/dev/null")

@@ -187,7 +187,9 @@ def test_what_people_entered_moves_into_another_installation(operator: Operator)
     """The commands of the page, the export here and the imports there, with another key."""
     operator.type("python manage.py migrate")
     operator.python(FILL)
-    export, *imports = block_with("python manage.py export_configs").splitlines()
+    export, *imports = block_with(
+        "python manage.py export_configs --output syncbeat.yaml --passphrase"
+    ).splitlines()
     passphrase = operator.folder / "passphrase"
     passphrase.write_text("of several words\n")
     changed = {"/root/passphrase": str(passphrase)}
@@ -204,3 +206,8 @@ def test_what_people_entered_moves_into_another_installation(operator: Operator)
     assert found["secret"] == {"pass": "canary-secret"}
     assert found["configs"] == [["照片", "0 2 * * *"]]
     assert found["rows"] == [[True]]
+
+    operator.type(block_with("python manage.py export_configs --output syncbeat.yaml --secret"))
+    exported = (operator.folder / "syncbeat.yaml").read_text()
+    assert "env: SECRET_STORAGE_" in exported
+    assert "canary-secret" not in exported

@@ -18,13 +18,22 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--output", help="a new file, readable by you alone; else stdout")
-        parser.add_argument(
+        secrets = parser.add_mutually_exclusive_group()
+        secrets.add_argument(
             "--passphrase-file", help="include the secrets, encrypted with this file's first line"
+        )
+        secrets.add_argument(
+            "--secret-references",
+            action="store_true",
+            help="name an environment variable for each secret, in which the import finds it",
         )
 
     def handle(self, *args: object, **options: object) -> None:
         try:
-            document = export_document(read_passphrase(options["passphrase_file"]))
+            document = export_document(
+                read_passphrase(options["passphrase_file"]),
+                by_reference=bool(options["secret_references"]),
+            )
         except SecretsUnreadable as error:
             raise CommandError(str(error)) from None
         text = yaml.safe_dump(document, allow_unicode=True, sort_keys=False)

@@ -9,6 +9,7 @@ import yaml
 from django.core.management.base import BaseCommand, CommandError
 
 from filesync.management.commands.export_configs import read_passphrase
+from filesync.services.references import resolved
 from filesync.services.transfer import DocumentRefused, import_document
 
 
@@ -34,7 +35,9 @@ class Command(BaseCommand):
             raise CommandError(f"{path} is no YAML{line}") from None
         passphrase = read_passphrase(options["passphrase_file"])
         try:
-            report = import_document(document, passphrase, dry_run=bool(options["dry_run"]))
+            report = import_document(
+                document, passphrase, resolve=resolved, dry_run=bool(options["dry_run"])
+            )
         except DocumentRefused as error:
             raise CommandError(f"nothing was changed:\n{error}") from None
         for line in report.created:
