@@ -12,17 +12,20 @@ import sys
 from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from click import NoSuchOption
 from cryptography.fernet import Fernet
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db.models import Model
 from django.test import Client
 from pytest_django.fixtures import SettingsWrapper
 from pytest_django.live_server_helper import LiveServer
 
-from filesync.models import ApiToken, SyncConfig, SyncRun
+from filesync import engine
+from filesync.models import ApiToken, Storage, SyncConfig, SyncRun
 from scheduler import cron
 from tests.project.docs import (
     PAGES,
@@ -342,6 +345,55 @@ def test_the_image_s_health_check_tells_a_living_web_server(live_server: LiveSer
 
     assert exit_code(live_server.url.rpartition(":")[2]) == 0
     assert exit_code(str(free_port())) == 1
+
+
+# --- the guide
+
+
+def default_of(model: type[Model], field: str) -> Any:
+    return model._meta.get_field(field).default
+
+
+@pytest.mark.parametrize(
+    ("page", "runs", "deletions", "percent"),
+    [
+        ("docs/guide.md", "*Runs at once* is {}", "*most deletions* ({:,})", "({} of the"),
+        ("docs/guide.zh.md", "*同时运行数* 默认为 {}", "*最多删除数*（{}）", "（目标文件的 {}%）"),
+    ],
+)
+def test_the_guide_names_the_defaults(page: str, runs: str, deletions: str, percent: str) -> None:
+    text = read(page).replace("\n   ", " ").replace("\n", "")
+    assert runs.format(default_of(Storage, "max_concurrent_runs")) in text
+    assert deletions.format(default_of(SyncConfig, "max_delete_files")) in text
+    assert percent.format(default_of(SyncConfig, "max_delete_percent")) in text
+    assert default_of(SyncConfig, "keep_deleted_days") == 0
+    assert (default_of(SyncConfig, "max_attempts"), default_of(SyncConfig, "retry_delay_s")) == (
+        3,
+        60,
+    )
+    assert default_of(SyncConfig, "misfire_grace_s") == 3600
+    assert default_of(SyncConfig, "misfire_policy") == SyncConfig.MisfirePolicy.RUN_ONCE
+
+
+@pytest.mark.parametrize("page", ["docs/guide.md", "docs/guide.zh.md"])
+def test_the_guide_s_table_says_which_methods_delete(page: str) -> None:
+    table = re.findall(r"^\| (\w+) \| ([^|]+) \| ([^|]+) \|$", read(page), re.MULTILINE)
+    methods = table[-len(engine.Method) :]
+    never = methods[0][1]
+    assert [at_destination != never for _, at_destination, _ in methods] == [
+        method in (engine.Method.FULL, engine.Method.OVERWRITE) for method in engine.Method
+    ]
+    assert [at_source != never for _, _, at_source in methods] == [
+        method is engine.Method.MOVE for method in engine.Method
+    ]
+
+
+def test_the_picture_is_one_and_names_the_processes() -> None:
+    picture = ElementTree.fromstring(read("docs/architecture.svg"))
+    words = " ".join(picture.itertext())
+    for name in ("web", "beat", "workers", "database", "broker", "project", "filesync", "engine"):
+        assert name in words
+    assert "](architecture.svg)" in read("docs/architecture.md")
 
 
 # --- links
