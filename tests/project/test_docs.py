@@ -256,6 +256,8 @@ def test_compose_runs_commands_that_exist_with_settings_that_exist() -> None:
     assert set(found) == {"migrate", "web", "worker", "beat"}
     for service in found.values():
         check(service["command"])
+        address = (service["environment"]["SYNCBEAT_BIND"], service["environment"]["SYNCBEAT_PORT"])
+        assert address == ("0.0.0.0", "8000"), "the proxy and the published port ask there"
         assert set(service["environment"]) <= set(settings_read())
         assert service["depends_on"]
 
