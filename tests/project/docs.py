@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import itertools
 import re
 import shlex
 import subprocess
@@ -134,11 +135,17 @@ def check_systemctl(args: Command) -> None:
             raise ValueError(f"systemctl {shlex.join(args)}")
 
 
+SYSTEMD_RUN_OPTIONS = {"--pipe", "--wait", "--uid", "--property", "--working-directory"}
+
+
+def systemd_run_options(args: Command) -> list[str]:
+    return list(itertools.takewhile(lambda word: word.startswith("--"), args))
+
+
 def check_systemd_run(args: Command) -> None:
-    """Look at what it starts; how it starts it is asked of systemd in test_docs.py."""
-    known = {"--pipe", "--wait", "--uid", "--property", "--working-directory"}
-    options = [word for word in args if word.startswith("--")]
-    assert {option.partition("=")[0] for option in options} <= known
+    """Look at what it starts; that systemd knows these options is asked in test_docs.py."""
+    options = systemd_run_options(args)
+    assert {option.partition("=")[0] for option in options} <= SYSTEMD_RUN_OPTIONS
     program, *rest = args[len(options) :]
     check([Path(program).name, *rest])
 

@@ -30,6 +30,7 @@ from scheduler import cron
 from tests.project.docs import (
     PAGES,
     READMES,
+    SYSTEMD_RUN_OPTIONS,
     UNITS,
     Command,
     block_commands,
@@ -183,6 +184,13 @@ def test_systemd_has_nothing_to_say_against_a_unit(unit: Path, tmp_path: Path) -
     assert "Unknown key" in systemd_says(
         text.replace("Description", "Descriptions"), tmp_path / unit.name
     )
+
+
+@requires("systemd")
+def test_systemd_knows_the_options_of_the_upgrade() -> None:
+    argv = ["systemd-run", "--help"]
+    told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert {option for option in SYSTEMD_RUN_OPTIONS if option not in told} == set()
 
 
 def with_our_programs(unit: str) -> str:
