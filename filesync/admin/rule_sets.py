@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 from unfold.admin import ModelAdmin, TabularInline
 
 from filesync.admin.widgets import RulesWidget
@@ -31,12 +36,23 @@ class RuleSetAdmin(ModelAdmin):
     readonly_fields = ["used_by"]
 
     @admin.display(description=_("used by"))
-    def used_by(self, rule_set: RuleSet) -> str:
-        return ", ".join(str(use) for use in rule_set.uses.all()) or "-"
+    def used_by(self, rule_set: RuleSet) -> SafeString | str:
+        """Return how many use it, with a link to them: to name 10,000 takes half a megabyte."""
+        count: int = getattr(rule_set, "uses_count", 0)  # a new one is not read yet
+        if not count:
+            return "-"
+        return format_html(
+            '<a class="sb-folder" href="{}?rule_sets__id__exact={}">{}</a>',
+            reverse("admin:filesync_syncconfig_changelist"),
+            rule_set.pk,
+            ngettext("%d sync config", "%d sync configs", count) % count,
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RuleSet]:
         rule_sets: QuerySet[RuleSet] = super().get_queryset(request)
-        return rule_sets.prefetch_related("uses__config")
+        uses = RuleSetUse.objects.filter(rule_set=OuterRef("pk")).order_by().values("rule_set")
+        counted = Subquery(uses.annotate(count=Count("pk")).values("count"))
+        return rule_sets.annotate(uses_count=Coalesce(counted, 0))
 
 
 class RuleSetUseInline(TabularInline):

@@ -12,7 +12,10 @@ from celery.states import ALL_STATES, IGNORED
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.translation import get_language
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext_lazy as _
 from django_celery_beat.admin import ClockedScheduleAdmin as StockClockedScheduleAdmin
 from django_celery_beat.admin import CrontabScheduleAdmin as StockCrontabScheduleAdmin
@@ -183,16 +186,33 @@ class CrontabScheduleAdmin(CronInWords, SuperuserWrites, StockCrontabScheduleAdm
     list_per_page = 25
     search_fields = ["minute", "hour", "timezone"]
     ordering = ["hour", "minute", "pk"]
+    # The stock page lists the tasks of a crontab: all of 10,000 that fire at the same minute.
+    inlines: ClassVar[Any] = []
+    fields: ClassVar[Any] = (*StockCrontabScheduleAdmin.fields, "used_by")
+    readonly_fields: ClassVar[Any] = (*StockCrontabScheduleAdmin.readonly_fields, "used_by")
+
+    @admin.display(description=_("used by"))
+    def used_by(self, crontab: CrontabSchedule) -> SafeString | str:
+        count = PeriodicTask.objects.filter(crontab=crontab.pk).count()
+        if not count:
+            return "-"
+        return format_html(
+            '<a class="sb-folder" href="{}?crontab__id__exact={}">{}</a>',
+            reverse("admin:django_celery_beat_periodictask_changelist"),
+            crontab.pk,
+            ngettext("%d periodic task", "%d periodic tasks", count) % count,
+        )
 
     def has_change_permission(
         self, request: HttpRequest, obj: CrontabSchedule | None = None
     ) -> bool:
         """Keep a crontab that rows of ours fire by: an edit would part them from their config."""
-        allowed = bool(super().has_change_permission(request, obj))
-        if obj is None or not allowed:
-            return allowed
-        ours = rows.ours(schedulable_models())
-        return not PeriodicTask.objects.filter(ours, crontab=obj).exists()
+        return bool(super().has_change_permission(request, obj)) and not _is_used_by_ours(obj)
+
+    def has_delete_permission(
+        self, request: HttpRequest, obj: CrontabSchedule | None = None
+    ) -> bool:
+        return bool(super().has_delete_permission(request, obj)) and not _is_used_by_ours(obj)
 
 
 @admin.register(SolarSchedule)
@@ -232,3 +252,10 @@ def _is_ours(task: PeriodicTask | None) -> bool:
         task.task == model.schedule_task and rows.object_id(model, task.name) is not None
         for model in schedulable_models()
     )
+
+
+def _is_used_by_ours(crontab: CrontabSchedule | None) -> bool:
+    if crontab is None:
+        return False
+    ours = rows.ours(schedulable_models())
+    return bool(PeriodicTask.objects.filter(ours, crontab=crontab).exists())

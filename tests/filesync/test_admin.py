@@ -6,10 +6,12 @@ import ipaddress
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
+from django.core.cache import cache
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
@@ -31,9 +33,12 @@ from filesync.models import (
     NotificationChannel,
     RuleSet,
     RunItem,
+    Storage,
     SyncConfig,
     SyncRun,
 )
+from filesync.services.channels import tell_channels
+from filesync.services.rules import use_rule_sets
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import (
     make_config,
@@ -173,6 +178,100 @@ def test_a_list_takes_the_same_number_of_queries_however_long_it_is(
 
     with django_assert_num_queries(len(few)):
         client.get(url)
+
+
+@pytest.mark.parametrize("page", ["changelist", "change"])
+@pytest.mark.parametrize("label", PAGES)
+def test_a_page_takes_the_same_queries_however_much_belongs_to_it(
+    rows: dict[str, Model],
+    local_root: Path,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+    label: str,
+    page: str,
+) -> None:
+    """The rows of the second half use what the page is of: its storage, schedule, rule set ..."""
+    client = sign_in("superuser")
+    row = belonging(rows, label)
+    url = url_of(label, page, row if page == "change" else None)
+    surround(rows, local_root, 2)
+    client.get(url)
+    cache.clear()
+    with django_assert_max_num_queries(40) as few:
+        assert client.get(url).status_code == 200
+    queries = len(few)
+    surround(rows, local_root, 15)
+    client.get(url)
+    cache.clear()
+
+    with django_assert_num_queries(queries):
+        client.get(url)
+
+
+def belonging(rows: dict[str, Model], label: str) -> Model:
+    """Return the row of a model, of schedules that of ours which all configs here have."""
+    if label in ("django_celery_beat.periodictask", "django_celery_beat.crontabschedule"):
+        task = PeriodicTask.objects.get(crontab__isnull=False)
+        return task if label.endswith("task") else cast(Model, task.crontab)
+    return rows[label]
+
+
+def surround(rows: dict[str, Model], root: Path, count: int) -> None:
+    """Make rows of every kind that belong to those of `rows`."""
+    storage, channel = rows["filesync.storage"], rows["filesync.notificationchannel"]
+    run, rule_set, user = rows["filesync.syncrun"], rows["filesync.ruleset"], rows["auth.user"]
+    assert isinstance(storage, Storage)
+    assert isinstance(channel, NotificationChannel)
+    assert isinstance(run, SyncRun)
+    assert isinstance(rule_set, RuleSet)
+    assert isinstance(user, User)
+    for _ in range(count):
+        number = SyncConfig.objects.count()
+        config = make_config(
+            root,
+            name=f"surrounding {number}",
+            source_storage=storage,
+            source_path=f"{number}",
+            cron="0 2 * * *",
+        )
+        use_rule_sets(config, [rule_set])
+        tell_channels(config, {channel: []})
+        ended = make_run(config, state=SyncRun.State.SUCCEEDED)
+        RunItem.objects.create(run=run, action="ADDED", path=f"{number}")
+        Delivery.objects.create(channel=channel, dedupe_key=f"{number}", event="FAILURE")
+        ApiToken.issue(user, f"{number}")
+        Hook.issue(config)
+        TaskResult.objects.create(task_id=ended.task_id, status="SUCCESS")
+        make_storage(root)
+        user.groups.add(Group.objects.create(name=f"{number}"))
+        make_user("viewer")
+
+
+def test_what_uses_a_rule_set_or_a_crontab_is_counted_and_a_click_away(
+    rows: dict[str, Model], local_root: Path, superuser: Client
+) -> None:
+    crontab = belonging(rows, "django_celery_beat.crontabschedule")
+    rule_set = rows["filesync.ruleset"]
+    surround(rows, local_root, 3)
+    other = make_config(local_root, name="of another schedule", cron="5 5 * * *")
+
+    for url, said, listed in (
+        (url_of("filesync.ruleset", "changelist"), "3 sync configs", "surrounding"),
+        (url_of("filesync.ruleset", "change", rule_set), "3 sync configs", "surrounding"),
+        (
+            url_of("django_celery_beat.crontabschedule", "change", crontab),
+            "4 periodic tasks",
+            "filesync.syncconfig:",
+        ),
+    ):
+        html = superuser.get(url).content.decode()
+        found = re.search(rf'href="([^"]+)">{said}</a>', html)
+        assert found is not None, url
+        assert listed not in html
+        users = superuser.get(found[1]).content.decode()
+        assert users.count(f">{listed}") >= 3
+        assert f"{listed}{other.pk}" not in users
+        assert other.name not in users
 
 
 # Sync configs ------------------------------------------------------------------------------------
@@ -564,9 +663,6 @@ def test_a_crontab_that_our_rows_fire_by_is_neither_changed_nor_deleted(
         "month_of_year": "*",
         "day_of_week": "*",
         "timezone": "UTC",
-        # The page lists the periodic tasks of the crontab too; this form leaves them out.
-        "periodictask_set-TOTAL_FORMS": "0",
-        "periodictask_set-INITIAL_FORMS": "0",
     }
 
     free = CrontabSchedule.objects.create(minute="7")
