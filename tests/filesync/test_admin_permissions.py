@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.db.models import Model
@@ -205,3 +207,50 @@ def test_each_role_may_do_what_it_should_and_no_more(rows: dict[str, Model], rol
             if status != 403:
                 wrong[f"POST {name}"] = status
     assert wrong == {}
+
+
+def test_asking_for_a_page_changes_nothing(rows: dict[str, Model]) -> None:
+    """Also not for one of a button, of which a superuser sees every one here."""
+    ended, kept, waiting = rows["filesync_syncrun"], _run_that_kept(rows), _run_that_waits(rows)
+    client = Client()
+    client.force_login(make_user("superuser"))
+    client.get(reverse("admin:index"))
+    before = _contents()
+
+    asked = set()
+    for name in who_may():
+        for run in (ended, kept, waiting):
+            url = address_of(name, rows | {"filesync_syncrun": run})
+            if url not in asked:
+                asked.add(url)
+                if client.get(url).status_code == 200:
+                    assert _contents() == before, f"GET {url}"
+
+    buttons = ("cancel", "restore", "retry", "retry-failed", "force", "run-all", "test", "renew")
+    assert [button for button in buttons if not any(f"/{button}/" in url for url in asked)] == []
+
+
+def _run_that_kept(rows: dict[str, Model]) -> SyncRun:
+    run = rows["filesync_syncrun"]
+    assert isinstance(run, SyncRun)
+    assert run.config is not None
+    kept = make_run(run.config, state=SyncRun.State.SUCCEEDED)
+    SyncRun.objects.filter(pk=kept.pk).update(kept_until=timezone.now() + timedelta(days=1))
+    return kept
+
+
+def _run_that_waits(rows: dict[str, Model]) -> SyncRun:
+    run = rows["filesync_syncrun"]
+    assert isinstance(run, SyncRun)
+    assert run.config is not None
+    return make_run(run.config)
+
+
+def _contents() -> dict[str, list[object]]:
+    """Return every row of every table that the admin's buttons may write."""
+    apps_seen = ("filesync", "scheduler", "django_celery_beat", "django_celery_results", "admin")
+    return {
+        model._meta.label: list(model._default_manager.order_by("pk").values())
+        for model in apps.get_models()
+        if model._meta.app_label in apps_seen
+    }
