@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 
 from filesync import day_ahead
 from filesync.admin import words
+from filesync.admin.row_actions import is_id
 from filesync.ahead import WINDOWS, Window, look_ahead
 from filesync.services.configs import change_crons
 from scheduler import cron
@@ -51,7 +52,7 @@ def _apply(request: HttpRequest) -> HttpResponse:
     changes: dict[int, tuple[str, str]] = {}
     for text in request.POST.getlist("move"):
         pk, *crons = text.split(SEPARATOR)
-        if pk.isdecimal() and len(crons) == 2:
+        if is_id(pk) and len(crons) == 2:
             changes[int(pk)] = (crons[0], crons[1])
     try:
         changed = change_crons(changes)

@@ -12,9 +12,10 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.timezone import make_aware
 from django.utils.translation import gettext_lazy as _
-from unfold.contrib.filters.admin import RangeDateFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateFilter
 from unfold.utils import parse_date_str
 
+from filesync.admin.row_actions import is_id
 from filesync.models import Storage, SyncRun
 from filesync.selectors import last_id_before
 
@@ -45,10 +46,18 @@ class StorageFilter(admin.SimpleListFilter):
         self, request: HttpRequest, queryset: QuerySet[SyncRun]
     ) -> QuerySet[SyncRun] | None:
         chosen = self.value()
-        if chosen is None or not chosen.isdecimal():
+        if chosen is None or not is_id(chosen):
             return None
         uses = Q(config__source_storage=chosen) | Q(config__destination_storage=chosen)
         return queryset.filter(uses)
+
+
+class ConfigFilter(AutocompleteSelectFilter):
+    """Runs of a config; the stock filter asks the database for any number in the address."""
+
+    def value(self) -> str | None:
+        chosen: str | None = super().value()
+        return chosen if chosen is not None and is_id(chosen) else None
 
 
 class DaysFilter(RangeDateFilter):

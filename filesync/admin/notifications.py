@@ -9,12 +9,13 @@ from django.contrib import admin, messages
 from django.contrib.admin.widgets import AutocompleteSelectMultiple
 from django.db.models import ManyToManyField, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import (
     SELECT_CLASSES,
@@ -22,6 +23,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from filesync.admin.row_actions import row_action
 from filesync.admin.runs import ReadOnlyAdmin
 from filesync.models import Delivery, NotificationChannel
 from filesync.notifications.events import Event
@@ -119,7 +121,7 @@ class NotificationChannelAdmin(ModelAdmin):
             return _("no sync: none is chosen, or all that were are deleted")
         return _("every sync")
 
-    @action(
+    @row_action(
         description=_("Test"),
         permissions=["change"],
         url_path="test",
@@ -132,7 +134,7 @@ class NotificationChannelAdmin(ModelAdmin):
         },
     )
     def send_test(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
-        problem = try_channel(NotificationChannel.objects.get(pk=object_id))
+        problem = try_channel(get_object_or_404(NotificationChannel, pk=object_id))
         if problem is None:
             self.message_user(request, _("The test message was sent"))
         else:

@@ -13,13 +13,12 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, Stream
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
 from filesync.admin import words
-from filesync.admin.filters import CappedPaginator, RunDaysFilter, StorageFilter
+from filesync.admin.filters import CappedPaginator, ConfigFilter, RunDaysFilter, StorageFilter
 from filesync.admin.live import COLUMNS, run_document
+from filesync.admin.row_actions import is_id, row_action
 from filesync.admin.run_page import items_csv, log_document, run_context
 from filesync.api.permissions import RUN
 from filesync.errors import FilesyncError
@@ -59,7 +58,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     ]
     list_display_links = ["title"]
     list_filter = [
-        ("config", AutocompleteSelectFilter),
+        ("config", ConfigFilter),
         StorageFilter,
         ("finished_at", RunDaysFilter),
         "trigger",
@@ -164,12 +163,12 @@ class SyncRunAdmin(ReadOnlyAdmin):
     def _found(self, request: HttpRequest, run_id: int | str, known: QuerySet[SyncRun]) -> SyncRun:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        run = known.filter(pk=run_id).first() if str(run_id).isdecimal() else None
+        run = known.filter(pk=run_id).first() if is_id(str(run_id)) else None
         if run is None:
             raise Http404(_("There is no such run."))
         return run
 
-    @action(
+    @row_action(
         description=_("Cancel"),
         permissions=["run"],
         url_path="cancel",
@@ -190,7 +189,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         url = reverse("admin:filesync_syncrun_change", args=[object_id])
         return HttpResponse(headers={"HX-Redirect": url})
 
-    @action(
+    @row_action(
         description=_("Run again"),
         permissions=["retry"],
         url_path="retry",
@@ -205,7 +204,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
     def retry_now(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
         return self._queued(request, int(object_id), partial(retry_run, user=request.user))
 
-    @action(
+    @row_action(
         description=_("Send the failed files again"),
         permissions=["mend"],
         url_path="retry-failed",
@@ -222,7 +221,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
             request, int(object_id), partial(retry_run, user=request.user, only_failed=True)
         )
 
-    @action(
+    @row_action(
         description=_("Undo"),
         permissions=["restore"],
         url_path="restore",

@@ -14,11 +14,12 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.forms import BaseDialogForm
 
 from filesync import engine
 from filesync.admin import words
+from filesync.admin.row_actions import row_action
 from filesync.admin.storage_drafts import StorageFormAdmin, choice_of, says_it_works
 from filesync.admin.storage_fields import SECRET_PREFIX
 from filesync.admin.storage_form import ENCRYPTION_SECRETS, option_fieldsets
@@ -98,7 +99,7 @@ class StorageAdmin(StorageFormAdmin):
         when = f"{storage.last_check_at:%Y-%m-%d %H:%M:%S} UTC"
         return format_html("{}: {}<br>{}<br>{}", when, said, advice, say(storage.paused_reason))
 
-    @action(
+    @row_action(
         description=_("Test"),
         permissions=["run"],
         url_path="test",
@@ -128,7 +129,7 @@ class StorageAdmin(StorageFormAdmin):
         url = reverse("admin:filesync_storage_change", args=[storage.pk])
         return HttpResponse(headers={"HX-Redirect": url})
 
-    @action(description=_("Browse"), permissions=["run"], url_path="browse", icon="folder_open")
+    @row_action(description=_("Browse"), permissions=["run"], url_path="browse", icon="folder_open")
     def browse_now(self, request: HttpRequest, object_id: str) -> HttpResponse:
         storage = get_object_or_404(Storage, pk=object_id)
         path, number = request.GET.get("path", ""), request.GET.get("page", "1")

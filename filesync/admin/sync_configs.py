@@ -24,6 +24,7 @@ from filesync.admin.config_channels import ToldChannels
 from filesync.admin.config_form import TABS, SyncConfigForm
 from filesync.admin.filters import CappedPaginator
 from filesync.admin.live import config_document
+from filesync.admin.row_actions import is_id, row_action
 from filesync.admin.rule_sets import RuleSetUseInline
 from filesync.api.permissions import FORCE, RUN
 from filesync.errors import FilesyncError
@@ -130,7 +131,7 @@ class SyncConfigAdmin(ToldChannels, ModelAdmin):
         """Answer the poll of the list: the latest run of each config that it asks for."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        asked = [int(text) for text in request.GET.get("ids", "").split(",") if text.isdecimal()]
+        asked = [int(text) for text in request.GET.get("ids", "").split(",") if is_id(text)]
         documents = config_document(asked[: self.list_max_show_all])
         return JsonResponse(documents, headers={"Cache-Control": "no-store"})
 
@@ -146,7 +147,7 @@ class SyncConfigAdmin(ToldChannels, ModelAdmin):
         self.log_change(request, config, [{"changed": {"fields": ["enable"]}}])
         return _go(reverse("admin:filesync_syncconfig_changelist"))
 
-    @action(
+    @row_action(
         description=_("Run now"),
         permissions=["run"],
         url_path="run",
@@ -156,7 +157,7 @@ class SyncConfigAdmin(ToldChannels, ModelAdmin):
     def run_now(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
         return self._queue(request, int(object_id), dry_run=False)
 
-    @action(
+    @row_action(
         description=_("Dry run"),
         permissions=["run"],
         url_path="dry-run",
@@ -170,7 +171,7 @@ class SyncConfigAdmin(ToldChannels, ModelAdmin):
     def dry_run_now(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
         return self._queue(request, int(object_id), dry_run=True)
 
-    @action(
+    @row_action(
         description=_("Run with force"),
         permissions=["force"],
         url_path="force",
@@ -208,7 +209,7 @@ class SyncConfigAdmin(ToldChannels, ModelAdmin):
         )
         return _go(reverse("admin:filesync_syncrun_changelist"))
 
-    @action(
+    @row_action(
         description=_("Duplicate"),
         permissions=["add"],
         url_path="duplicate",
@@ -229,7 +230,7 @@ class SyncConfigAdmin(ToldChannels, ModelAdmin):
         self.message_user(request, _("%s was made: give it a name, then enable it") % copy.name)
         return _go(reverse("admin:filesync_syncconfig_change", args=[copy.pk]))
 
-    @action(description=_("History"), permissions=["view"], url_path="runs", icon="history")
+    @row_action(description=_("History"), permissions=["view"], url_path="runs", icon="history")
     def history(self, request: HttpRequest, object_id: str) -> HttpResponse:
         runs = reverse("admin:filesync_syncrun_changelist")
         return HttpResponseRedirect(f"{runs}?config__id__exact={int(object_id)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from django.apps import apps
@@ -254,3 +255,64 @@ def _contents() -> dict[str, list[object]]:
         for model in apps.get_models()
         if model._meta.app_label in apps_seen
     }
+
+
+IMPOSSIBLE = ("abc", "0", "-1", "1 OR 1=1", "\u0663", "1" + 30 * "0")
+
+
+@pytest.mark.parametrize("wrong", IMPOSSIBLE)
+def test_an_id_that_no_row_can_have_is_told_and_breaks_nothing(
+    rows: dict[str, Model], wrong: str
+) -> None:
+    client = Client(raise_request_exception=False)
+    client.force_login(make_user("superuser"))
+    broken = {}
+    for name in who_may():
+        try:
+            url = reverse(f"admin:{name}", args=[wrong])
+        except NoReverseMatch:
+            continue
+        for method, answer in (
+            ("GET", client.get(url)),
+            ("POST", client.post(url, {"_form_submitted": "True"})),
+        ):
+            if answer.status_code >= 500:
+                broken[f"{method} {url}"] = answer.status_code
+    assert broken == {}
+
+
+@pytest.mark.parametrize("wrong", IMPOSSIBLE)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/admin/filesync/syncconfig/live/?ids={}",
+        "/admin/filesync/syncconfig/?rule_sets__id__exact={}",
+        "/admin/filesync/syncconfig/ahead/?storage={}",
+        "/admin/filesync/syncconfig/ahead/?page={}",
+        "/admin/filesync/syncrun/?storage={}",
+        "/admin/filesync/syncrun/?config__id__exact={}",
+        "/admin/filesync/syncrun/?q={}",
+        "/admin/filesync/runitem/?run__id__exact={}",
+        "/admin/filesync/syncrun/?p={}",
+        "/admin/django_celery_beat/periodictask/?crontab__id__exact={}",
+    ],
+)
+def test_a_query_that_no_row_can_fit_breaks_nothing(
+    rows: dict[str, Model], url: str, wrong: str
+) -> None:
+    client = Client(raise_request_exception=False)
+    client.force_login(make_user("superuser"))
+
+    assert client.get(url.format(quote(wrong))).status_code in (200, 302)
+
+
+@pytest.mark.parametrize("wrong", IMPOSSIBLE)
+def test_a_move_of_what_no_row_can_be_breaks_nothing(wrong: str) -> None:
+    client = Client(raise_request_exception=False)
+    client.force_login(make_user("superuser"))
+
+    answer = client.post(
+        "/admin/filesync/syncconfig/ahead/", {"move": f"{wrong}|0 2 * * *|7 2 * * *"}
+    )
+
+    assert answer.status_code == 302
