@@ -8,6 +8,7 @@ fires is decided by `scheduler.cron` and `scheduler.beat`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import cache
 
 from asgiref.sync import sync_to_async
@@ -70,6 +71,21 @@ class SyncTaskScheduler:
             _log_removed(model, schedulable.pk)
 
     update = add
+
+    def update_many(self, model: type[Schedulable], ids: Sequence[int]) -> dict[int, ValueError]:
+        """Write the rows of saved schedulables in bulk; return what was left out, by id.
+
+        The errors are those that `add` raises: a cron that cannot be used, a name that is taken.
+        """
+        report = RefreshReport()
+        errors: list[ValueError] = []
+        with transaction.atomic():
+            for chunk in chunks(ids):
+                errors += write_locked(model, chunk, report)
+        changed = report.created + report.updated + report.removed
+        if changed:
+            logger.info("%d schedules of %s changed", changed, model._meta.label_lower)
+        return {row.id: error for row, error in zip(report.errors, errors, strict=True)}
 
     def remove(self, model: type[Schedulable], object_id: int, *, wake_beat: bool = True) -> int:
         """Delete the row of one schedulable; return how many rows went.

@@ -83,8 +83,13 @@ class RefreshReport:
         return told
 
 
-def write_locked(model: type[Schedulable], ids: Sequence[int], report: RefreshReport) -> None:
-    """Lock schedulables, read them again and bring their rows up to date, in one transaction."""
+def write_locked(
+    model: type[Schedulable], ids: Sequence[int], report: RefreshReport
+) -> list[ValueError]:
+    """Lock schedulables, read them again and bring their rows up to date, in one transaction.
+
+    Returns what was left out, in the order in which the report names it.
+    """
     with transaction.atomic():
         # The lock orders us after a save that is under way, so that its newer schedule is
         # not overwritten with what was read before it. Beat's inserts take KEY SHARE on
@@ -96,9 +101,11 @@ def write_locked(model: type[Schedulable], ids: Sequence[int], report: RefreshRe
             .values_list(*rows.Schedule._fields)
         )
         before = report.written
-        write_rows(model, [rows.Schedule._make(values) for values in locked], report)
+        schedules = [rows.Schedule._make(values) for values in locked]
+        errors = write_rows(model, schedules, report)
         if report.written != before:
             PeriodicTasks.update_changed()
+        return errors
 
 
 def write_rows(

@@ -7,10 +7,14 @@ from functools import wraps
 from typing import Any, Concatenate
 
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
+from unfold.forms import BaseDialogForm
 
 LONGEST_ID = 18
 """Digits of an id that both databases take."""
+
+RUN_DIALOG = {"form_class": BaseDialogForm, "form_submit_text": _("Run")}
 
 Act = Callable[Concatenate[Any, HttpRequest, ...], HttpResponse]
 
@@ -36,3 +40,8 @@ def row_action(**options: Any) -> Callable[[Act], Act]:
         return found
 
     return decorate
+
+
+def go(url: str) -> HttpResponse:
+    """Send the browser to `url` from a dialog, whose form is posted by htmx."""
+    return HttpResponse(headers={"HX-Redirect": url})

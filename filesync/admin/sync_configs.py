@@ -1,4 +1,4 @@
-"""Sync configs in the admin: form with a schedule preview, run buttons, bulk actions."""
+"""Sync configs in the admin: form with a schedule preview, list, buttons of one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -14,8 +13,6 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import ModelAdmin
-from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
 from filesync.admin import words
@@ -24,24 +21,20 @@ from filesync.admin.config_channels import ToldChannels
 from filesync.admin.config_form import TABS, SyncConfigForm
 from filesync.admin.filters import CappedPaginator
 from filesync.admin.live import config_document
-from filesync.admin.row_actions import is_id, row_action
+from filesync.admin.many_configs import ManyConfigs
+from filesync.admin.row_actions import RUN_DIALOG, go, is_id, row_action
 from filesync.admin.rule_sets import RuleSetUseInline
 from filesync.api.permissions import FORCE, RUN
 from filesync.errors import FilesyncError
-from filesync.models import SyncConfig, SyncRun
-from filesync.services import batches, queueing
+from filesync.models import SyncConfig
+from filesync.services import queueing
 from filesync.services.configs import duplicate_config
 from filesync.services.warnings import warnings_of
 from filesync.texts import say
 
-DIALOG = {
-    "form_class": BaseDialogForm,
-    "form_submit_text": _("Run"),
-}
-
 
 @admin.register(SyncConfig)
-class SyncConfigAdmin(ToldChannels, ModelAdmin):
+class SyncConfigAdmin(ToldChannels, ManyConfigs):
     form = SyncConfigForm
     list_display = ["title", "switch", "schedule", "next_run", "last_run"]
     list_display_links = None
@@ -53,10 +46,8 @@ class SyncConfigAdmin(ToldChannels, ModelAdmin):
     search_fields = ["name", "remark"]
     show_full_result_count = False
     autocomplete_fields = ["source_storage", "destination_storage"]
-    actions = ["enable_selected", "disable_selected", "run_selected"]
     actions_detail = ["run_now", "dry_run_now", "force_now"]
     actions_row = ["run_now", "dry_run_now", "duplicate", "history"]
-    actions_list = ["run_all_enabled"]
     readonly_fields = ["ping_url_is_set", "channels_of_every_sync"]
     inlines = [RuleSetUseInline]
     fieldsets = TABS
@@ -142,17 +133,15 @@ class SyncConfigAdmin(ToldChannels, ModelAdmin):
         config = SyncConfig.objects.filter(pk=config_id).first()
         if config is None:
             return JsonResponse({"error": str(_("There is no such sync config."))}, status=404)
-        config.enable = not config.enable
-        config.save(update_fields=["enable", "updated_at"])
-        self.log_change(request, config, [{"changed": {"fields": ["enable"]}}])
-        return _go(reverse("admin:filesync_syncconfig_changelist"))
+        self.switch_many(request, [config_id], enable=not config.enable)
+        return go(reverse("admin:filesync_syncconfig_changelist"))
 
     @row_action(
         description=_("Run now"),
         permissions=["run"],
         url_path="run",
         icon="play_arrow",
-        dialog={**DIALOG, "title": _("Run now"), "description": _("Queue a run of this sync.")},
+        dialog={**RUN_DIALOG, "title": _("Run now"), "description": _("Queue a run of this sync.")},
     )
     def run_now(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
         return self._queue(request, int(object_id), dry_run=False)
@@ -163,7 +152,7 @@ class SyncConfigAdmin(ToldChannels, ModelAdmin):
         url_path="dry-run",
         icon="visibility",
         dialog={
-            **DIALOG,
+            **RUN_DIALOG,
             "title": _("Dry run"),
             "description": _("Plan a run and show what it would change. Nothing is changed."),
         },
@@ -177,7 +166,7 @@ class SyncConfigAdmin(ToldChannels, ModelAdmin):
         url_path="force",
         icon="warning",
         dialog={
-            **DIALOG,
+            **RUN_DIALOG,
             "title": _("Run once with force"),
             "description": _(
                 "Run this sync once although a guard on the number of deletions would stop it, or "
@@ -187,27 +176,6 @@ class SyncConfigAdmin(ToldChannels, ModelAdmin):
     )
     def force_now(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
         return self._queue(request, int(object_id), dry_run=False, force=True)
-
-    @action(
-        description=_("Run all enabled"),
-        permissions=["run"],
-        url_path="run-all",
-        icon="playlist_play",
-        dialog={
-            **DIALOG,
-            "title": _("Run all enabled"),
-            "description": _("Queue a run of every enabled sync config."),
-        },
-    )
-    def run_all_enabled(self, request: HttpRequest, form: Any) -> HttpResponse:
-        outcomes = batches.queue_all_enabled(user=request.user)
-        queued = sum(1 for outcome in outcomes if outcome.run)
-        self.message_user(
-            request,
-            _("%(queued)d of %(total)d enabled syncs queued")
-            % {"queued": queued, "total": len(outcomes)},
-        )
-        return _go(reverse("admin:filesync_syncrun_changelist"))
 
     @row_action(
         description=_("Duplicate"),
@@ -226,42 +194,14 @@ class SyncConfigAdmin(ToldChannels, ModelAdmin):
             copy = duplicate_config(int(object_id))
         except FilesyncError as error:
             self.message_user(request, say(error.message), messages.WARNING)
-            return _go(reverse("admin:filesync_syncconfig_changelist"))
+            return go(reverse("admin:filesync_syncconfig_changelist"))
         self.message_user(request, _("%s was made: give it a name, then enable it") % copy.name)
-        return _go(reverse("admin:filesync_syncconfig_change", args=[copy.pk]))
+        return go(reverse("admin:filesync_syncconfig_change", args=[copy.pk]))
 
     @row_action(description=_("History"), permissions=["view"], url_path="runs", icon="history")
     def history(self, request: HttpRequest, object_id: str) -> HttpResponse:
         runs = reverse("admin:filesync_syncrun_changelist")
         return HttpResponseRedirect(f"{runs}?config__id__exact={int(object_id)}")
-
-    @admin.action(description=_("Enable"), permissions=["change"])
-    def enable_selected(self, request: HttpRequest, configs: QuerySet[SyncConfig]) -> None:
-        self._switch(request, configs, enable=True)
-
-    @admin.action(description=_("Disable"), permissions=["change"])
-    def disable_selected(self, request: HttpRequest, configs: QuerySet[SyncConfig]) -> None:
-        self._switch(request, configs, enable=False)
-
-    @admin.action(description=_("Run"), permissions=["run"])
-    def run_selected(self, request: HttpRequest, configs: QuerySet[SyncConfig]) -> None:
-        chosen = list(configs.values_list("pk", "name"))
-        wish = batches.Wish(SyncRun.Trigger.MANUAL, request.user)
-        outcomes = batches.queue_many(chosen, wish)
-        for outcome in outcomes:
-            if outcome.run is None:
-                self.message_user(request, say(outcome.detail), messages.WARNING)
-        queued = sum(1 for outcome in outcomes if outcome.run)
-        self.message_user(request, _("%d runs queued") % queued)
-
-    def has_run_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return bool(request.user.has_perm(RUN))
-
-    def _switch(self, request: HttpRequest, configs: QuerySet[SyncConfig], *, enable: bool) -> None:
-        for config in configs:
-            config.enable = enable
-            config.save(update_fields=["enable", "updated_at"])
-        self.message_user(request, _("%d sync configs changed") % len(configs))
 
     def has_force_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return bool(request.user.has_perms([RUN, FORCE]))
@@ -273,11 +213,6 @@ class SyncConfigAdmin(ToldChannels, ModelAdmin):
             run = queueing.queue_run(config_id, user=request.user, dry_run=dry_run, force=force)
         except FilesyncError as error:
             self.message_user(request, say(error.message), messages.WARNING)
-            return _go(reverse("admin:filesync_syncconfig_change", args=[config_id]))
+            return go(reverse("admin:filesync_syncconfig_change", args=[config_id]))
         self.message_user(request, _("Run %d is queued") % run.pk)
-        return _go(reverse("admin:filesync_syncrun_change", args=[run.pk]))
-
-
-def _go(url: str) -> HttpResponse:
-    """Send the browser to `url` from a dialog, whose form is posted by htmx."""
-    return HttpResponse(headers={"HX-Redirect": url})
+        return go(reverse("admin:filesync_syncrun_change", args=[run.pk]))

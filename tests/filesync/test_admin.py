@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
 from django.core.cache import cache
 from django.db.models import Model
@@ -523,6 +524,61 @@ def test_selected_configs_are_switched_with_their_schedules(
         assert config.enable is after
         assert row is not None
         assert row.enabled is after
+
+
+def test_a_switched_selection_leaves_its_history(local_root: Path, superuser: Client) -> None:
+    configs = [make_config(local_root, cron="0 2 * * *") for _ in range(2)]
+    already_off = make_config(local_root, enable=False)
+    chosen = [config.pk for config in (*configs, already_off)]
+
+    superuser.post(
+        url_of("filesync.syncconfig", "changelist"),
+        {"action": "disable_selected", "_selected_action": chosen},
+    )
+
+    entries = LogEntry.objects.order_by("object_id")
+    assert [entry.object_id for entry in entries] == [str(config.pk) for config in configs]
+    assert {entry.get_change_message() for entry in entries} == {"Changed enable."}
+
+
+@pytest.mark.parametrize("by_switch", [True, False])
+def test_a_config_with_a_broken_cron_is_disabled_and_not_enabled(
+    local_root: Path, superuser: Client, *, by_switch: bool
+) -> None:
+    broken = make_config(local_root, name="Broken", cron="0 2 * * *")
+    SyncConfig.objects.filter(pk=broken.pk).update(cron="61 * * * *")
+    listed = url_of("filesync.syncconfig", "changelist")
+
+    def ask(action: str) -> str:
+        if by_switch:
+            url = reverse("admin:filesync_syncconfig_switch", args=[broken.pk])
+            superuser.post(url, {"enable": str(action == "enable_selected").lower()})
+        else:
+            superuser.post(listed, {"action": action, "_selected_action": [broken.pk]})
+        broken.refresh_from_db()
+        return superuser.get(listed).content.decode()
+
+    ask("disable_selected")
+    assert not broken.enable
+
+    page = ask("enable_selected")
+    assert not broken.enable
+    assert "Broken was not enabled: " in page
+
+
+def test_of_many_that_were_left_out_the_first_are_told(local_root: Path, superuser: Client) -> None:
+    active = [make_run(make_config(local_root)) for _ in range(8)]
+    listed = url_of("filesync.syncconfig", "changelist")
+    chosen = [run.config_id for run in active]
+
+    for url, posted in (
+        (listed, {"action": "run_selected", "_selected_action": chosen}),
+        (reverse("admin:filesync_syncconfig_run_all_enabled"), SUBMITTED),
+    ):
+        superuser.post(url, posted)
+        page = superuser.get(listed).content.decode()
+        assert sum(str(run.task_id) in page for run in active) == 5
+        assert "... and 3 more like these" in page
 
 
 # Runs --------------------------------------------------------------------------------------------
