@@ -13,6 +13,11 @@ from drf_spectacular.views import (
 
 from filesync.api.schema import SchemaView
 
+handler400 = "project.error_pages.bad_request"
+handler403 = "project.error_pages.not_permitted"
+handler404 = "project.error_pages.not_found"
+handler500 = "project.error_pages.server_error"
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
