@@ -129,6 +129,26 @@ class PeriodicTaskAdmin(CronInWords, SuperuserWrites, StockPeriodicTaskAdmin, Mo
     autocomplete_fields = ["crontab"]
     # The stock page has an inline script that only repeats the crontab in words.
     change_form_template = None
+    readonly_fields: ClassVar[Any] = (*StockPeriodicTaskAdmin.readonly_fields, "owner")
+
+    def get_fieldsets(self, request: HttpRequest, obj: PeriodicTask | None = None) -> Any:
+        fieldsets = list(super().get_fieldsets(request, obj))
+        if _is_ours(obj):
+            fieldsets.insert(0, (None, {"fields": ("owner",)}))
+        return fieldsets
+
+    @admin.display(description=_("belongs to"))
+    def owner(self, task: PeriodicTask) -> SafeString | str:
+        """Return a link to what a row of ours follows, where it is edited."""
+        for model in schedulable_models():
+            pk = rows.object_id(model, task.name)
+            owner = model._default_manager.filter(pk=pk).first() if pk is not None else None
+            if owner is not None:
+                meta = model._meta
+                page = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[pk])
+                name = owner.remark or owner
+                return format_html('<a class="sb-folder" href="{}">{}</a>', page, name)
+        return "-"
 
     def changeform_view(
         self,

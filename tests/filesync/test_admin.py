@@ -692,6 +692,23 @@ def test_actions_on_a_selection_leave_our_rows_alone(
     assert (ours.enabled, off.enabled) == (True, False)
 
 
+def test_a_periodic_row_of_ours_leads_to_its_config(local_root: Path, superuser: Client) -> None:
+    config = make_config(local_root, name="Photos", cron="0 2 * * *")
+    hourly = IntervalSchedule.objects.create(every=1, period="hours")
+    # It only looks like one of ours.
+    other = PeriodicTask.objects.create(
+        name=f"filesync.syncconfig:{config.pk}0", task="reports.send", interval=hourly
+    )
+
+    def shown(row: PeriodicTask | None) -> str:
+        url = url_of("django_celery_beat.periodictask", "change", row)
+        return superuser.get(url).content.decode()
+
+    link = f'href="{url_of("filesync.syncconfig", "change", config)}">Photos</a>'
+    assert link in shown(periodic_row(config))
+    assert "belongs to" not in shown(other).lower()
+
+
 def test_other_peoples_periodic_rows_stay_editable(superuser: Client) -> None:
     every = IntervalSchedule.objects.create(every=1, period="hours")
     row = PeriodicTask.objects.create(name="report", task="reports.send", interval=every)
