@@ -20,9 +20,8 @@ PRESETS = (
 )
 
 
-def _browse_url() -> str:
-    """Return the address of browsing a storage, with 0 where a script puts the storage's id."""
-    return reverse("storage-browse", args=[0])
+# Where a script puts the id of the storage that is chosen.
+ANY_STORAGE = 0
 
 
 class CronWidget(UnfoldAdminTextInputWidget):
@@ -55,7 +54,7 @@ class CronWidget(UnfoldAdminTextInputWidget):
 
 
 class FolderWidget(UnfoldAdminTextInputWidget):
-    """A path, and the folders of the storage that another field of the form names."""
+    """A path, with the folders and a test of the storage that another field of the form names."""
 
     class Media:
         js = ["filesync/folders.js"]
@@ -69,11 +68,14 @@ class FolderWidget(UnfoldAdminTextInputWidget):
     ) -> SafeString:
         field: SafeString = super().render(name, value, attrs, renderer)
         return format_html(
-            '<div class="sb-fold" data-folders="{}" data-folders-input="{}"'
-            ' data-folders-storage="{}" data-words-storage="{}" data-words-empty="{}"'
-            ' data-words-error="{}">{}'
+            '<div class="sb-fold" data-folders="{}" data-folders-test-at="{}"'
+            ' data-folders-input="{}" data-folders-storage="{}" data-words-storage="{}"'
+            ' data-words-empty="{}" data-words-error="{}" data-words-busy="{}"'
+            ' data-words-works="{}">{}<div class="sb-facts">'
             '<button type="button" class="sb-button" data-folders-open aria-expanded="false">{}'
-            '</button><div class="sb-card" data-folders-panel hidden>'
+            '</button><button type="button" class="sb-button" data-folders-test>{}</button></div>'
+            '<p class="sb-note" role="status" data-folders-tested hidden></p>'
+            '<div class="sb-card" data-folders-panel hidden>'
             '<div class="sb-body sb-line"><span class="sb-path" data-folders-path></span>'
             '<button type="button" class="sb-button" data-folders-up>{}</button></div>'
             '<p class="sb-body sb-bad-text" role="alert" data-folders-error hidden></p>'
@@ -82,14 +84,18 @@ class FolderWidget(UnfoldAdminTextInputWidget):
             '<div class="sb-body" data-folders-rest hidden>'
             '<button type="button" class="sb-button" data-folders-more>{}</button></div>'
             "</div></div>",
-            _browse_url(),
+            reverse("storage-browse", args=[ANY_STORAGE]),
+            reverse("storage-test", args=[ANY_STORAGE]),
             name,
             self.storage_field,
             _("Choose the storage first."),
             _("There is no folder in here. This one is chosen."),
             _("The server did not answer. Try again."),
+            _("The storage is being asked ..."),
+            _("The connection to the storage works."),
             field,
             _("Choose a folder"),
+            _("Test the storage"),
             _("One up"),
             _("folders"),
             _("More folders"),

@@ -160,6 +160,10 @@ def test_a_person_makes_a_sync_watches_it_cancels_it_and_runs_it_again(
 def choose_folder(visit: Visit, field: str, name: str) -> None:
     """Click through a storage's folders; what was entered stands in the field."""
     box = visit.page.locator(f"[data-folders-input={field}]")
+    box.get_by_role("button", name=said(visit, "Test the storage")).click()
+    expect(box.locator("[data-folders-tested]")).to_have_text(
+        said(visit, "The connection to the storage works.")
+    )
     box.get_by_role("button", name=said(visit, "Choose a folder")).click()
     box.get_by_role("button", name=name).click()
     expect(box.locator("[data-folders-note]")).to_have_text(

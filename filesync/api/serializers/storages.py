@@ -11,7 +11,7 @@ from rest_framework import serializers
 from filesync.api import examples
 from filesync.api.form_fields import PairsField
 from filesync.api.quick_rows import QuickRows
-from filesync.api.serializers.shared import SaidField, answered, asked
+from filesync.api.serializers.shared import SaidField, TranslatedField, answered, asked
 from filesync.models import Storage
 from filesync.services.logins import SecretsNeeded, merged_secrets
 from filesync.texts import say
@@ -123,7 +123,7 @@ class StorageDraftSerializer(StorageSerializer):
 class FailureSerializer(serializers.Serializer[Any]):
     failure_class = serializers.CharField()
     message = SaidField()
-    advice = serializers.CharField()
+    advice = TranslatedField()
 
 
 @extend_schema_serializer(examples=[answered(examples.TESTED)])

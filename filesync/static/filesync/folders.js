@@ -1,5 +1,6 @@
 /* A field for a folder opens the folders of its storage, one level at a time; what is entered is
-   chosen. Names are set as text, so that a folder's name can never become markup. */
+   chosen. The storage is tested in place. Names are set as text, so that a folder's name can never
+   become markup. */
 (() => {
   "use strict";
 
@@ -11,6 +12,7 @@
     const rest = box.querySelector("[data-folders-rest]");
     let page = 1;
     let asked = 0;
+    let tested = 0;
 
     function say(name, text) {
       const place = box.querySelector(`[data-folders-${name}]`);
@@ -29,8 +31,45 @@
       return entry;
     }
 
+    function chosen() {
+      return input.form.querySelector(`[name="${box.dataset.foldersStorage}"]`).value;
+    }
+
+    function reason(told) {
+      if (told.failure) return `${told.failure.message} ${told.failure.advice}`;
+      return told.detail ?? Object.values(told).flat().join(" ");
+    }
+
+    async function test() {
+      const note = box.querySelector("[data-folders-tested]");
+      const storage = chosen();
+      const number = ++tested;
+      function tell(text, bad) {
+        if (number !== tested) return;
+        note.textContent = text;
+        note.classList.toggle("sb-bad", bad);
+        note.hidden = false;
+      }
+      if (!storage) return tell(box.dataset.wordsStorage, true);
+      tell(box.dataset.wordsBusy, false);
+      try {
+        const answer = await fetch(box.dataset.foldersTestAt.replace("/0/", `/${storage}/`), {
+          method: "POST",
+          headers: {
+            Accept: "application/json",
+            "X-CSRFToken": input.form.querySelector("[name=csrfmiddlewaretoken]").value,
+          },
+        });
+        const told = await answer.json();
+        const works = answer.ok && told.ok;
+        tell(works ? box.dataset.wordsWorks : reason(told), !works);
+      } catch {
+        tell(box.dataset.wordsError, true);
+      }
+    }
+
     async function read(more) {
-      const storage = input.form.querySelector(`[name="${box.dataset.foldersStorage}"]`).value;
+      const storage = chosen();
       const number = ++asked;
       page = more ? page + 1 : 1;
       if (!more) list.replaceChildren();
@@ -50,7 +89,7 @@
         const told = await answer.json();
         if (number !== asked) return;
         if (!answer.ok || told.failure) {
-          say("error", told.failure?.message ?? told.detail ?? Object.values(told).flat().join(" "));
+          say("error", reason(told));
           return;
         }
         const folders = told.entries.filter((entry) => entry.is_dir);
@@ -74,6 +113,7 @@
       opener.setAttribute("aria-expanded", String(!panel.hidden));
       if (!panel.hidden) read(false);
     });
+    box.querySelector("[data-folders-test]").addEventListener("click", test);
     box.querySelector("[data-folders-up]").addEventListener("click", () => {
       enter(input.value.split("/").slice(0, -1).join("/"));
     });
