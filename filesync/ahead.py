@@ -31,34 +31,51 @@ WINDOWS = {
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """What was found; `storages` has name and limit of each, `counts` the starts of each span."""
+    """What was found; `storages` has name and limit of each, `counts` the starts of each span.
+
+    `plans` are those of the storage that was asked for, `names` those of all configs; `clashes` are
+    of the time until `clashes_until`.
+    """
 
     begins: datetime
+    storage: int | None
     plans: list[day_ahead.Planned]
+    names: dict[int, str]
     storages: dict[int, tuple[str, int]]
     counts: list[int]
     clashes: list[Clash]
+    clashes_until: datetime
     changes: list[day_ahead.ClockChange]
     moves: list[Move]
 
 
-def look_ahead(window: Window, now: datetime) -> Ahead:
-    """Return what starts from `now` on; clashes are those of the first day."""
-    plans = day_ahead.planned(now, now + timedelta(hours=window.hours))
-    # Counted from a full quarter of an hour, or a span would hold the ends of two.
-    begins = _floor(now, window.bucket)
+def look_ahead(window: Window, now: datetime, *, storage: int | None = None) -> Ahead:
+    """Return what starts from `now` on, of one storage or of all, as where there is none of the id.
+
+    A week of every storage is too much to lay side by side, it took a third of a second: its
+    clashes are those of the first day. What is moved away from a clash knows all configs.
+    """
+    ends = now + timedelta(hours=window.hours)
     storages = day_ahead.storage_limits()
     limits = {pk: limit for pk, (_name, limit) in storages.items()}
-    # A week of every config is too much to lay side by side; its first day stands for it.
-    clashing = clashes(plans, limits, until=begins + timedelta(days=1))
+    storage = storage if storage in storages else None
+    every = day_ahead.planned(now, ends)
+    plans = every if storage is None else [plan for plan in every if storage in plan.storages]
+    # Counted from a full quarter of an hour, or a span would hold the ends of two.
+    begins = _floor(now, window.bucket)
+    until = min(ends, now + timedelta(days=1)) if storage is None else ends
+    clashing = clashes(every, limits, until=until, only=storage)
     return Ahead(
         begins,
+        storage,
         plans,
+        {plan.config_id: plan.name for plan in every},
         storages,
         day_ahead.histogram(plans, begins, window.bucket, window.buckets),
         clashing,
-        day_ahead.clock_changes(plans, begins, begins + timedelta(days=7)),
-        spread(plans, clashing, at_most=MOVES),
+        until,
+        day_ahead.clock_changes(plans, now, now + timedelta(days=7)),
+        spread(every, clashing, at_most=MOVES),
     )
 
 

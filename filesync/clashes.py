@@ -49,12 +49,13 @@ def clashes(
     limits: Mapping[int, int],
     *,
     until: datetime | None = None,
+    only: int | None = None,
     at_most: int = 20,
 ) -> list[Clash]:
     """Return the earliest times in which a storage's limit is passed; runs from starts to `until`.
 
-    A run is taken to last as long as its config's last good one; while it goes on, its config
-    starts no other. 10,000 configs take 16 ms.
+    With `only` of that storage alone. A run is taken to last as long as its config's usual one;
+    while it goes on, its config starts no other. 10,000 configs take 16 ms.
     """
     last = math.inf if until is None else minute_of(until)
     by_storage: dict[int, list[_Member]] = defaultdict(list)
@@ -68,7 +69,8 @@ def clashes(
         if starts:
             member = starts, length_min(plan.usual_s), plan.config_id
             for storage_id in plan.storages:
-                by_storage[storage_id].append(member)
+                if only is None or storage_id == only:
+                    by_storage[storage_id].append(member)
     earliest = sorted(
         (starts, storage_id, ends, peak, most)
         for storage_id, members in by_storage.items()

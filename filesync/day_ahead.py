@@ -9,21 +9,25 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.core.cache import cache
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models.sql.compiler import SQLCompiler
 
 from filesync.models import Storage, SyncConfig, SyncRun
 from scheduler import cron
 
-# A config whose last good run is unknown takes this long.
+# A config without a good run takes this long.
 UNKNOWN_S = 60.0
+# Of so many of the latest good runs the median is taken.
+USUAL_OF = 5
 USUAL_PLACE = "ahead:usual"
 USUAL_KEPT_S = 60
 NAMED = 5
@@ -59,7 +63,10 @@ class ClockChange:
 
 
 def planned(now: datetime, until: datetime) -> list[Planned]:
-    """Return every enabled config that fires in the window, by name; one walk per schedule."""
+    """Return every enabled config that fires in the window, by name; one walk per schedule.
+
+    It is called by its remark where it has one, as in the list of configs.
+    """
     usual_s = _usual_s()
     configs = (
         SyncConfig.objects.filter(enable=True)
@@ -69,9 +76,10 @@ def planned(now: datetime, until: datetime) -> list[Planned]:
     )
     walked: dict[tuple[str, str], tuple[int, ...]] = {}
     found: list[Planned] = []
-    for pk, name, expr, zone, begins, ends, source, destination in configs.values_list(
+    for pk, name, remark, expr, zone, begins, ends, source, destination in configs.values_list(
         "pk",
         "name",
+        "remark",
         "cron",
         "timezone",
         "start_time",
@@ -89,24 +97,44 @@ def planned(now: datetime, until: datetime) -> list[Planned]:
         if starts:
             storages = (source,) if source == destination else (source, destination)
             lasts_s = usual_s.get(pk, UNKNOWN_S)
-            found.append(Planned(pk, name, expr, zone, storages, lasts_s, starts))
+            found.append(Planned(pk, remark or name, expr, zone, storages, lasts_s, starts))
     return found
 
 
-def _usual_s() -> dict[int, float]:
-    """Return how long the last good run of each config took, where it has one.
+class Median(Subquery):
+    """The median of the one column `took` of a subquery's rows; of an even number the lower one."""
 
-    Remembered for a minute: with 10,000 configs the database takes 80 ms for it, and whoever looks
-    at the day looks at the week next.
+    template = (
+        "(SELECT took FROM (SELECT took, ROW_NUMBER() OVER (ORDER BY took) AS place,"
+        " COUNT(*) OVER () AS many FROM (%(subquery)s) AS latest) AS ranked"
+        " WHERE place = (many + 1) / 2)"
+    )
+
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, Sequence[Any]]:
+        # In half the time.
+        ordered = "percentile_disc(0.5) WITHIN GROUP (ORDER BY took)"
+        template = f"(SELECT {ordered} FROM (%(subquery)s) AS latest)"  # noqa: S608 - no input
+        sql, values = self.as_sql(compiler, connection, template=template)
+        return sql, values
+
+
+def _usual_s() -> dict[int, float]:
+    """Return the median of how long the latest good runs of each config took, where it has one.
+
+    Of two the shorter: a first copy takes hours, and says nothing about those that follow.
+    Remembered for a minute: for 10,000 configs it takes the database longer than all else on the
+    page, half as long again as the last run alone; whoever looks at the day looks at the week next.
     """
     known: dict[int, float] | None = cache.get(USUAL_PLACE)
     if known is None:
         good = SyncRun.objects.filter(
             config=OuterRef("pk"), state=SyncRun.State.SUCCEEDED, dry_run=False
         ).order_by("-pk")
-        took = good.annotate(took=F("finished_at") - F("started_at")).values("took")[:1]
+        took = good.annotate(took=F("finished_at") - F("started_at")).values("took")[:USUAL_OF]
         configs = SyncConfig.objects.filter(enable=True).order_by()
-        rows = configs.values_list("pk", Subquery(took))
+        rows = configs.values_list("pk", Median(took))
         known = {pk: span.total_seconds() for pk, span in rows if span is not None}
         cache.set(USUAL_PLACE, known, USUAL_KEPT_S)
     return known

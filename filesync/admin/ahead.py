@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import nsmallest
+from math import ceil
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -29,21 +32,43 @@ PEAKS = 3
 SEPARATOR = "|"
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked for: how far, the one storage or None, and the page of the drawn configs."""
+
+    name: str
+    storage: int | None
+    page: int
+
+    @property
+    def window(self) -> Window:
+        return WINDOWS[self.name]
+
+    def link(self, page: int) -> str:
+        return urlencode({"window": self.name, "storage": self.storage or "", "page": page})
+
+
 def ahead(request: HttpRequest) -> HttpResponse:
     """Show the timeline; a POST applies the moves that were ticked."""
     if not request.user.has_perm("filesync.view_syncconfig"):
         raise PermissionDenied
     if request.method == "POST":
         return _apply(request)
-    name = "week" if request.GET.get("window") == "week" else "day"
     context = {
         **admin.site.each_context(request),
         "title": _("A day ahead"),
-        "window": name,
-        **_timeline(WINDOWS[name], timezone.now()),
+        **_timeline(_wish(request), timezone.now()),
         "may_change": request.user.has_perm("filesync.change_syncconfig"),
     }
     return TemplateResponse(request, "filesync/ahead.html", context)
+
+
+def _wish(request: HttpRequest) -> Wish:
+    name = "week" if request.GET.get("window") == "week" else "day"
+    storage, page = request.GET.get("storage", ""), request.GET.get("page", "")
+    return Wish(
+        name, int(storage) if is_id(storage) else None, max(1, int(page)) if is_id(page) else 1
+    )
 
 
 def _apply(request: HttpRequest) -> HttpResponse:
@@ -69,21 +94,25 @@ def _apply(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:filesync_syncconfig_ahead"))
 
 
-def _timeline(window: Window, now: datetime) -> dict[str, Any]:
-    seen = look_ahead(window, now)
-    now, counts = seen.begins, seen.counts
-    names = {plan.config_id: plan.name for plan in seen.plans}
-    soonest = nsmallest(LANES, seen.plans, key=lambda plan: (plan.starts[0], plan.name))
+def _timeline(wish: Wish, now: datetime) -> dict[str, Any]:
+    window = wish.window
+    seen = look_ahead(window, now, storage=wish.storage)
+    first_day = seen.clashes_until < now + timedelta(hours=window.hours)
+    now = seen.begins
     ticks = _ticks(window, now)
     return {
+        "window": wish.name,
+        "storage": seen.storage,
+        "storages": sorted(
+            ((pk, name) for pk, (name, _limit) in seen.storages.items()), key=lambda one: one[1]
+        ),
         "width": WIDTH,
         "ticks": ticks,
         "grid": "".join(f"M{x} 0V16" for x, _label in ticks),
-        "bars": _bars(counts, window, now),
-        "most": max(counts, default=0),
-        "peaks": _peaks(counts, window, now),
-        "lanes": [_lane(plan, window, now) for plan in soonest],
-        "lanes_left_off": max(0, len(seen.plans) - LANES),
+        "bars": _bars(seen.counts, window, now),
+        "peaks": _peaks(seen.counts, window, now),
+        **_lanes(seen.plans, wish, now),
+        "first_day": first_day,
         "clashes": [
             {
                 "storage": seen.storages[clash.storage_id][0],
@@ -91,13 +120,27 @@ def _timeline(window: Window, now: datetime) -> dict[str, Any]:
                 "to": _hm(clash.ends),
                 "runs": clash.runs,
                 "limit": clash.limit,
-                "names": ", ".join(names[pk] for pk in clash.config_ids[:5]),
+                "names": ", ".join(seen.names[pk] for pk in clash.config_ids[:5]),
             }
             for clash in seen.clashes
         ],
         "changes": [_change(change) for change in seen.changes],
         "moves": seen.moves,
         "zone": timezone.get_current_timezone_name(),
+    }
+
+
+def _lanes(plans: list[day_ahead.Planned], wish: Wish, now: datetime) -> dict[str, Any]:
+    """Return a page of the configs, those that start soonest first."""
+    pages = max(1, ceil(len(plans) / LANES))
+    page = min(wish.page, pages)
+    soonest = nsmallest(page * LANES, plans, key=lambda plan: (plan.starts[0], plan.name))
+    return {
+        "lanes": [_lane(plan, wish.window, now) for plan in soonest[(page - 1) * LANES :]],
+        "page": page,
+        "pages": pages,
+        "previous": wish.link(page - 1) if page > 1 else "",
+        "next": wish.link(page + 1) if page < pages else "",
     }
 
 

@@ -104,7 +104,7 @@ class ManyConfigs(ModelAdmin):
         self.message_user(request, _("%d sync configs changed") % changed)
 
     def _tell_unqueued(
-        self, request: HttpRequest, outcomes: Sequence[queueing.QueueOutcome]
+        self, request: HttpRequest, outcomes: Sequence[batches.QueueOutcome]
     ) -> None:
         details = [outcome.detail for outcome in outcomes if outcome.run is None]
         self._warn(request, [say(detail) for detail in details[:TOLD]], len(details))

@@ -705,3 +705,106 @@ def test_the_week_is_drawn_too(local_root: Path, superuser: Client) -> None:
 
     assert "Photos" in page
     assert "usually 2 min 0 s" in page
+
+
+def test_the_fullest_times_are_named_and_every_start_is_drawn(
+    local_root: Path, superuser: Client
+) -> None:
+    for number in range(3):
+        make_config(local_root, name=f"night {number}", cron="0 2 * * *", timezone="UTC")
+    for number in range(2):
+        make_config(local_root, name=f"morning {number}", cron="0 6 * * *", timezone="UTC")
+    make_config(local_root, name="noon", cron="0 12 * * *", timezone="UTC")
+
+    page = superuser.get(AHEAD).content.decode()
+
+    heading = re.search(r'<h2 id="starts">.*?</h2>', page, re.DOTALL)
+    assert heading is not None
+    assert re.findall(r":00: (\d) starts", heading[0]) == ["3", "2"]
+    bars = re.findall(r"<title>[^<]*: (\d) starts</title><rect[^>]* height=\"([\d.]+)\"", page)
+    assert sorted(bars) == [("1", "33.3"), ("2", "66.7"), ("3", "100.0")]
+
+
+def test_every_config_is_on_one_of_the_pages_of_the_day_ahead(
+    local_root: Path, superuser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filesync.admin.ahead.LANES", 2)
+    storage, other = make_storage(local_root, name="small"), make_storage(local_root)
+    for number in range(5):
+        make_config(
+            local_root,
+            name=f"sync {number}",
+            remark="The remark" if number == 4 else "",
+            cron=f"{number * 10} 2 * * *",
+            source_storage=storage if number in (1, 3, 4) else other,
+        )
+
+    def drawn(query: str) -> list[str]:
+        page = superuser.get(f"{AHEAD}?{query}").content.decode()
+        return re.findall(r'href="[^"]*/change/">(sync \d|The remark)</a>', page)
+
+    by_page = [drawn(f"page={number}") for number in (1, 2, 3)]
+    assert [len(names) for names in by_page] == [2, 2, 1]
+    assert {name for names in by_page for name in names} == {
+        *(f"sync {number}" for number in range(4)),
+        "The remark",
+    }
+    assert drawn("") == by_page[0]
+    assert drawn("page=99") == by_page[2]
+    chosen = f"storage={storage.pk}"
+    assert {*drawn(chosen), *drawn(f"{chosen}&page=2")} == {"sync 1", "sync 3", "The remark"}
+    page = superuser.get(f"{AHEAD}?window=week&{chosen}").content.decode()
+    assert "page 1 of 2" in page
+    assert f'href="?window=week&amp;storage={storage.pk}&amp;page=2#lanes"' in page
+
+
+def test_a_week_tells_the_clashes_of_its_first_day_and_of_one_storage_all(
+    local_root: Path, superuser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django.utils.timezone.now", lambda: datetime(2026, 3, 4, tzinfo=UTC))
+    storage = make_storage(local_root, name="small", max_concurrent_runs=1)
+    for number in range(2):
+        make_config(
+            local_root,
+            name=f"weekly {number}",
+            source_storage=storage,
+            source_path=f"{number}",
+            destination_path=f"to {number}",
+            cron="0 2 * * 0",
+            timezone="UTC",
+        )
+
+    every = superuser.get(f"{AHEAD}?window=week").content.decode()
+    one = superuser.get(f"{AHEAD}?window=week&storage={storage.pk}").content.decode()
+
+    assert ("weekly 0, weekly 1" in every, "Of the first day" in every) == (False, True)
+    assert ("weekly 0, weekly 1" in one, "Of the first day" in one) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("now", "said", "chinese"),
+    [
+        (
+            datetime(2026, 3, 28, 12, tzinfo=UTC),
+            "Europe/Berlin: clocks go forward by 60 minutes, to 2026-03-29 03:00. "
+            "Fires near it: Photos.",
+            "拨快",
+        ),
+        (
+            datetime(2026, 10, 24, 12, tzinfo=UTC),
+            "Europe/Berlin: clocks go back by 60 minutes, to 2026-10-25 02:00. "
+            "Fires near it: Photos.",
+            "回拨",
+        ),
+    ],
+)
+def test_a_night_in_which_the_clocks_change_is_told(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch, now: datetime, said: str, chinese: str
+) -> None:
+    make_config(
+        local_root, name="sync", remark="Photos", cron="30 2 * * *", timezone="Europe/Berlin"
+    )
+    monkeypatch.setattr("django.utils.timezone.now", lambda: now)
+
+    assert said in sign_in("viewer").get(AHEAD).content.decode()
+    assert chinese in sign_in("viewer", language="zh-hans").get(AHEAD).content.decode()

@@ -93,6 +93,14 @@ def test_what_follows_without_a_gap_is_one_clash_and_a_config_never_clashes_with
     assert clashes([*often, itself], {1: 1}) == [Clash(1, at(2, 0), at(3, 0), 2, 1, (1, 2))]
 
 
+def test_clashes_of_one_storage_leave_out_those_of_the_others() -> None:
+    plans = [plan(number, "0 2 * * *", storages=(1, 2)) for number in (1, 2)]
+
+    found = clashes(plans, {1: 1, 2: 1}, only=2)
+
+    assert [clash.storage_id for clash in found] == [2]
+
+
 def test_clashes_are_looked_for_until_a_moment_and_the_earliest_are_kept() -> None:
     plans = [plan(number, "0 2,4,6 * * *") for number in (1, 2)]
 
@@ -255,6 +263,41 @@ def test_planned_takes_what_fires_with_the_time_of_its_last_good_run(
         ("unknown", day_ahead.UNKNOWN_S, (minute(at(3, 0)),)),
     ]
     assert plans[0].storages == (storage.pk, other.pk)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("took_s", "usual_s"),
+    [
+        pytest.param([28_800], 28_800, id="all that is known"),
+        pytest.param([28_800, 60], 60, id="a first copy of eight hours, and one more"),
+        pytest.param([28_800, 60, 90], 90, id="the one in the middle"),
+        pytest.param([1, 1, 1, 1, 50, 40.5, 3600, 60, 70], 60, id="of the latest five"),
+    ],
+)
+def test_a_run_usually_takes_the_median_of_the_latest(
+    local_root: Path, took_s: list[float], usual_s: float
+) -> None:
+    config = make_config(local_root, cron="0 2 * * *", timezone="UTC")
+    for seconds in took_s:
+        make_run(
+            config,
+            state=SyncRun.State.SUCCEEDED,
+            started_at=NOW,
+            finished_at=NOW + timedelta(seconds=seconds),
+        )
+
+    (planned,) = day_ahead.planned(NOW, NOW + DAY)
+
+    assert planned.usual_s == usual_s
+
+
+@pytest.mark.django_db
+def test_a_config_is_called_by_its_remark(local_root: Path) -> None:
+    make_config(local_root, name="a", remark="Photos", cron="0 2 * * *")
+    make_config(local_root, name="b", cron="0 2 * * *")
+
+    assert [entry.name for entry in day_ahead.planned(NOW, NOW + DAY)] == ["Photos", "b"]
 
 
 @pytest.mark.only_on("postgres")
