@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.html import format_html_join
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -88,6 +89,40 @@ TABS = [
 ]
 
 
+# What each method does to which files; what is deleted is never left unsaid.
+METHODS = (
+    (
+        _("Incremental"),
+        _(
+            "New and changed files are copied, and a changed file replaces the one at the "
+            "destination. Nothing is deleted, at neither side."
+        ),
+    ),
+    (
+        _("Full"),
+        _(
+            "As Incremental, and then whatever the destination has and the source has not is "
+            "deleted from the destination."
+        ),
+    ),
+    (
+        _("Overwrite"),
+        _(
+            "Every file is sent again, changed or not, and then, as with Full, whatever the "
+            "source has not is deleted from the destination."
+        ),
+    ),
+    (
+        _("Move"),
+        _(
+            "New and changed files are copied, and each is deleted from the source once its copy "
+            "is verified. Nothing is deleted from the destination."
+        ),
+    ),
+    (_("Check"), _("Both sides are compared and the differences told. Nothing is changed.")),
+)
+
+
 class SyncConfigForm(forms.ModelForm):  # type: ignore[type-arg]
     """The config's own fields, and who is told of it; the schedule explains itself.
 
@@ -127,6 +162,10 @@ class SyncConfigForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "method" in self.fields:
+            self.fields["method"].help_text = format_html_join(
+                "", "<div><b>{}</b>: {}</div>", METHODS
+            )
         if self.instance.pk and CHANNELS in self.fields:
             uses = self.instance.channel_uses.all()
             self.initial[CHANNELS] = {use.channel_id: use.events for use in uses}

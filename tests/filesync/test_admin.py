@@ -27,6 +27,7 @@ from django_celery_beat.models import (
 from django_celery_results.models import GroupResult, TaskResult
 from pytest_django.fixtures import DjangoAssertNumQueries, SettingsWrapper
 
+from filesync.admin.config_form import METHODS
 from filesync.models import (
     ApiToken,
     Delivery,
@@ -337,6 +338,20 @@ def test_a_ping_url_is_set_kept_and_removed_and_never_shown(
         config.refresh_from_db()
         assert config.ping_url == kept
         assert CANARY not in superuser.get(page).content.decode()
+
+
+def test_the_form_says_what_each_method_deletes(local_root: Path) -> None:
+    url = url_of("filesync.syncconfig", "add")
+
+    english = sign_in("superuser").get(url).content.decode()
+    chinese = sign_in("superuser", language="zh-hans").get(url).content.decode()
+
+    assert english.count("has not is deleted from the destination.") == 2  # Full and Overwrite
+    assert "each is deleted from the source" in english
+    assert english.count("Nothing is deleted") == 2  # Incremental, and Move at the destination
+    assert chinese.count("会从目标端删除") == 2
+    assert "会从源端删除" in chinese
+    assert len(METHODS) == len(SyncConfig.Method)
 
 
 @pytest.mark.parametrize(
