@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import (
     UnfoldAdminPasswordWidget,
@@ -70,8 +71,9 @@ def counts_for(condition: str, provider: str) -> bool:
 
 
 def help_of(option: engine.OptionInfo) -> SafeString:
-    """Give rclone's help: its first paragraph, and the rest folded."""
+    """Give rclone's help: its first paragraph, which is translated, and the rest folded."""
     first, _gap, rest = option.help.strip().partition("\n\n")
+    first = gettext(first) if first else ""
     if not rest.strip():
         return format_html("{}", first)
     return format_html(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 from django.test import Client
+from django.utils.translation import override
 from django_celery_beat.models import CrontabSchedule
 
 from filesync import engine
+from filesync.admin.option_help import HELPS
+from filesync.admin.storage_fields import help_of
+from filesync.admin.storage_form import offered
 from filesync.admin.words import GUARDS, guard
 from filesync.engine.watch import MAX_RUNTIME
 from filesync.models import SyncRun
@@ -106,3 +111,60 @@ def _guards_of_the_engine() -> set[str]:
                 if isinstance(value, ast.Constant) and isinstance(value.value, str):
                     named.add(value.value)
     return named
+
+
+# What people make storages of most; what they must fill in is asked in their language.
+COMMON = (
+    "b2",
+    "box",
+    "drive",
+    "dropbox",
+    "ftp",
+    "local",
+    "mega",
+    "onedrive",
+    "pcloud",
+    "pikpak",
+    "s3",
+    "seafile",
+    "sftp",
+    "smb",
+    "webdav",
+)
+CHINESE = re.compile("[\u4e00-\u9fff]")
+
+
+@pytest.mark.parametrize("language", ["zh-hans", "en"])
+def test_what_must_be_filled_in_is_explained_in_the_readers_language(language: str) -> None:
+    asked: dict[str, set[str]] = {}
+    for preset in engine.PRESETS:
+        asked.setdefault(preset.backend, set()).update(preset.ask)
+
+    with override(language):
+        unlike = {
+            f"{name}.{option.name}": option.help
+            for name in COMMON
+            for option in offered()[name].options
+            if (option.required or option.name in asked.get(name, ()))
+            and bool(CHINESE.search(help_of(option).split("<details")[0])) != (language != "en")
+        }
+
+    assert unlike == {}
+    assert {preset.backend for preset in engine.PRESETS} <= set(COMMON)
+
+
+def test_every_help_that_is_translated_is_one_of_rclones() -> None:
+    said = {
+        option.help.strip().partition("\n\n")[0]
+        for backend in offered().values()
+        for option in backend.options
+    }
+
+    assert set(HELPS) - said == set()
+
+
+def test_a_form_of_a_storage_shows_the_translated_help() -> None:
+    shown = page("/admin/filesync/storage/add/?backend=webdav")
+
+    assert "要连接的 HTTP 主机的网址" in shown
+    assert "URL of http host to connect to." not in shown
