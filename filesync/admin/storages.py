@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404
 from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -96,7 +97,7 @@ class StorageAdmin(StorageFormAdmin):
         advice = ""
         if storage.last_check_class in list(engine.FailureClass):
             advice = gettext(engine.FailureClass(storage.last_check_class).advice)
-        when = f"{storage.last_check_at:%Y-%m-%d %H:%M:%S} UTC"
+        when = words.clock(timezone.localtime(storage.last_check_at))
         return format_html("{}: {}<br>{}<br>{}", when, said, advice, say(storage.paused_reason))
 
     @row_action(

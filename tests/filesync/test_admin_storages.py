@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from django.urls import reverse
+from pytest_django.fixtures import SettingsWrapper
 
 from filesync.models import Storage
 from filesync.services import pausing
@@ -44,6 +46,18 @@ def test_the_test_button_tests_and_shows_the_result(local_root: Path) -> None:
     assert (storage.last_check_class, storage.paused_at) == ("", None)
     html = client.get(page("change", storage)).content.decode()
     assert "1 entries in" in html
+
+
+def test_the_last_test_is_told_by_the_servers_clock(
+    local_root: Path, settings: SettingsWrapper
+) -> None:
+    settings.TIME_ZONE = "Asia/Shanghai"
+    storage = make_storage(local_root)
+    Storage.objects.filter(pk=storage.pk).update(last_check_at=datetime(2026, 3, 1, 18, tzinfo=UTC))
+
+    html = sign_in("viewer").get(page("change", storage)).content.decode()
+
+    assert "2026-03-02 02:00 CST: works" in html
 
 
 def test_a_failed_test_shows_its_message_and_advice(local_root: Path) -> None:
