@@ -176,10 +176,11 @@ def last_runs(limit: int = 60) -> list[StripRun]:
 
 
 def failures(limit: int = 6) -> list[SyncRun]:
-    """Return the latest failed runs; one query per state, each by the index on the state."""
+    """Return the latest failed runs with their configs; one query per state, by its index."""
     found: list[SyncRun] = []
     for state in FAILED_STATES:
-        found += SyncRun.objects.filter(state=state).order_by("-pk")[:limit]
+        latest = SyncRun.objects.select_related("config").filter(state=state)
+        found += latest.order_by("-pk")[:limit]
     return sorted(found, key=lambda run: -run.pk)[:limit]
 
 

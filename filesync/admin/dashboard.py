@@ -191,7 +191,7 @@ def _upcoming() -> list[dict[str, Any]]:
 def _failures() -> list[dict[str, Any]]:
     return [
         {
-            "name": run.config_name,
+            "name": (run.config and run.config.remark) or run.config_name,
             "badge": words.badge(run.state),
             "when": words.ago(run.finished_at),
             "failure": words.failure(run.failure_class),

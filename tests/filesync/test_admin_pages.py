@@ -141,6 +141,22 @@ def test_the_dashboard_shows_what_failed_why_and_what_to_do(
     assert reverse("admin:filesync_syncrun_retry_now", args=[run.pk]) in page
 
 
+def test_a_failure_is_told_by_the_remark_of_its_sync_where_it_has_one(
+    local_root: Path, superuser: Client
+) -> None:
+    make_run(make_config(local_root, name="a1", remark="Photos"), state=SyncRun.State.FAILED)
+    make_run(make_config(local_root, name="Letters"), state=SyncRun.State.LOST)
+    gone = make_config(local_root, name="Gone", remark="unknown by now")
+    make_run(gone, state=SyncRun.State.PARTIAL)
+    gone.delete()
+
+    page = superuser.get(INDEX).content.decode()
+
+    failures = page[page.index('aria-labelledby="failures"') :]
+    shown = re.findall(r">(Photos|Letters|Gone|a1|unknown by now)<", failures)
+    assert shown == ["Gone", "Letters", "Photos"]
+
+
 def test_the_dashboards_poll_tells_what_runs_in_words(local_root: Path, superuser: Client) -> None:
     run = make_run(
         make_config(local_root, name="Photos"), state=SyncRun.State.RUNNING, progress=PROGRESS
