@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.filling import RUNNING, SINCE, Filled, fill
+from tests.benchmarks.filling import MANY, RUNNING, SINCE, Filled, fill
 from tests.benchmarks.installation import in_child, servers
 from tests.benchmarks.measuring import counted_queries, timed
 from tests.benchmarks.report import Row, quantiles_ms, write_section
@@ -88,27 +88,39 @@ def _measured(client: Any, work: str, url: str, goal: str, requests: int) -> Row
 
 
 def _own_pages(filled: Filled, configs: int, history: int) -> Iterator[tuple[str, str, str]]:
-    """Yield the pages that are not the plain list or form of a model."""
+    """Yield the pages that are not the plain list or form of a model's last row."""
+    from django_celery_beat.models import CrontabSchedule
+
     from filesync.admin.filters import COUNTED
+    from filesync.models import RuleSet
 
     today = datetime.now(UTC)
     past = f"{today - SINCE / 2:%Y-%m-%d}"
     runs, synced = "/admin/filesync/syncrun/", "/admin/filesync/syncconfig/"
     config = filled.first_config + configs // 2
+    storage = f"storage={filled.rare_storage - 1}"
+    rule_set = RuleSet.objects.earliest("pk").pk
+    minute, hour, *_ = MANY.split()
+    crontab = CrontabSchedule.objects.get(minute=minute, hour=hour, day_of_week="*").pk
     pages = {
         "dashboard": "/admin/",
         "a day ahead, 24 hours": f"{synced}ahead/",
         "a day ahead, 7 days": f"{synced}ahead/?window=week",
+        "a day ahead, 7 days of a storage": f"{synced}ahead/?window=week&{storage}",
+        "a day ahead, the last page": f"{synced}ahead/?page=999",
         "configs, a page in the middle": f"{synced}?p={configs // 50}",
         "configs, enabled": f"{synced}?enable__exact=1",
         "configs, searched": f"{synced}?q=00777",
+        "configs of a rule set that all use": f"{synced}?rule_sets__id__exact={rule_set}",
+        "rule set that all use": f"/admin/filesync/ruleset/{rule_set}/change/",
+        "crontab of every tenth": f"/admin/django_celery_beat/crontabschedule/{crontab}/change/",
         "runs, active": f"{runs}?state__in=QUEUED,RUNNING",
         "runs, succeeded": f"{runs}?state__in=SUCCEEDED",
         "runs, failed": f"{runs}?state__in=FAILED,PARTIAL,LOST",
         "runs, cancelled: none": f"{runs}?state__in=CANCELLED",
         "runs, the last page": f"{runs}?p={min(history, COUNTED) // 25}",
         "runs of a config": f"{runs}?config__id__exact={config}",
-        "runs of a storage": f"{runs}?storage={filled.rare_storage - 1}",
+        "runs of a storage": f"{runs}?{storage}",
         "runs of a storage that few use": f"{runs}?storage={filled.rare_storage}",
         "runs of a day a month ago": f"{runs}?finished_at_from={past}&finished_at_to={past}",
         "runs of a day a month ago, failed": (

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 CRONS = 2_000
+MANY = "0 2 * * *"
+MOST_USES = 10_000
 ACCOUNTS = 20
 STORAGES = 20
 RUNNING = 8
@@ -93,8 +95,11 @@ def cron_of(number: int) -> str:
 
 
 def _make_configs(configs: int) -> tuple[int, int]:
-    """Make configs between pairs of storages; the first three alone use the last storage."""
-    from filesync.models import RuleSet, Storage, SyncConfig
+    """Make configs between pairs of storages; the first three alone use the last storage.
+
+    Up to 10,000 use the first rule set, and every tenth fires at the same minute.
+    """
+    from filesync.models import RuleSet, RuleSetUse, Storage, SyncConfig
     from scheduler.sync_scheduler import get_sync_scheduler
 
     storages = [
@@ -112,12 +117,16 @@ def _make_configs(configs: int) -> tuple[int, int]:
                 source_path=f"{number}",
                 destination_storage=storages[(number + 1) % STORAGES],
                 destination_path=f"{number}",
-                cron=cron_of(number % CRONS),
+                cron=MANY if number % 10 == 0 else cron_of(number % CRONS),
             )
             for number in range(configs)
         ),
         batch_size=2_000,
     )
+    used = RuleSet.objects.earliest("pk")
+    ids = SyncConfig.objects.order_by("pk").values_list("pk", flat=True)[:MOST_USES]
+    uses = (RuleSetUse(config_id=pk, rule_set=used) for pk in ids)
+    RuleSetUse.objects.bulk_create(uses, batch_size=2_000)
     get_sync_scheduler().refresh()
     first = SyncConfig.objects.order_by("pk").values_list("pk", flat=True)[0]
     return first, storages[STORAGES].pk
