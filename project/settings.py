@@ -80,6 +80,8 @@ WSGI_APPLICATION = "project.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # Before those of the apps: what stands here takes the place of the theme's.
+        "DIRS": [BASE_DIR / "project" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -295,6 +297,7 @@ UNFOLD = {
     "STYLES": [lambda request: static("filesync/admin.css")],
     "SCRIPTS": [
         lambda request: static("filesync/alpine.js"),
+        lambda request: static("filesync/keyboard.js"),
         lambda request: static("filesync/admin.js"),
     ],
     # In admin.css instead: as settings they become an inline style, which the policy forbids.

@@ -138,36 +138,6 @@
     }
   });
 
-  /* What the theme leaves to the mouse, or without a name: tabs and fields that search. */
-  function complete() {
-    for (const link of document.querySelectorAll("#content-main nav a:not([href])")) {
-      link.tabIndex = 0;
-      link.setAttribute("role", "button");
-      link.addEventListener("keydown", (event) => {
-        if (event.key === "Enter") link.click();
-      });
-    }
-    for (const box of document.querySelectorAll(".select2-selection[role=combobox]")) {
-      const field = box.closest(".select2-container").previousElementSibling;
-      const label = field?.id && document.querySelector(`label[for="${CSS.escape(field.id)}"]`);
-      if (!label) continue;
-      label.id ||= `${field.id}_label`;
-      const chosen = box.querySelector("[role=textbox], [role=searchbox]");
-      box.setAttribute("aria-labelledby", `${label.id} ${chosen?.id ?? ""}`.trim());
-      chosen?.setAttribute("aria-labelledby", label.id);
-    }
-    for (const tip of document.querySelectorAll("span.help-tooltip[aria-label]")) {
-      tip.setAttribute("role", "img");
-    }
-    for (const input of document.querySelectorAll(".select2-selection--multiple input[type=search]")) {
-      const field = input.closest(".select2-container").previousElementSibling;
-      const label = field?.id && document.querySelector(`label[for="${CSS.escape(field.id)}"]`);
-      if (label) input.setAttribute("aria-label", label.textContent.trim());
-    }
-  }
-
-  // After jQuery's own start, which makes those fields and may come later than `load`.
-  window.addEventListener("load", () => window.setTimeout(complete));
   document.addEventListener("DOMContentLoaded", () => {
     for (const root of document.querySelectorAll("[data-live]")) {
       const first = document.getElementById(root.dataset.first ?? "");
