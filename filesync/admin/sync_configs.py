@@ -47,7 +47,7 @@ class SyncConfigAdmin(ToldChannels, ManyConfigs):
     show_full_result_count = False
     autocomplete_fields = ["source_storage", "destination_storage"]
     actions_detail = ["run_now", "dry_run_now", "force_now"]
-    actions_row = ["run_now", "dry_run_now", "duplicate", "history"]
+    actions_row = ["run_now", "dry_run_now", "duplicate", "show_runs"]
     readonly_fields = ["ping_url_is_set", "channels_of_every_sync"]
     inlines = [RuleSetUseInline]
     fieldsets = TABS
@@ -199,7 +199,7 @@ class SyncConfigAdmin(ToldChannels, ManyConfigs):
         return go(reverse("admin:filesync_syncconfig_change", args=[copy.pk]))
 
     @row_action(description=_("History"), permissions=["view"], url_path="runs", icon="history")
-    def history(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def show_runs(self, request: HttpRequest, object_id: str) -> HttpResponse:
         runs = reverse("admin:filesync_syncrun_changelist")
         return HttpResponseRedirect(f"{runs}?config__id__exact={int(object_id)}")
 

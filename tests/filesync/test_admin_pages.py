@@ -624,9 +624,14 @@ def test_a_duplicate_has_the_rule_sets_and_the_channels_with_their_events(
 
 def test_history_leads_to_the_runs_of_the_config(local_root: Path, superuser: Client) -> None:
     config = make_config(local_root)
+    menu = Page(superuser.get(CONFIGS).content.decode(), "sb-path")
+    links = {str(attrs.get("href")) for tag, attrs in menu.tags if tag == "a"}
 
     answer = superuser.get(f"{CONFIGS}{config.pk}/runs/")
 
+    # Not the stock page of changes, whose address has a name that is easily taken.
+    assert f"{CONFIGS}{config.pk}/runs/" in links
+    assert f"{CONFIGS}{config.pk}/history/" not in links
     assert answer["Location"] == f"{RUNS}?config__id__exact={config.pk}"
 
 

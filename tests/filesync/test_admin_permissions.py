@@ -82,6 +82,7 @@ PAGES = {
     "filesync_syncconfig_live": (ANYBODY, ANYBODY),
     "filesync_syncconfig_run_all_enabled": (OPERATOR, OPERATOR),
     "filesync_syncconfig_run_now": (OPERATOR, OPERATOR),
+    "filesync_syncconfig_show_runs": (ANYBODY, ANYBODY),
     "filesync_syncconfig_switch": (NOBODY, EDITOR),
     "filesync_syncrun_cancel_now": (NOBODY, NOBODY),  # it has ended
     "filesync_syncrun_items_csv": (ANYBODY, ANYBODY),
