@@ -86,10 +86,11 @@ class SyncConfigAdmin(ToldChannels, ManyConfigs):
         """Return a switch that posts; a script sends it with the page's CSRF token."""
         return format_html(
             '<button type="button" role="switch" class="sb-switch" aria-checked="{}"'
-            ' aria-label="{}" data-post="{}"></button>',
+            ' aria-label="{}" data-post="{}" data-body="enable={}"></button>',
             "true" if config.enable else "false",
             _("%s is enabled") % config.name,
             reverse("admin:filesync_syncconfig_switch", args=[config.pk]),
+            "false" if config.enable else "true",
         )
 
     @admin.display(description=_("schedule"))
@@ -127,13 +128,18 @@ class SyncConfigAdmin(ToldChannels, ManyConfigs):
         return JsonResponse(documents, headers={"Cache-Control": "no-store"})
 
     def flip(self, request: HttpRequest, config_id: int) -> HttpResponse:
-        """Turn a config on or off; POST only."""
+        """Turn a config on or off, whichever is posted, whatever it was; POST only."""
         if request.method != "POST" or not self.has_change_permission(request):
             raise PermissionDenied
         config = SyncConfig.objects.filter(pk=config_id).first()
         if config is None:
             return JsonResponse({"error": str(_("There is no such sync config."))}, status=404)
-        self.switch_many(request, [config_id], enable=not config.enable)
+        enable = {"true": True, "false": False}.get(request.POST.get("enable", ""))
+        if enable is None:
+            return HttpResponse(status=400)
+        # A page that is older than a colleague's click must not undo it.
+        if config.enable != enable:
+            self.switch_many(request, [config_id], enable=enable)
         return go(reverse("admin:filesync_syncconfig_changelist"))
 
     @row_action(

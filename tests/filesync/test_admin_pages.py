@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
@@ -567,17 +568,43 @@ def test_the_switch_turns_a_config_and_its_schedule_off_by_post_only(
     config = make_config(local_root, cron="0 2 * * *")
     url = f"{CONFIGS}{config.pk}/switch/"
 
-    assert superuser.get(url).status_code == 403
-    assert sign_in("operator").post(url).status_code == 403
-    assert sign_in("superuser", csrf=True).post(url).status_code == 403
+    off = {"enable": "false"}
+    assert superuser.get(url, off).status_code == 403
+    assert sign_in("operator").post(url, off).status_code == 403
+    assert sign_in("superuser", csrf=True).post(url, off).status_code == 403
     config.refresh_from_db()
     assert config.enable
 
-    assert superuser.post(url).status_code == 200
+    assert superuser.post(url, off).status_code == 200
     config.refresh_from_db()
     row = periodic_row(config)
     assert row is not None
     assert (config.enable, row.enabled) == (False, False)
+
+
+def test_the_switch_sets_what_its_page_offered_whatever_was_set_meanwhile(
+    local_root: Path, superuser: Client
+) -> None:
+    config = make_config(local_root, cron="0 2 * * *")
+    url = f"{CONFIGS}{config.pk}/switch/"
+    seen = superuser.get(CONFIGS).content.decode()
+    assert f'data-post="{url}" data-body="enable=false"' in seen
+    SyncConfig.objects.update(enable=False)
+
+    # Two pages that both show it enabled: the second click must not enable it again.
+    for _ in range(2):
+        assert superuser.post(url, {"enable": "false"}).status_code == 200
+        config.refresh_from_db()
+        assert not config.enable
+    assert not LogEntry.objects.filter(object_id=str(config.pk)).exists()
+    assert f'data-post="{url}" data-body="enable=true"' in superuser.get(CONFIGS).content.decode()
+    assert superuser.post(url, {"enable": "true"}).status_code == 200
+    config.refresh_from_db()
+    assert config.enable
+    assert LogEntry.objects.filter(object_id=str(config.pk)).count() == 1
+    assert superuser.post(url).status_code == 400
+    config.refresh_from_db()
+    assert config.enable
 
 
 def test_a_duplicate_is_disabled_and_has_a_free_name(local_root: Path, superuser: Client) -> None:

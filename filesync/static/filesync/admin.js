@@ -119,10 +119,15 @@
       });
   }
 
-  /* A button with data-post posts to that address; the answer says where to go on. */
-  async function post(url) {
+  /* A button with data-post posts to that address what it names in data-body; the answer says where
+     to go on. */
+  async function post({ post: url, body }) {
     const token = document.querySelector("input[name=csrfmiddlewaretoken]").value;
-    const answer = await fetch(url, { method: "POST", headers: { "X-CSRFToken": token } });
+    const answer = await fetch(url, {
+      method: "POST",
+      headers: { "X-CSRFToken": token },
+      body: new URLSearchParams(body),
+    });
     const next = answer.headers.get("HX-Redirect");
     if (next && next !== window.location.pathname) window.location.assign(next);
     else window.location.reload();
@@ -130,7 +135,7 @@
 
   document.addEventListener("click", (event) => {
     const switched = event.target.closest("[data-post]");
-    if (switched) post(switched.dataset.post);
+    if (switched) post(switched.dataset);
     const button = event.target.closest("[data-dialog]");
     if (button) {
       event.preventDefault();
