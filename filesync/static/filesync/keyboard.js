@@ -46,7 +46,7 @@
   function name(element, said, icon) {
     if (said) {
       for (const part of element.querySelectorAll(ICON)) part.setAttribute("aria-hidden", "true");
-    } else if (!element.hasAttribute("aria-label")) {
+    } else if (element.title || !element.matches(NATIVE)) {
       element.setAttribute("aria-label", element.title || wordOf(element, icon));
     }
   }
