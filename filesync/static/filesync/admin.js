@@ -83,31 +83,47 @@
     }
   }
 
-  /* One poll at a time, none in a hidden tab, and none once the run has ended. */
-  function follow(root) {
-    const lost = root.querySelector(":scope > [data-lost]");
-    const everyMs = Number(root.dataset.everyMs) || EVERY_MS;
+  /* Ask again and again: one question at a time, and none in a hidden tab. "over" ends it; after
+     "left" it goes on once the tab is seen again, as who is signed out signs in elsewhere. */
+  function keepAsking(ask, everyMs) {
     let timer = 0;
+    let asking = false;
+    let over = false;
+    async function turn() {
+      window.clearTimeout(timer);
+      if (asking || over || document.hidden) return;
+      asking = true;
+      const outcome = await ask();
+      asking = false;
+      over = outcome === "over";
+      if (!over && outcome !== "left") timer = window.setTimeout(turn, everyMs);
+    }
+    document.addEventListener("visibilitychange", turn);
+    timer = window.setTimeout(turn, everyMs);
+  }
+
+  function follow(root) {
+    const notes = new Map(
+      [...root.querySelectorAll(":scope > [data-note]")].map((note) => [note.dataset.note, note])
+    );
     async function poll() {
-      timer = 0;
-      if (document.hidden) return;
       try {
         const answer = await fetch(root.dataset.live, { headers: { Accept: "application/json" } });
-        if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+        if (answer.redirected) return "left";
+        if (!answer.ok) return "lost";
         const doc = await answer.json();
         show(root, doc);
-        if (lost) lost.hidden = true;
-        if (doc.ended) return;
+        return doc.ended ? "over" : "told";
       } catch {
-        if (lost) lost.hidden = false;
+        return "lost";
       }
-      timer = window.setTimeout(poll, everyMs);
     }
-    document.addEventListener("visibilitychange", () => {
-      window.clearTimeout(timer);
-      if (!document.hidden) poll();
-    });
-    timer = window.setTimeout(poll, everyMs);
+    async function ask() {
+      const outcome = await poll();
+      for (const [name, note] of notes) note.hidden = name !== outcome;
+      return outcome;
+    }
+    keepAsking(ask, Number(root.dataset.everyMs) || EVERY_MS);
   }
 
   /* A button with data-dialog opens the dialog at that address, which posts with its CSRF token. */
