@@ -40,13 +40,15 @@ class CronWidget(UnfoldAdminTextInputWidget):
             ((cron, label) for cron, label in PRESETS),
         )
         return format_html(
-            '<div class="sb-cron" data-cron-check="{}" data-cron-input="{}">{}'
+            '<div class="sb-cron" data-cron-check="{}" data-cron-input="{}"'
+            ' data-words-error="{}">{}'
             '<div class="sb-facts">{}</div>'
             '<p class="sb-cron-words sb-strong" role="status" data-cron-words></p>'
             '<p class="sb-cron-error sb-bad-text" role="alert" data-cron-error hidden></p>'
             '<ol class="sb-cron-fires sb-small" data-cron-fires aria-label="{}"></ol></div>',
             reverse("scheduler-validate-cron"),
             name,
+            _("The server did not answer: the schedule was not checked."),
             field,
             presets,
             _("next fires"),

@@ -16,8 +16,8 @@
 
     function tell(answer) {
       words.textContent = answer.description ?? "";
-      error.textContent = answer.error ?? "";
-      error.hidden = !answer.error;
+      error.textContent = answer.error ?? answer.unknown ?? "";
+      error.hidden = !error.textContent;
       input.setAttribute("aria-invalid", answer.error ? "true" : "false");
       fires.replaceChildren(
         ...(answer.next_runs ?? []).map((moment) => {
@@ -35,18 +35,24 @@
         tell({});
         return;
       }
-      const answer = await fetch(box.dataset.cronCheck, {
-        method: "POST",
-        headers: {
-          Accept: "application/json",
-          "Content-Type": "application/json",
-          "X-CSRFToken": input.form.querySelector("[name=csrfmiddlewaretoken]").value,
-        },
-        body: JSON.stringify({ cron, timezone: zone?.value ?? "", count: 5 }),
-      });
-      const told = await answer.json();
+      let told;
+      try {
+        const answer = await fetch(box.dataset.cronCheck, {
+          method: "POST",
+          headers: {
+            Accept: "application/json",
+            "Content-Type": "application/json",
+            "X-CSRFToken": input.form.querySelector("[name=csrfmiddlewaretoken]").value,
+          },
+          body: JSON.stringify({ cron, timezone: zone?.value ?? "", count: 5 }),
+        });
+        told = await answer.json();
+        if (!answer.ok) told = { error: Object.values(told).flat().join(" ") };
+      } catch {
+        told = { unknown: box.dataset.wordsError };
+      }
       // A slow answer to an older text must not overwrite a newer one.
-      if (number === asked) tell(answer.ok ? told : { error: Object.values(told).flat().join(" ") });
+      if (number === asked) tell(told);
     }
 
     function soon() {
