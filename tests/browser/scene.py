@@ -11,10 +11,30 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
+from django.contrib.auth.models import Group, User
+from django.db import transaction
 from django.utils import timezone
+from django_celery_beat.models import (
+    ClockedSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+from django_celery_results.models import GroupResult, TaskResult
 
 from filesync import engine
-from filesync.models import NotificationChannel, RunItem, Storage, SyncConfig, SyncRun
+from filesync.models import (
+    ApiToken,
+    Delivery,
+    Hook,
+    NotificationChannel,
+    RuleSet,
+    RuleSetUse,
+    RunItem,
+    Storage,
+    SyncConfig,
+    SyncRun,
+)
 from filesync.services import attempts
 from scheduler.clock import from_now
 
@@ -59,6 +79,7 @@ PLAN = {
 DAYS = 14
 
 
+@transaction.atomic
 def make_scene() -> None:
     """Save the whole history; the same each time."""
     chance = random.Random(7)
@@ -85,6 +106,7 @@ def make_scene() -> None:
     _running(configs[2], 77.5, ["holidays/day 3.mp4"])
     _channel("Mail to the household")
     _channel("Chat of the office", configs[0], configs[3])
+    _around(configs[0])
 
 
 def _storage(name: str) -> Storage:
@@ -156,6 +178,36 @@ def _channel(name: str, *configs: SyncConfig) -> None:
     channel.url = "jsons://notify.example.org/x"
     channel.save()
     channel.configs.set(configs)
+
+
+def _around(config: SyncConfig) -> None:
+    """Save one of everything else that has a page."""
+    rule_set = RuleSet.objects.create(name="No junk", filters="- *.tmp\n- Thumbs.db\n- .DS_Store")
+    RuleSetUse.objects.create(config=config, rule_set=rule_set, position=1)
+    Delivery.objects.create(
+        channel=NotificationChannel.objects.earliest("pk"),
+        event="FAILURE",
+        dedupe_key="scene",
+        title="Photos failed",
+        body="dial tcp 192.0.2.7:443: i/o timeout",
+        state=Delivery.State.SENT,
+        attempts=1,
+        sent_at=timezone.now() - timedelta(hours=3),
+    )
+    admin = User.objects.get(username="admin")
+    ApiToken.issue(admin, "Script on the laptop")
+    Hook.issue(config)
+    Group.objects.create(name="Family")
+    hourly = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.HOURS)
+    PeriodicTask.objects.create(name="Report", task="reports.send", interval=hourly, enabled=False)
+    SolarSchedule.objects.create(event="sunrise", latitude=52.5, longitude=13.4)
+    ClockedSchedule.objects.create(clocked_time=timezone.now() + timedelta(days=1))
+    TaskResult.objects.create(task_id="scene", task_name="reports.send", status="SUCCESS")
+    GroupResult.objects.create(group_id="scene", result="[]")
+    folder = Path(settings.FILESYNC_LOCAL_ROOTS[0]) / "NAS"
+    for name in (*(source_path for _name, _source, source_path, *_rest in SYNCS), "海边"):
+        (folder / name).mkdir(exist_ok=True)
+    (folder / "read me.txt").write_text("x" * 700)
 
 
 def _running(config: SyncConfig, percent: float, names: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""`make screenshots`: photographs of every page, both themes, on a desktop and a phone.
+"""`make screenshots`: photographs of every page, both languages and themes, desktop and phone.
 
 The first folder gets them all, the second those that the READMEs show. Chinese pages need a
 Chinese font, such as the one that tests/install_services.sh installs.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from itertools import product
 from pathlib import Path
 
 import django
@@ -20,27 +21,63 @@ from tests.servers.installed import program
 
 CONFIGS = "/admin/filesync/syncconfig/"
 RUNS = "/admin/filesync/syncrun/"
+STORAGES = "/admin/filesync/storage/"
+BEAT = "/admin/django_celery_beat/"
+RESULTS = "/admin/django_celery_results/"
 PAGES = {
     "dashboard": "/admin/",
     "sync-configs": CONFIGS,
     "sync-config": f"{CONFIGS}1/change/",
+    "sync-config-new": f"{CONFIGS}add/",
+    "sync-config-delete": f"{CONFIGS}1/delete/",
+    "sync-config-changes": f"{CONFIGS}1/history/",
+    "day-ahead": f"{CONFIGS}ahead/",
+    "week-ahead": f"{CONFIGS}ahead/?window=week",
     "runs": RUNS,
     "run": f"{RUNS}169/change/",
     "failed-run": f"{RUNS}158/change/",
-    "day-ahead": f"{CONFIGS}ahead/",
-    "storages": "/admin/filesync/storage/",
-    "storage-types": "/admin/filesync/storage/add/",
-    "storage": "/admin/filesync/storage/add/?preset=nextcloud",
+    "ended-run": f"{RUNS}1/change/",
+    "run-items": "/admin/filesync/runitem/?run__id__exact=1",
+    "run-item": "/admin/filesync/runitem/1/change/",
+    "storages": STORAGES,
+    "storage-types": f"{STORAGES}add/",
+    "storage": f"{STORAGES}add/?preset=nextcloud",
+    "storage-saved": f"{STORAGES}1/change/",
+    "storage-browsed": f"{STORAGES}1/browse/",
     "rule-sets": "/admin/filesync/ruleset/",
+    "rule-set": "/admin/filesync/ruleset/1/change/",
     "channels": "/admin/filesync/notificationchannel/",
     "channel": "/admin/filesync/notificationchannel/1/change/",
+    "notifications": "/admin/filesync/delivery/",
+    "notification": "/admin/filesync/delivery/1/change/",
     "tokens": "/admin/filesync/apitoken/",
+    "token": "/admin/filesync/apitoken/add/",
     "hooks": "/admin/filesync/hook/",
+    "hook": "/admin/filesync/hook/add/",
     "users": "/admin/auth/user/",
-    "periodic-tasks": "/admin/django_celery_beat/periodictask/",
-    "task-results": "/admin/django_celery_results/taskresult/",
+    "user": "/admin/auth/user/1/change/",
+    "user-new": "/admin/auth/user/add/",
+    "user-password": "/admin/auth/user/1/password/",
+    "groups": "/admin/auth/group/",
+    "group": "/admin/auth/group/1/change/",
+    "password": "/admin/password_change/",
+    "periodic-tasks": f"{BEAT}periodictask/",
+    "periodic-task": f"{BEAT}periodictask/add/",
+    "crontabs": f"{BEAT}crontabschedule/",
+    "crontab": f"{BEAT}crontabschedule/1/change/",
+    "intervals": f"{BEAT}intervalschedule/",
+    "interval": f"{BEAT}intervalschedule/1/change/",
+    "solars": f"{BEAT}solarschedule/",
+    "solar": f"{BEAT}solarschedule/1/change/",
+    "clockeds": f"{BEAT}clockedschedule/",
+    "clocked": f"{BEAT}clockedschedule/1/change/",
+    "task-results": f"{RESULTS}taskresult/",
+    "task-result": f"{RESULTS}taskresult/1/change/",
+    "group-results": f"{RESULTS}groupresult/",
+    "group-result": f"{RESULTS}groupresult/1/change/",
 }
-TABS = ("Schedule", "Rules", "Limits & safety", "Notifications")
+SIGNED_OUT = {"login": "/admin/login/"}
+TABS = ("Source & target", "Schedule", "Rules", "Limits & safety", "Notifications")
 SHOWN = (
     "dashboard-desktop-light",
     "sync-configs-desktop-light-zh-hans",
@@ -64,11 +101,13 @@ def photograph(
         locale={"en": "en-GB", "zh-hans": "zh-CN"}[language],
     )
     visit = Visit(context.new_page(), system.base, language)
-    sign_in(visit, system.password)
-    for name, path in PAGES.items():
-        page = visit.go(path)
-        page.wait_for_load_state("networkidle")
-        page.screenshot(path=folder / file_name(name, screen, theme, language))
+    for pages in (SIGNED_OUT, PAGES):
+        for name, path in pages.items():
+            page = visit.go(path)
+            page.wait_for_load_state("networkidle")
+            page.screenshot(path=folder / file_name(name, screen, theme, language))
+        if pages is SIGNED_OUT:
+            sign_in(visit, system.password)
     for name in TABS:
         page = visit.go(PAGES["sync-config"])
         page.wait_for_load_state("networkidle")
@@ -90,11 +129,9 @@ def main(folder: Path, shown: Path) -> None:
         if done.returncode:
             raise SystemExit(done.stderr)
         browser = playwright.chromium.launch(executable_path=program("chromium"))
-        for theme in ("light", "dark"):
-            for screen in SCREENS:
-                photograph(browser, system, folder, language="en", theme=theme, screen=screen)
-        for screen in SCREENS:
-            photograph(browser, system, folder, language="zh-hans", theme="light", screen=screen)
+        for choice in product(("en", "zh-hans"), ("light", "dark"), SCREENS):
+            language, theme, screen = choice
+            photograph(browser, system, folder, language=language, theme=theme, screen=screen)
         browser.close()
     for name in SHOWN:
         shutil.copy(folder / f"{name}.png", shown / f"{name}.png")

@@ -10,7 +10,7 @@ import pytest
 from django.utils.translation import gettext, override
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import DESKTOP, PHONE, Visit, Visitor
+from tests.browser.conftest import Visit, Visitor
 from tests.browser.test_pages import (
     CONFIGS,
     LANGUAGES,
@@ -205,31 +205,6 @@ def test_who_is_told_is_chosen_in_the_config_form(
     assert config["channels"] == [{"channel": channel, "events": ["PARTIAL"]}]
     told = system.client().call("GET", f"/api/v1/notifications/channels/{channel}").json()
     assert sorted(told["configs"]) == sorted([mine, other])
-
-
-TABS = ("Source & target", "Schedule", "Rules", "Limits & safety", "Notifications")
-# What is cut off at the edge of the page does not make the page wider.
-TOO_WIDE = """() => [...document.querySelectorAll("#content-main *")]
-  .filter((one) => one.checkVisibility() && !one.closest(".overflow-x-auto, .sb-scroll"))
-  .filter((one) => one.getBoundingClientRect().right > window.innerWidth + 1)
-  .map((one) => one.outerHTML.slice(0, 120))"""
-
-
-@pytest.mark.parametrize("screen", [DESKTOP, PHONE])
-def test_every_tab_of_the_config_form_is_accessible_and_fits(
-    system: System, visitor: Visitor, screen: tuple[int, int]
-) -> None:
-    config = make_config(system, f"tabs {screen[0]}")
-    add_channel(system, f"channel {screen[0]}", config)
-    visit = visitor(screen=screen)
-    visit.go(f"{CONFIGS}{config}/change/")
-    problems, wide = {}, {}
-    for name in TABS:
-        tab(visit, name)
-        problems[name], wide[name] = serious(visit.page), visit.page.evaluate(TOO_WIDE)
-
-    assert {name: found for name, found in problems.items() if found} == {}
-    assert {name: found for name, found in wide.items() if found} == {}
 
 
 def test_the_themes_own_parts_work_without_eval(visitor: Visitor) -> None:

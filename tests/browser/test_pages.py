@@ -7,13 +7,12 @@ import os
 import re
 from importlib.resources import files
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from django.utils.translation import gettext, override
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import PHONE, Visit, Visitor
+from tests.browser.conftest import Visit, Visitor
 from tests.filesync.nasty_names import nasty_names
 from tests.project.system import System
 
@@ -22,28 +21,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 LANGUAGES = ["en", "zh-hans"]
 CONFIGS = "/admin/filesync/syncconfig/"
 RUNS = "/admin/filesync/syncrun/"
-PAGES = {
-    "dashboard": "/admin/",
-    "configs": CONFIGS,
-    "config": f"{CONFIGS}add/",
-    "runs": RUNS,
-    "ahead": f"{CONFIGS}ahead/",
-    "storages": "/admin/filesync/storage/",
-    "storage types": "/admin/filesync/storage/add/",
-    "storage": "/admin/filesync/storage/add/?preset=minio",
-    "rule set": "/admin/filesync/ruleset/add/",
-    "channels": "/admin/filesync/notificationchannel/",
-    "channel": "/admin/filesync/notificationchannel/add/",
-    "messages": "/admin/filesync/delivery/",
-    "token": "/admin/filesync/apitoken/add/",
-    "hooks": "/admin/filesync/hook/",
-    "users": "/admin/auth/user/",
-    "user": "/admin/auth/user/1/change/",
-    "group": "/admin/auth/group/add/",
-    "tasks": "/admin/django_celery_beat/periodictask/",
-    "task": "/admin/django_celery_beat/periodictask/add/",
-    "results": "/admin/django_celery_results/taskresult/",
-}
 # At this rate what is synced takes minutes, so that a run is seen while it runs.
 SLOW = "256K"
 SLOW_BYTES = 24 << 20
@@ -339,33 +316,6 @@ def test_language_and_theme_are_switched_in_the_page(visitor: Visitor) -> None:
     page.get_by_text("admin", exact=True).click()
     page.evaluate("Alpine.$data(document.documentElement).switchTheme('dark')")
     expect(page.locator("html")).to_have_class(re.compile("dark"))
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_no_page_is_wider_than_a_phone(visitor: Visitor, name: str) -> None:
-    page = visitor(screen=PHONE).go(PAGES[name])
-
-    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-
-    assert wide <= 0
-
-
-def test_axe_finds_no_serious_violation(system: System, visitor: Visitor) -> None:
-    config = make_config(system, "axe", source_path="nowhere")
-    visit = visitor()
-    visit.go(f"{CONFIGS}{config}/change/")
-    press(visit, "Run now")
-    expect(badge(visit.page)).to_have_text("Failed")
-    own = {"config form": f"{CONFIGS}{config}/change/", "run": urlsplit(visit.page.url).path}
-
-    light = {name: serious(visit.go(path)) for name, path in (PAGES | own).items()}
-    # In the dark only the colours are others, and only ours can be wrong.
-    dark = visitor(theme="dark")
-    ours = {name: PAGES[name] for name in ("dashboard", "configs", "runs", "ahead")} | own
-    contrast = {name: serious(dark.go(path), "color-contrast") for name, path in ours.items()}
-
-    assert {name: problems for name, problems in light.items() if problems} == {}
-    assert {name: problems for name, problems in contrast.items() if problems} == {}
 
 
 def serious(page: Page, *rules: str) -> list[str]:
