@@ -13,7 +13,6 @@ from django.utils.translation import gettext, override
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Visit, Visitor
-from tests.filesync.nasty_names import nasty_names
 from tests.project.system import System
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -215,32 +214,6 @@ def make_config(system: System, name: str, *, source_path: str = "source") -> in
     )
     assert config.status_code == 201, config.text
     return int(config.json()["id"])
-
-
-def test_nasty_file_names_stay_names_on_the_page_of_a_real_run(
-    system: System, visitor: Visitor
-) -> None:
-    config = make_config(system, "nasty")
-    # rclone escapes the picture of a newline, as it stands for a newline in its own words.
-    names = [name for name in nasty_names() if not {"/", "␊"} & {*name} and name != "."]
-    names = [name for name in names if len(os.fsencode(name)) < 256][:45]
-    for name in names:
-        (system.files / "nasty" / "source" / name).write_text("x")
-    visit = visitor()
-    visit.go(f"{CONFIGS}{config}/change/")
-
-    press(visit, "Run now")
-
-    expect(badge(visit.page)).to_have_text(said(visit, "Succeeded"))
-    visit.page.reload()
-    shown = visit.page.locator(".sb-table td.sb-path")
-    expect(shown).to_have_count(len(names))
-    # rclone tells a tab as its picture, a name of its own.
-    told = {
-        text.replace("␉", "\t") for text in shown.evaluate_all("all => all.map(e => e.textContent)")
-    }
-    assert told == set(names)
-    assert visit.page.locator("#broken").count() == 0
 
 
 def test_the_list_shows_the_last_run_and_switches_a_config_off_and_on(

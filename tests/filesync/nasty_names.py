@@ -69,17 +69,34 @@ TEXTS = (
     "con",
     "nul.txt",
 )
+NAME_MAX_BYTES = 255
+# Where a name stands within the name of a file, that is without a folder.
+FILE_PLACES = ("{}", "{} (1)", "0{}", "x{}.jpg", "{}.bak", "-{}", "[{}]", "_{}", "{}~", "it's {}")
 PLACES = ("{}", "photos/{}", "{}/inside.txt", "a/{}.jpg", "{}{{}}", "deep/er/{}/x", "{} (1)", "0{}")
 
 
 def nasty_names() -> list[str]:
     """Return the corpus, the same each time and each name once."""
-    names = list(islice(_names(), COUNT))
+    return _first(_names(PLACES))
+
+
+def nasty_file_names() -> list[str]:
+    """Return as many that can be files in one folder of a disk, none with a folder of its own."""
+    return _first(name for name in _names(FILE_PLACES) if _is_file_name(name))
+
+
+def _is_file_name(name: str) -> bool:
+    # rclone escapes the picture of a newline, as it stands for a newline in its own words.
+    return not {"/", "␊"} & {*name} and name != "." and len(name.encode()) <= NAME_MAX_BYTES
+
+
+def _first(found: Iterator[str]) -> list[str]:
+    names = list(islice(found, COUNT))
     assert len(names) == len(set(names)) == COUNT
     return names
 
 
-def _names() -> Iterator[str]:
-    for place in PLACES:
+def _names(places: tuple[str, ...]) -> Iterator[str]:
+    for place in places:
         for text in (*MARKUP, *ENTITIES, *TEMPLATES, *FORMULAS, *TEXTS):
             yield place.replace("{}", text, 1)
