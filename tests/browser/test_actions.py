@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -205,6 +206,67 @@ def test_who_is_told_is_chosen_in_the_config_form(
     assert config["channels"] == [{"channel": channel, "events": ["PARTIAL"]}]
     told = system.client().call("GET", f"/api/v1/notifications/channels/{channel}").json()
     assert sorted(told["configs"]) == sorted([mine, other])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_only_what_failed_is_sent_again(system: System, visitor: Visitor, language: str) -> None:
+    name = f"some failed {language}"
+    config = make_config(system, name)
+    source, destination = system.files / name / "source", system.files / name / "destination"
+    for file in ("good.txt", "bad.txt"):
+        (source / file).write_text("1")
+    # A folder stands where the file should go.
+    (destination / "bad.txt" / "inside").mkdir(parents=True)
+    change(system, config, method="INCREMENTAL", max_attempts=1)
+    visit = visitor(language=language)
+    page = visit.page
+    ended = run_to(visit, config, "Partly failed")
+    page.reload()
+    failed = page.locator("[aria-labelledby=items] tbody tr", has_text=said(visit, "failed"))
+    expect(failed.locator(".sb-path")).to_have_text(["bad.txt"])
+
+    shutil.rmtree(destination / "bad.txt")
+    (destination / "good.txt").unlink()
+    press(visit, "Send the failed files again")
+
+    expect(page).not_to_have_url(re.compile(re.escape(ended)))
+    expect(badge(page)).to_have_text(said(visit, "Succeeded"))
+    assert names_in(destination) == ["bad.txt"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_config_is_duplicated_and_its_history_read_by_the_menu_of_its_row(
+    system: System, visitor: Visitor, language: str
+) -> None:
+    name = f"twice {language}"
+    config = make_config(system, name)
+    visit = visitor(language=language)
+    page = visit.page
+    run_to(visit, config, "Succeeded")
+
+    choose(visit, name, "Duplicate")
+    expect(page.locator("#modal-content")).to_contain_text(
+        said(visit, "Make a copy of this sync. It is disabled until you enable it.")
+    )
+    agree(page)
+    page.wait_for_url("**/syncconfig/*/change/")
+    copied = page.locator("[name=name]").input_value()
+    assert copied != name
+    assert copied.startswith(name)
+    expect(page.locator("[name=enable]")).not_to_be_checked()
+    expect(page.locator("[name=source_path]")).to_have_value("source")
+
+    choose(visit, name, "History")
+    page.wait_for_url(f"**/syncrun/?config__id__exact={config}")
+    expect(page.locator("#result_list").get_by_text(f"{name} #")).to_have_count(1)
+
+
+def choose(visit: Visit, name: str, entry: str) -> None:
+    """Choose in the menu of the first config that is found by a name."""
+    page = visit.go(f"{CONFIGS}?q={name}")
+    label = f"{said(visit, 'More actions')}: {name}"
+    page.get_by_role("button", name=label, exact=True).click()
+    page.get_by_role("link", name=said(visit, entry), exact=True).click()
 
 
 def test_the_themes_own_parts_work_without_eval(visitor: Visitor) -> None:
