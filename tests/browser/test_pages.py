@@ -287,7 +287,11 @@ def test_language_and_theme_are_switched_in_the_page(visitor: Visitor) -> None:
 
     expect(page.get_by_role("heading", name="正在运行")).to_be_visible()
     page.get_by_text("admin", exact=True).click()
-    page.evaluate("Alpine.$data(document.documentElement).switchTheme('dark')")
+    for theme, dark in (("深色", True), ("浅色", False), ("深色", True)):
+        page.get_by_role("button", name=theme).click()
+        seen = expect(page.locator("html"))
+        (seen.to_have_class if dark else seen.not_to_have_class)(re.compile("dark"))
+    page.reload()
     expect(page.locator("html")).to_have_class(re.compile("dark"))
 
 
