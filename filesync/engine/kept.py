@@ -14,7 +14,7 @@ from filesync.engine.errors import Failure, PathRefused
 from filesync.engine.events import Event, StopSignal, Totals
 from filesync.engine.outcome import conclude
 from filesync.engine.prepare import validate_remote
-from filesync.engine.readers import Problems
+from filesync.engine.problems import Problems
 from filesync.engine.request import KEPT_FOLDER, Endpoint, Limits, Method, Remote
 from filesync.engine.sections import sections_of, target
 from filesync.engine.texts import Text

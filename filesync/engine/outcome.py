@@ -9,7 +9,7 @@ from filesync.engine.advice import KILLED_ADVICE
 from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import Outcome, Totals
 from filesync.engine.messages import Problem
-from filesync.engine.readers import Problems
+from filesync.engine.problems import Problems
 from filesync.engine.texts import Text
 from filesync.engine.watch import MAX_RUNTIME
 

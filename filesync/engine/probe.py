@@ -19,8 +19,8 @@ from filesync.engine.lines import parse_line
 from filesync.engine.log import Redactor, secrets_of
 from filesync.engine.messages import Crash
 from filesync.engine.prepare import check_encrypted_links, validate_remote
+from filesync.engine.problems import Problems
 from filesync.engine.process import RcloneProcess
-from filesync.engine.readers import Problems
 from filesync.engine.request import Endpoint, Method, Remote
 from filesync.engine.sections import sections_of, target
 from filesync.engine.texts import Text

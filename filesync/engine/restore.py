@@ -32,7 +32,7 @@ from filesync.engine.ini import TokensLeft
 from filesync.engine.log import RunLog
 from filesync.engine.outcome import conclude
 from filesync.engine.prepare import check_encrypted_links, check_links_below, validate_remote
-from filesync.engine.readers import Problems
+from filesync.engine.problems import Problems
 from filesync.engine.request import KEPT_FOLDER, Endpoint, Method, UndoRequest
 from filesync.engine.restore_reader import RestoreReader
 from filesync.engine.sections import sections_of, target

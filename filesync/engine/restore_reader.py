@@ -9,7 +9,7 @@ from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import Action, Event, ItemDone, Outcome, Totals
 from filesync.engine.messages import Copied, Deleted, LastWords, Message, Problem
 from filesync.engine.outcome import conclude
-from filesync.engine.readers import Problems
+from filesync.engine.problems import Problems
 from filesync.engine.texts import Text
 from filesync.engine.undo import UndoPlan
 

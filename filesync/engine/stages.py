@@ -16,7 +16,8 @@ from filesync.engine.events import Event, Totals
 from filesync.engine.messages import Message, Problem
 from filesync.engine.outcome import conclude
 from filesync.engine.prepare import Prepared
-from filesync.engine.readers import Problems, RunReader
+from filesync.engine.problems import Problems
+from filesync.engine.readers import RunReader
 from filesync.engine.request import Remote
 from filesync.engine.texts import Text
 from filesync.engine.tuning import PairFacts, RemoteFacts, known_facts, read_features

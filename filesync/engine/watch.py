@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.messages import Message, Problem, Stats
-from filesync.engine.readers import BREAKER_ERRORS, RunReader
+from filesync.engine.problems import BREAKER_ERRORS
+from filesync.engine.readers import RunReader
 from filesync.engine.request import Limits
 from filesync.engine.texts import Text
 

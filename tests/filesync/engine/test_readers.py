@@ -33,7 +33,8 @@ from filesync.engine.messages import (
     Stats,
 )
 from filesync.engine.outcome import conclude, killed
-from filesync.engine.readers import BREAKER_ERRORS, MAX_LOG_EVENTS, Problems, RunReader
+from filesync.engine.problems import BREAKER_ERRORS, Problems
+from filesync.engine.readers import MAX_LOG_EVENTS, RunReader
 from filesync.engine.watch import Watch
 
 
