@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filesync.engine import tuning
-from filesync.engine.filters import is_speakable
+from filesync.engine.filters import KEPT_RULE, is_speakable
 from filesync.engine.ini import CONFIG_FILE
 from filesync.engine.partials import partial_suffix
 from filesync.engine.renames import name_transforms
@@ -155,6 +155,14 @@ def build_argv(
             *(_rules(request, files) if stage.verb == "size" else ()),
             *("--", side),
         )
+    if stage.verb == "put_back":
+        assert sides.backup is not None
+        return (
+            *(str(rclone), "move", *base_flags(files), *_speed(request)),
+            # The kept folder may be inside the destination, and is no part of it.
+            *("--filter", KEPT_RULE, "--ignore-existing", "--disable", "DirMove"),
+            *("--", sides.backup, sides.destination),
+        )
     return (
         str(rclone),
         stage.verb,
@@ -199,9 +207,13 @@ def speed_flags(limits: Limits, source: Remote, destination: Remote) -> list[str
     return flags
 
 
+def _speed(request: SyncRequest) -> list[str]:
+    return speed_flags(request.limits, request.source.remote, request.destination.remote)
+
+
 def _limits(request: SyncRequest, stage: Stage) -> tuple[str, ...]:
     limits = request.limits
-    flags = speed_flags(limits, request.source.remote, request.destination.remote)
+    flags = _speed(request)
     if limits.max_bytes is not None and not stage.dry_run and stage.verb != "check":
         flags += ["--max-transfer", f"{limits.max_bytes}B", "--cutoff-mode", "SOFT"]
     return tuple(flags)

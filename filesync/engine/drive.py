@@ -5,6 +5,7 @@ Which process, and what its messages mean, is decided by the caller (run, restor
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import time
@@ -37,6 +38,18 @@ class Stopped(Exception):
     def __init__(self, failure: Failure | None) -> None:
         super().__init__(failure)
         self.failure = failure
+
+
+class _AtOnce(StopSignal):
+    """Of the wishes to end a run only the one that leaves it no time for anything."""
+
+    def __init__(self, stop: StopSignal) -> None:
+        super().__init__()
+        self._stop = stop
+
+    @property
+    def requested(self) -> bool:
+        return self._stop.at_once
 
 
 class Driver:
@@ -94,6 +107,19 @@ class Driver:
         if failure is not None:
             raise Stopped(failure)
         return self.exit_code
+
+    def for_tidying(self, limits: Limits) -> Driver:
+        """Give one with the same log for what a run puts in order after it was ended."""
+        other = copy.copy(self)
+        other._stop = _AtOnce(self._stop)
+        other._watch = Watch(limits, time.monotonic())
+        other.exit_code = None
+        return other
+
+    @property
+    def must_end_at_once(self) -> bool:
+        """Whether there is no time for putting anything in order."""
+        return self._stop.at_once
 
     def close(self) -> None:
         """Finish the log and let go of the rules; safe to call twice."""

@@ -15,15 +15,26 @@ class StopSignal:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._at_once = threading.Event()
 
-    def request(self) -> None:
-        """Ask the run to end; it then finishes with CANCELLED."""
+    def request(self, *, at_once: bool = False) -> None:
+        """Ask the run to end; it then finishes with CANCELLED.
+
+        `at_once` leaves it no time to put back what it set aside for files that did not come.
+        """
+        if at_once:
+            self._at_once.set()
         self._event.set()
 
     @property
     def requested(self) -> bool:
         """Whether the run has been asked to end."""
         return self._event.is_set()
+
+    @property
+    def at_once(self) -> bool:
+        """Whether there is no time for anything else."""
+        return self._at_once.is_set()
 
 
 class Phase(enum.StrEnum):
@@ -187,8 +198,9 @@ class SyncResult:
     """How a run ended.
 
     `failure` is set unless the outcome is SUCCEEDED or CANCELLED. `log_tail` holds the last lines
-    with secrets blanked. `refreshed` maps "src" and "dst" to option values that rclone changed,
-    such as an OAuth token: they are secrets, in plain text.
+    with secrets blanked. `changed_files` says that a file at the destination was changed, or may
+    have been: there may be something to undo. `refreshed` maps "src" and "dst" to option values
+    that rclone changed, such as an OAuth token: they are secrets, in plain text.
     """
 
     outcome: Outcome
@@ -198,6 +210,7 @@ class SyncResult:
     exit_code: int | None = None
     log_tail: tuple[str, ...] = ()
     duration_s: float = 0.0
+    changed_files: bool = False
     refreshed: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
 
 

@@ -33,6 +33,7 @@ from filesync.engine.messages import (
 )
 from filesync.engine.problems import Problems
 from filesync.engine.request import Method
+from filesync.engine.texts import Text
 
 MAX_LOG_EVENTS = 1000
 _MAX_REMEMBERED = 10_000
@@ -44,7 +45,8 @@ class RunReader:
     """Read the messages of the stages that carry a request out.
 
     `one_section` says that both sides are one remote, so that a server-side move or copy is the
-    transfer itself and not the keeping of an old file.
+    transfer itself and not the keeping of an old file. `set_aside` are the files of the
+    destination that were moved to the kept folder, as long as nothing came in their place.
     """
 
     method: Method
@@ -58,16 +60,22 @@ class RunReader:
     files_checked: int = 0
     files_failed: int = 0
     differences: int = 0
+    set_aside: set[str] = field(default_factory=set)
     problems: Problems = field(default_factory=Problems)
     phase: Phase | None = None
     stats: Stats | None = None
     _earlier_checks: int = 0
     _earlier_bytes: int = 0
     _earlier_files: int = 0
+    _keeps: bool = False
     _moving: dict[str, int | None] = field(default_factory=dict)
-    _replaced: set[str] = field(default_factory=set)
     _failed: set[str] = field(default_factory=set)
     _log_events: int = 0
+
+    @property
+    def changed_files(self) -> bool:
+        """Whether a file at the destination was sent, deleted or set aside, as far as was told."""
+        return bool(self.files_transferred or self.files_deleted or self._moving or self._keeps)
 
     @property
     def totals(self) -> Totals:
@@ -124,7 +132,8 @@ class RunReader:
         if isinstance(message, MovedServerSide):
             return self._moved_server_side(message.path)
         if isinstance(message, MovedToBackup):
-            self._replaced.discard(message.path)
+            self._keeps = True
+            self.set_aside.discard(message.path)
             return self._count_delete(message.path)
         if isinstance(message, Renamed):
             self.files_renamed += 1
@@ -140,10 +149,11 @@ class RunReader:
 
     def _copied(self, message: Copied) -> ItemDone | None:
         if message.server_side and not self.one_section:
-            self._replaced.add(message.path)
+            # Where a storage cannot rename: the old file goes next.
+            self._keeps = True
             return None
-        new = message.new and message.path not in self._replaced
-        self._replaced.discard(message.path)
+        new = message.new and message.stored_as not in self.set_aside
+        self.set_aside.discard(message.stored_as)
         if self.method is Method.MOVE:
             self._moving[message.path] = message.size_bytes
             return None
@@ -153,20 +163,36 @@ class RunReader:
     def _deleted(self, path: str) -> ItemDone | None:
         if self.method is Method.MOVE:
             if path not in self._moving:
-                # The storage cannot rename over a file: the old one went first.
+                # The storage cannot rename over a file, or to the kept folder: the old one went.
+                if self.keeps_deleted:
+                    self._set_aside(path)
                 return None
             size_bytes = self._moving.pop(path)
             self._count_transfer(size_bytes)
             return ItemDone(Action.MOVED, path, size_bytes)
-        # Keeping a file is a copy and a deletion where the storage cannot move.
-        return None if self.keeps_deleted else self._count_delete(path)
+        if self.keeps_deleted:
+            # Keeping a file is a copy and a deletion where the storage cannot move.
+            self._set_aside(path)
+            return None
+        return self._count_delete(path)
 
     def _moved_server_side(self, path: str) -> ItemDone | None:
         if self.method is Method.MOVE and self.one_section:
             self._count_transfer(None)
             return ItemDone(Action.MOVED, path)
-        self._replaced.add(path)
+        self._set_aside(path)
         return None
+
+    def _set_aside(self, path: str) -> None:
+        self._keeps = True
+        self.set_aside.add(path)
+
+    def missing(self, path: str, kept_dir: str) -> list[Event]:
+        """Tell of a file that was set aside, not replaced, and could not be put back."""
+        if path not in self._failed:
+            self._count_failure(path)
+        error = Text("the new file did not come, and the old one is in {folder}", folder=kept_dir)
+        return [ItemDone(Action.FAILED, path, error=error)]
 
     def _count_transfer(self, size_bytes: int | None) -> None:
         self.files_transferred += 1
@@ -182,10 +208,13 @@ class RunReader:
             return self._log("critical" if problem.critical else "error", problem.text, None)
         if problem.path in self._failed:
             return []
-        if len(self._failed) < _MAX_REMEMBERED:
-            self._failed.add(problem.path)
-        self.files_failed += 1
+        self._count_failure(problem.path)
         return [ItemDone(Action.FAILED, problem.path, error=problem.text)]
+
+    def _count_failure(self, path: str) -> None:
+        if len(self._failed) < _MAX_REMEMBERED:
+            self._failed.add(path)
+        self.files_failed += 1
 
     def _remark(self, remark: Remark) -> list[Event]:
         if remark.level not in _LOUD or not remark.text:

@@ -138,7 +138,8 @@ class SyncRequest:
 
     `force` carries out once what the count guards would stop; a missing or unreadable source
     stops it all the same. `keep_deleted_dir` is a folder below the destination remote's root that
-    takes what the run deletes or overwrites: outside the destination, or in its `KEPT_FOLDER`.
+    takes what the run deletes or overwrites: outside the destination, or in its `KEPT_FOLDER`,
+    and this run's own, for what it set aside and did not replace goes back from there.
     `only_paths` limits the run to these files (relative, as in ItemDone) and then nothing is
     deleted at the destination.
     """

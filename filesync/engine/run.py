@@ -42,6 +42,7 @@ from filesync.engine.prepare import (
     prepare,
     write_files,
 )
+from filesync.engine.put_back import put_back
 from filesync.engine.readers import RunReader
 from filesync.engine.request import Method, Remote, SyncRequest
 from filesync.engine.stages import Stages
@@ -113,6 +114,8 @@ class _Run:
         )
         self._reader = RunReader(request.method)
         self._plan: Plan | None = None
+        # Whether rclone ended in a way that left something untold.
+        self._cut_off = False
         # Whether rclone may have left partial files: until it has ended well.
         self._writes = False
         self._sections: dict[str, dict[str, str]] = {}
@@ -227,8 +230,16 @@ class _Run:
         for stage in to_run:
             yield from reader.begin_stage()
             self._writes = True
-            exit_code = yield from stages.drive(stage, reader.take, max_delete=max_delete)
+            try:
+                exit_code = yield from stages.drive(stage, reader.take, max_delete=max_delete)
+            except Stopped:
+                self._cut_off = True
+                if not self._driver.must_end_at_once:
+                    yield from put_back(stages)
+                raise
             if exit_code != 0:
+                if reader.set_aside:
+                    yield from put_back(stages)
                 break
             self._writes = False
         if request.method is Method.CHECK:
@@ -261,6 +272,7 @@ class _Run:
             exit_code=self._driver.exit_code,
             log_tail=self._driver.log.tail,
             duration_s=time.monotonic() - self._started_s,
+            changed_files=self._reader.changed_files or self._cut_off,
             refreshed=refreshed(self._sections, self._work_dir / CONFIG_FILE),
         )
         return Finished(result)

@@ -92,7 +92,7 @@ def _tell(
     _persist(journal.tell_refreshed, stopped)
     if result.failure is not None and not stopped.is_set():
         _blame(run, result.failure)
-    if not in_doubt and result.totals.files_transferred == result.totals.files_deleted == 0:
+    if not in_doubt and not result.changed_files:
         _forget_unused(claim)
     if goes_back:
         _persist(lambda: requeue_run(claim, SyncRun.Reason.WORKER_STOPPED), stopped)
@@ -159,6 +159,7 @@ def _drive(run: SyncRun, recorder: Recorder) -> engine.SyncResult:
         return _failed(
             engine.FailureClass.INTERNAL,
             engine.Text("unforeseen {kind}", kind=type(error).__name__),
+            changed_files=True,
         )
     finally:
         shutil.rmtree(work_dir, ignore_errors=True)
@@ -166,9 +167,12 @@ def _drive(run: SyncRun, recorder: Recorder) -> engine.SyncResult:
         _keep_refreshed(run, (result and result.refreshed) or left)
 
 
-def _failed(failure_class: engine.FailureClass, message: str) -> engine.SyncResult:
+def _failed(
+    failure_class: engine.FailureClass, message: str, *, changed_files: bool = False
+) -> engine.SyncResult:
     failure = engine.Failure.of(failure_class, message)
-    return engine.SyncResult(outcome=engine.Outcome.FAILED, failure=failure)
+    outcome = engine.Outcome.FAILED
+    return engine.SyncResult(outcome=outcome, failure=failure, changed_files=changed_files)
 
 
 @contextmanager
@@ -206,7 +210,8 @@ def stopping_worker(stop: engine.StopSignal) -> Iterator[threading.Event]:
     def on_signal(signum: int, _frame: FrameType | None) -> None:
         if signum in WORKER_STOPS:
             stopped.set()
-        stop.request()
+        # A worker has seconds; a run that it gives back is done by the next one.
+        stop.request(at_once=signum in WORKER_STOPS)
 
     if threading.current_thread() is not threading.main_thread():
         yield stopped

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import signal
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +14,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from pytest_django.fixtures import SettingsWrapper
 
+from filesync import engine
 from filesync.engine import KEPT_FOLDER
 from filesync.errors import NotFound, NothingToUndo, RunActive
 from filesync.models import RunLog, SyncConfig, SyncRun
@@ -105,6 +108,31 @@ def test_what_an_earlier_attempt_kept_is_not_forgotten_by_one_that_changes_nothi
 
     assert (run.state, run.files_transferred) == ("SUCCEEDED", 0)
     assert run.kept_until is not None
+
+
+def test_a_run_whose_rclone_was_killed_before_a_file_came_can_be_undone(
+    local_root: Path, config: SyncConfig
+) -> None:
+    before = tree(local_root / "destination")
+    write_tree(local_root / "source", {"changed": "x" * 4_000_000, "added": "x" * 4_000_000})
+    SyncConfig.objects.filter(pk=config.pk).update(bandwidth="1M", max_attempts=1)
+    pids: list[int] = []
+
+    def kill(event: engine.Event) -> None:
+        if isinstance(event, engine.ProcessStarted):
+            pids.append(event.pid)
+        elif isinstance(event, engine.Progress) and event.bytes_done:
+            os.kill(pids[-1], signal.SIGKILL)
+
+    run = make_run(config)
+    execute(claim(run), watch=kill)
+    run.refresh_from_db()
+
+    assert (run.state, run.files_transferred, run.files_deleted) == ("PARTIAL", 0, 0)
+    assert tree(local_root / "destination") == before
+    assert run.kept_until is not None
+    assert carry_out(queue_restore(run.pk)).state == "SUCCEEDED"
+    assert tree(local_root / "destination") == before
 
 
 def test_the_latest_run_is_undone_first(local_root: Path, config: SyncConfig) -> None:

@@ -1,0 +1,59 @@
+"""Put back what a run set aside for files that then did not come.
+
+rclone moves an old file to the kept folder before it sends the new one, and does so for a whole
+backlog ahead: a run that ends early would leave the destination without files that it had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from filesync.engine.command import Stage, build_argv
+from filesync.engine.drive import Stopped
+from filesync.engine.events import Event
+from filesync.engine.messages import Deleted, Message, MovedServerSide
+from filesync.engine.request import Limits
+from filesync.engine.stages import Stages
+
+LIMITS = Limits(max_runtime_s=600, stall_timeout_s=60)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Which files came back."""
+
+    back: set[str] = field(default_factory=set)
+
+    def take(self, message: Message) -> list[Event]:
+        # Where a storage cannot rename, a file is copied and then deleted.
+        if isinstance(message, MovedServerSide | Deleted):
+            self.back.add(message.path)
+        return []
+
+
+def put_back(stages: Stages) -> Iterator[Event]:
+    """Move kept files to where nothing stands at the destination; tell of those that stay away.
+
+    All that lie there, not those that the log told of: a killed rclone tells of some no more.
+    """
+    prepared = stages.prepared
+    kept_dir = prepared.request.keep_deleted_dir
+    if kept_dir is None:
+        return
+    driver, reader = stages.driver.for_tidying(LIMITS), _Reader()
+    argv = build_argv(
+        stages.rclone,
+        Stage("put_back"),
+        prepared.request,
+        sides=prepared.sides,
+        files=prepared.files,
+    )
+    with suppress(Stopped):
+        yield from driver.drive(argv, reader.take)
+    # At the name of what did not move then stands something: the new file, come without a word.
+    if driver.exit_code == 0 or stages.driver.must_end_at_once:
+        return
+    for path in sorted(stages.reader.set_aside - reader.back):
+        yield from stages.reader.missing(path, kept_dir)
