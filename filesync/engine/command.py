@@ -13,6 +13,10 @@ from filesync.engine.renames import name_transforms
 from filesync.engine.request import Compare, Limits, Method, Remote, SyncRequest
 from filesync.engine.tuning import PairFacts
 
+NO_CHECKSUMS = (
+    "The two storages have no checksum in common: files are compared by size and by the time of "
+    "their last change."
+)
 _NO_TRAVERSE_FILES = 100
 _ONLY_SIZE = ("--size-only",)
 _BY_UPLOAD_TIME = ("--update", "--use-server-modtime")
@@ -117,15 +121,20 @@ def _compare_passes(request: SyncRequest, facts: PairFacts) -> tuple[tuple[str, 
 
     With neither times nor hashes in common, sizes alone miss an edit of the same size, and
     --update alone skips a file that is older than the copy although its size differs: so first
-    the one, then the other.
+    the one, then the other. Without a hash in common --checksum would compare sizes alone too.
     """
     if request.compare is Compare.SIZE:
         return (_ONLY_SIZE,)
     if facts.sizes_only:
         return (_ONLY_SIZE, _BY_UPLOAD_TIME)
-    if request.compare is Compare.CHECKSUM or not facts.shares_mtime:
-        return (("--checksum",),)
-    return ((),)
+    by_hash = request.compare is Compare.CHECKSUM and facts.shares_hash
+    return (("--checksum",),) if by_hash or not facts.shares_mtime else ((),)
+
+
+def lacks_checksums(request: SyncRequest, facts: PairFacts) -> bool:
+    """Whether checksums were asked for where the sides have none in common to compare."""
+    compares = request.method in (Method.INCREMENTAL, Method.FULL)
+    return compares and request.compare is Compare.CHECKSUM and not facts.shares_hash
 
 
 def _check_flags(request: SyncRequest, facts: PairFacts) -> tuple[str, ...]:

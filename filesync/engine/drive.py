@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from filesync.engine.errors import Failure
-from filesync.engine.events import Event, ProcessStarted, StopSignal, Tick
+from filesync.engine.events import Event, LogLine, ProcessStarted, StopSignal, Tick
 from filesync.engine.lines import parse_line
-from filesync.engine.log import Redactor, RunLog, command_line, secrets_of
+from filesync.engine.log import Redactor, RunLog, command_line, own_line, secrets_of
 from filesync.engine.messages import Crash, Message, Stats
 from filesync.engine.outcome import crashed, killed
 from filesync.engine.process import RcloneProcess
@@ -120,6 +120,11 @@ class Driver:
     def must_end_at_once(self) -> bool:
         """Whether there is no time for putting anything in order."""
         return self._stop.at_once
+
+    def warn(self, message: str) -> LogLine:
+        """Put a warning of ours into the log, and give it."""
+        self.log.write(own_line("warning", message))
+        return LogLine("warning", message)
 
     def close(self) -> None:
         """Finish the log and let go of the rules; safe to call twice."""

@@ -86,7 +86,12 @@ def secrets_of(remote: Remote) -> list[str]:
 
 def command_line(argv: Sequence[str]) -> bytes:
     """Give the line of the log that says which command was started."""
-    return json.dumps({"level": COMMAND, "msg": shlex.join(argv)}).encode() + b"\n"
+    return own_line(COMMAND, shlex.join(argv))
+
+
+def own_line(level: str, message: str) -> bytes:
+    """Give a line of the log that is not rclone's."""
+    return json.dumps({"level": level, "msg": message}).encode() + b"\n"
 
 
 class RunLog:

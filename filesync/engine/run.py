@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filesync.engine.binary import check_rclone
 from filesync.engine.check import differences
-from filesync.engine.command import Stage, plan_stages, run_stages
+from filesync.engine.command import NO_CHECKSUMS, Stage, lacks_checksums, plan_stages, run_stages
 from filesync.engine.confine import confine
 from filesync.engine.drive import Driver, Stopped, empty_folder, ticking
 from filesync.engine.errors import EngineError, Failure, FailureClass
@@ -180,6 +180,8 @@ class _Run:
         stages = Stages(self._rclone, prepared, self._driver, self._reader)
         yield from stages.check_passwords()
         facts = yield from stages.pair_facts()
+        if lacks_checksums(request, facts):
+            yield self._driver.warn(NO_CHECKSUMS)
         max_delete = None
         if request.method is not Method.CHECK and (request.dry_run or request.method.can_delete):
             yield PhaseChanged(Phase.PLANNING)

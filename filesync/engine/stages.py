@@ -18,7 +18,7 @@ from filesync.engine.outcome import conclude
 from filesync.engine.prepare import Prepared
 from filesync.engine.problems import Problems
 from filesync.engine.readers import RunReader
-from filesync.engine.request import Remote
+from filesync.engine.request import Compare, Remote
 from filesync.engine.texts import Text
 from filesync.engine.tuning import PairFacts, RemoteFacts, known_facts, read_features
 
@@ -110,7 +110,8 @@ class Stages:
     def _remote_facts(
         self, remote: Remote, *, at_destination: bool
     ) -> Generator[Event, None, RemoteFacts]:
-        known = known_facts(remote)
+        by_hash = self.prepared.request.compare is Compare.CHECKSUM
+        known = known_facts(remote, by_hash=by_hash)
         if known is not None:
             return known
         answer = yield from self.ask(Stage("features", at_destination=at_destination))

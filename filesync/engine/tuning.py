@@ -40,12 +40,19 @@ _KNOWN: Mapping[str, RemoteFacts] = {
 }
 
 
-def known_facts(remote: Remote) -> RemoteFacts | None:
-    """Give what every server of a backend has in common; None when the server must be asked."""
+# Whether an SFTP server hashes files depends on the shell behind it.
+_MAY_HASH = frozenset({"sftp"})
+
+
+def known_facts(remote: Remote, *, by_hash: bool = False) -> RemoteFacts | None:
+    """Give what every server of a backend has in common; None when the server must be asked.
+
+    `by_hash` says that files are to be compared by hashes, so that it matters who has any.
+    """
     known = _KNOWN.get(remote.backend)
     if known is not None and remote.encryption is not None:
         return replace(known, hashes=frozenset())
-    return known
+    return None if by_hash and remote.backend in _MAY_HASH else known
 
 
 def read_features(answer: bytes) -> RemoteFacts:

@@ -28,6 +28,7 @@ FULL_FACTS = RemoteFacts(True, frozenset({"md5"}))
 BLIND = RemoteFacts(False, frozenset())
 EQUALS = PairFacts(FULL_FACTS, FULL_FACTS)
 SIZES = PairFacts(FULL_FACTS, BLIND)
+TIMES = PairFacts(FULL_FACTS, RemoteFacts(True, frozenset()))
 HASHES = PairFacts(FULL_FACTS, RemoteFacts(False, frozenset({"md5"})))
 
 
@@ -157,6 +158,7 @@ MOVE = ("--ignore-times", "--disable", "DirMove")
         (Method.INCREMENTAL, Compare.SIZE_TIME, HASHES, [("copy", ("--checksum",))]),
         (Method.INCREMENTAL, Compare.SIZE_TIME, SIZES, [("copy", SIZE_ONLY), ("copy", UPDATE)]),
         (Method.INCREMENTAL, Compare.CHECKSUM, SIZES, [("copy", SIZE_ONLY), ("copy", UPDATE)]),
+        (Method.INCREMENTAL, Compare.CHECKSUM, TIMES, [("copy", ())]),
         (Method.INCREMENTAL, Compare.SIZE, SIZES, [("copy", SIZE_ONLY)]),
         (Method.FULL, Compare.SIZE_TIME, EQUALS, [("sync", ())]),
         (Method.FULL, Compare.SIZE_TIME, SIZES, [("copy", SIZE_ONLY), ("sync", UPDATE)]),
@@ -181,7 +183,7 @@ def test_each_method_has_its_stages(
     assert [(stage.verb, stage.flags) for stage in run_stages(request, facts)] == stages
 
 
-@pytest.mark.parametrize("facts", [EQUALS, SIZES, HASHES])
+@pytest.mark.parametrize("facts", [EQUALS, SIZES, HASHES, TIMES])
 @pytest.mark.parametrize("compare", list(Compare))
 @pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.FULL, Method.OVERWRITE, Method.MOVE])
 def test_every_planning_stage_is_a_dry_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import time
 from dataclasses import replace
@@ -14,6 +15,7 @@ from filesync.engine import (
     Compare,
     Endpoint,
     FailureClass,
+    LogLine,
     Method,
     Outcome,
     Remote,
@@ -21,8 +23,11 @@ from filesync.engine import (
     list_folder,
     probe,
 )
+from filesync.engine.command import NO_CHECKSUMS
 from tests.filesync.engine.lab import NO_GUARDS, Lab, engine_remote, files_of, write_tree
+from tests.servers.openssh import OpensshServer
 from tests.servers.s3 import S3Server
+from tests.servers.sftp import SftpServer
 from tests.servers.webdav import WebdavServer
 
 SERVERS = ["webdav", "apache", "ftp", "sftp", "openssh", "s3", "samba"]
@@ -178,9 +183,10 @@ def test_check_by_checksum_sees_an_edit_of_equal_size(lab: Lab, upload: SyncRequ
     assert ran.actions() == {(Action.DIFFERS, "a.txt")}
 
 
+@pytest.mark.parametrize("compare", [Compare.SIZE_TIME, Compare.CHECKSUM])
 @pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.FULL])
 def test_an_edit_of_equal_size_is_sent(
-    lab: Lab, remote: Remote, upload: SyncRequest, method: Method
+    lab: Lab, remote: Remote, upload: SyncRequest, method: Method, compare: Compare
 ) -> None:
     write_tree(lab.source, TREE)
     lab.run(upload)
@@ -188,11 +194,39 @@ def test_an_edit_of_equal_size_is_sent(
     edited.write_text("two")
     later_s = time.time() + 5
     os.utime(edited, (later_s, later_s))
-    ran = lab.run(replace(upload, method=method))
+    ran = lab.run(replace(upload, method=method, compare=compare))
 
     assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
     assert ran.result.totals.files_transferred == 1
     assert files_of(fetch(lab, remote, "up")) == files_of(lab.source)
+
+
+def test_by_checksum_an_edit_that_keeps_size_and_time_is_sent(
+    lab: Lab, openssh_server: OpensshServer
+) -> None:
+    """An SFTP server with a shell hashes files, and must be asked whether it does."""
+    remote = engine_remote(openssh_server.remote)
+    upload = lab.asking(Method.INCREMENTAL, destination=Endpoint(remote, f"h{time.monotonic_ns()}"))
+    write_tree(lab.source, {"a": "one"})
+    lab.run(upload)
+    write_tree(lab.source, {"a": "two"})
+
+    assert lab.run(upload).result.totals.files_transferred == 0
+    ran = lab.run(replace(upload, compare=Compare.CHECKSUM))
+    assert ran.result.totals.files_transferred == 1
+    assert LogLine("warning", NO_CHECKSUMS) not in ran.events
+
+
+def test_where_no_checksum_is_shared_the_log_says_what_is_compared(
+    lab: Lab, sftp_server: SftpServer
+) -> None:
+    destination = Endpoint(engine_remote(sftp_server.remote), f"n{time.monotonic_ns()}")
+    write_tree(lab.source, {"a": "one"})
+    upload = lab.asking(Method.FULL, destination=destination, compare=Compare.CHECKSUM)
+    ran = lab.run(upload)
+
+    assert LogLine("warning", NO_CHECKSUMS) in ran.events
+    assert NO_CHECKSUMS.encode() in gzip.decompress(lab.log_path.read_bytes())
 
 
 def test_a_file_put_back_to_an_older_state_is_sent(
