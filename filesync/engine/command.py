@@ -153,8 +153,12 @@ def build_argv(
     sides: Sides,
     files: RunFiles,
     max_delete: int | None = None,
+    sent_bytes: int = 0,
 ) -> tuple[str, ...]:
-    """Give the whole command line of a stage; it holds no secret."""
+    """Give the whole command line of a stage; it holds no secret.
+
+    `sent_bytes` is what earlier stages sent: the limit of bytes is the run's, not each stage's.
+    """
     if stage.verb in _ONE_SIDED:
         side = sides.destination if stage.at_destination else sides.source
         if stage.verb == "names":
@@ -176,7 +180,7 @@ def build_argv(
         str(rclone),
         stage.verb,
         *base_flags(files),
-        *_limits(request, stage),
+        *_limits(request, stage, sent_bytes),
         *_rules(request, files),
         *_copying(request, stage, sides, max_delete),
         *stage.flags,
@@ -220,11 +224,12 @@ def _speed(request: SyncRequest) -> list[str]:
     return speed_flags(request.limits, request.source.remote, request.destination.remote)
 
 
-def _limits(request: SyncRequest, stage: Stage) -> tuple[str, ...]:
+def _limits(request: SyncRequest, stage: Stage, sent_bytes: int) -> tuple[str, ...]:
     limits = request.limits
     flags = _speed(request)
     if limits.max_bytes is not None and not stage.dry_run and stage.verb != "check":
-        flags += ["--max-transfer", f"{limits.max_bytes}B", "--cutoff-mode", "SOFT"]
+        left_bytes = max(0, limits.max_bytes - sent_bytes)
+        flags += ["--max-transfer", f"{left_bytes}B", "--cutoff-mode", "SOFT"]
     return tuple(flags)
 
 

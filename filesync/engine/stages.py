@@ -52,6 +52,7 @@ class Stages:
             sides=prepared.sides,
             files=prepared.files,
             max_delete=max_delete,
+            sent_bytes=self.reader.bytes_transferred,
         )
         exit_code = yield from self.driver.drive(argv, take, stdout_path, reader=self.reader)
         return exit_code

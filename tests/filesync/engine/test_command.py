@@ -99,6 +99,13 @@ def test_a_dry_run_has_no_byte_limit_and_a_report() -> None:
     assert "--max-transfer" not in words
 
 
+@pytest.mark.parametrize(("sent_bytes", "left"), [(0, "500B"), (400, "100B"), (501, "0B")])
+def test_a_later_stage_may_send_what_the_earlier_ones_left(sent_bytes: int, left: str) -> None:
+    request = replace(REQUEST, limits=Limits(max_bytes=500))
+    words = argv(request, Stage("copy"), sent_bytes=sent_bytes)
+    assert words[words.index("--max-transfer") + 1] == left
+
+
 def test_a_check_copies_nothing() -> None:
     words = argv(replace(REQUEST, method=Method.CHECK), Stage("check", report=True))
     assert words == [

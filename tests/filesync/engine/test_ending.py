@@ -6,13 +6,16 @@ import gzip
 import os
 import resource
 import signal
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from filesync.engine import (
+    Endpoint,
     Event,
     FailureClass,
     Finished,
@@ -25,7 +28,8 @@ from filesync.engine import (
     run_sync,
 )
 from filesync.engine.partials import partial_suffix
-from tests.filesync.engine.lab import Lab, tree, write_tree
+from tests.filesync.engine.lab import Lab, engine_remote, tree, write_tree
+from tests.servers.webdav import WebdavServer
 
 BIG = os.urandom(3 << 20)
 SLOW = Limits(bandwidth="256K", transfers=1)
@@ -284,6 +288,27 @@ def test_a_limit_of_bytes_ends_the_run_before_anything_is_deleted(lab: Lab) -> N
     assert ran.result.failure.guard == "max_bytes"
     assert 5 <= ran.result.totals.files_transferred < 20
     assert (lab.destination / "extra").exists()
+
+
+def test_a_limit_of_bytes_holds_over_both_passes_of_a_run(
+    lab: Lab, webdav_server: WebdavServer
+) -> None:
+    """Sizes alone are compared first on a server without times, and then what was changed."""
+    remote = Endpoint(engine_remote(webdav_server.remote), f"b{time.monotonic_ns()}")
+    request = lab.asking(Method.INCREMENTAL, destination=remote)
+    write_tree(lab.source, {f"edited{number}": "x" * 1000 for number in range(10)})
+    assert lab.run(request).result.outcome is Outcome.SUCCEEDED
+    for number in range(10):
+        (lab.source / f"edited{number}").write_text("y" * 1000)
+        later_s = time.time() + 5
+        os.utime(lab.source / f"edited{number}", (later_s, later_s))
+    write_tree(lab.source, {f"new{number}": "x" * 1000 for number in range(4)})
+
+    limits = Limits(transfers=1, max_bytes=5500)
+    ran = lab.run(replace(request, limits=limits))
+
+    assert ran.guard == "max_bytes"
+    assert 5 <= ran.result.totals.files_transferred <= 7
 
 
 def test_the_log_holds_every_line_and_the_tail_is_bounded(lab: Lab) -> None:
