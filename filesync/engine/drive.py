@@ -141,6 +141,7 @@ class Driver:
         last_event_s = time.monotonic()
         while not process.ended:
             lines = process.read_lines(POLL_S)
+            self.log.flush_when_due()
             now_s = time.monotonic()
             for event in self._taken(lines, take, now_s):
                 yield event
@@ -159,17 +160,17 @@ class Driver:
     def _taken(self, lines: list[bytes], take: Take, now_s: float) -> Iterator[Event]:
         if not lines:
             return
-        text = self._redact(b"\n".join(lines) + b"\n")
-        self.log.write(text)
-        told = text.splitlines()
+        told = self._redact(b"\n".join(lines)).split(b"\n")
         messages = [parse_line(line) for line in told]
-        self.log.remember(
-            [
-                line
-                for line, message in zip(told, messages, strict=True)
-                if not isinstance(message, Stats)
-            ]
-        )
+        # Statistics come each second, and say nothing that lasts.
+        lasting = [
+            line
+            for line, message in zip(told, messages, strict=True)
+            if not isinstance(message, Stats)
+        ]
+        if lasting:
+            self.log.write(b"\n".join(lasting) + b"\n")
+            self.log.remember(lasting)
         for message in messages:
             self._watch.saw(message, now_s)
             if isinstance(message, Crash):

@@ -10,11 +10,14 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote
 
 from filesync.engine.request import Remote
 
 MAX_LOG_BYTES = 64 << 20
+"""Of the compressed log of one attempt: it tells of some five million files."""
+
 # Whoever reads a log while it grows is at most this and the next line behind.
 FLUSH_EVERY_S = 2.0
 TAIL_LINES = 200
@@ -100,22 +103,37 @@ class RunLog:
     def __init__(self, path: Path | None) -> None:
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._file: gzip.GzipFile | None = None
-        self._left_bytes = MAX_LOG_BYTES
+        self._raw: BinaryIO | None = None
+        self._lines_left_out = 0
+        self._is_cut = False
+        self._is_flushed = True
         self._flush_at_s = 0.0
         if path is not None:
             # Level 1: the log of 20,000 files must not cost more than copying them.
-            self._file = gzip.GzipFile(path, "wb", compresslevel=1)
+            self._raw = path.open("wb")
+            self._file = gzip.GzipFile(fileobj=self._raw, mode="wb", compresslevel=1)
 
     def write(self, text: bytes) -> None:
-        """Append text that ends with a newline; what is over the cap is left out, once noted."""
-        if self._file is None or self._left_bytes <= 0:
+        """Append text that ends with a newline; what is over the cap is counted and left out."""
+        if self._file is None or self._raw is None:
             return
-        self._left_bytes -= len(text)
+        if self._is_cut:
+            self._lines_left_out += text.count(b"\n")
+            return
         self._file.write(text)
-        if self._left_bytes <= 0:
-            self._file.write(CUT_MARK + b": it grew over %d MiB\n" % (MAX_LOG_BYTES >> 20))
-        if (now_s := time.monotonic()) >= self._flush_at_s:
+        self._is_flushed = False
+        if self._raw.tell() >= MAX_LOG_BYTES:
+            self._is_cut = True
+            # At once: a log of a killed process must not look whole.
+            self._file.write(CUT_MARK + b": it had grown to %d MiB\n" % (MAX_LOG_BYTES >> 20))
+        self.flush_when_due()
+
+    def flush_when_due(self) -> None:
+        """Let readers see what was written, now and then."""
+        now_s = time.monotonic()
+        if self._file is not None and not self._is_flushed and now_s >= self._flush_at_s:
             self._file.flush()
+            self._is_flushed = True
             self._flush_at_s = now_s + FLUSH_EVERY_S
 
     def remember(self, lines: Sequence[bytes]) -> None:
@@ -131,6 +149,11 @@ class RunLog:
 
     def close(self) -> None:
         """Finish the compressed file; safe to call twice."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._file is None or self._raw is None:
+            return
+        if self._lines_left_out:
+            left_out = b": %d lines more are not in it\n" % self._lines_left_out
+            self._file.write(CUT_MARK + left_out)
+        self._file.close()
+        self._raw.close()
+        self._file = None

@@ -320,6 +320,16 @@ def test_the_log_holds_every_line_and_the_tail_is_bounded(lab: Lab) -> None:
     assert len(ran.result.log_tail) == 200
 
 
+def test_the_log_holds_no_statistics(slow: Lab) -> None:
+    """Each second of a long run they take as much as a hundred files."""
+    ran = slow.run(slow.asking(Method.INCREMENTAL, limits=Limits(bandwidth="1M")))
+
+    assert [event for event in ran.events if isinstance(event, Progress) and event.in_flight]
+    text = gzip.decompress(slow.log_path.read_bytes())
+    assert b'"big"' in text
+    assert b'"stats"' not in text
+
+
 def test_a_refused_request_ends_with_its_reason_and_starts_nothing(lab: Lab) -> None:
     ran = lab.run(lab.asking(Method.FULL, limits=Limits(bandwidth="fast")))
 

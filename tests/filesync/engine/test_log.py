@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
+import time
 import zlib
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from filesync.engine import Remote
 from filesync.engine import log as log_module
-from filesync.engine.log import MIN_SECRET_CHARS, TAIL_LINES, Redactor, RunLog, secrets_of
+from filesync.engine.log import CUT_MARK, MIN_SECRET_CHARS, TAIL_LINES, Redactor, RunLog, secrets_of
 
 
 @pytest.mark.parametrize(
@@ -51,16 +53,21 @@ def test_the_lines_of_a_key_are_secrets() -> None:
 
 
 def test_the_file_is_capped_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_module, "MAX_LOG_BYTES", 1000)
+    monkeypatch.setattr(log_module, "MAX_LOG_BYTES", 100_000)
+    monkeypatch.setattr(log_module, "FLUSH_EVERY_S", 0)
     path = tmp_path / "log.gz"
     log = RunLog(path)
-    for _ in range(100):
-        log.write(b"x" * 99 + b"\n")
+    for _ in range(1000):
+        # Twice as long as what it packs to, for that is what counts.
+        log.write(random.randbytes(500).hex().encode() + b"\n")
     log.close()
     log.close()
-    text = gzip.decompress(path.read_bytes())
-    assert len(text) < 1100
-    assert text.count(b"the log was cut here") == 1
+    packed = path.read_bytes()
+    assert len(packed) < 110_000
+    *lines, cut, last = gzip.decompress(packed).splitlines()
+    assert 150 < len(lines) < 250
+    assert cut.startswith(CUT_MARK)
+    assert last == CUT_MARK + b": %d lines more are not in it" % (1000 - len(lines))
 
 
 def test_the_file_can_be_read_while_it_is_written(
@@ -75,6 +82,24 @@ def test_the_file_can_be_read_while_it_is_written(
 
     with path.open("rb") as file:
         assert zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(file.read()) == b"one\ntwo\n"
+    log.close()
+
+
+def test_a_line_after_which_none_comes_can_be_read_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log.gz"
+    log = RunLog(path)
+    log.write(b"one\n")
+    log.write(b"two\n")
+    log.flush_when_due()
+    before = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(path.read_bytes())
+    later_s = time.monotonic() + log_module.FLUSH_EVERY_S
+    monkeypatch.setattr("filesync.engine.log.time.monotonic", lambda: later_s)
+    log.flush_when_due()
+
+    after = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(path.read_bytes())
+    assert (before, after) == (b"one\n", b"one\ntwo\n")
     log.close()
 
 
