@@ -36,7 +36,9 @@ from filesync.engine.request import Method
 from filesync.engine.texts import Text
 
 MAX_LOG_EVENTS = 1000
-_MAX_REMEMBERED = 10_000
+# Of one file rclone may tell several errors: when it is compared, sent, put in its place. No more
+# than its backlog of 10,000 files lies between them.
+_MAX_REMEMBERED = 100_000
 _LOUD = frozenset({"notice", "warning", "error", "critical", "plain"})
 
 
@@ -69,7 +71,7 @@ class RunReader:
     _earlier_files: int = 0
     _keeps: bool = False
     _moving: dict[str, int | None] = field(default_factory=dict)
-    _failed: set[str] = field(default_factory=set)
+    _failed: dict[int, None] = field(default_factory=dict)
     _log_events: int = 0
 
     @property
@@ -189,8 +191,7 @@ class RunReader:
 
     def missing(self, path: str, kept_dir: str) -> list[Event]:
         """Tell of a file that was set aside, not replaced, and could not be put back."""
-        if path not in self._failed:
-            self._count_failure(path)
+        self._is_first_failure(path)
         error = Text("the new file did not come, and the old one is in {folder}", folder=kept_dir)
         return [ItemDone(Action.FAILED, path, error=error)]
 
@@ -206,15 +207,20 @@ class RunReader:
         self.problems.add(problem)
         if not problem.path:
             return self._log("critical" if problem.critical else "error", problem.text, None)
-        if problem.path in self._failed:
+        if not self._is_first_failure(problem.path):
             return []
-        self._count_failure(problem.path)
         return [ItemDone(Action.FAILED, problem.path, error=problem.text)]
 
-    def _count_failure(self, path: str) -> None:
-        if len(self._failed) < _MAX_REMEMBERED:
-            self._failed.add(path)
+    def _is_first_failure(self, path: str) -> bool:
+        """Count a file that failed, once; the oldest of very many are forgotten."""
+        key = hash(path)
+        if key in self._failed:
+            return False
+        if len(self._failed) >= _MAX_REMEMBERED:
+            del self._failed[next(iter(self._failed))]
+        self._failed[key] = None
         self.files_failed += 1
+        return True
 
     def _remark(self, remark: Remark) -> list[Event]:
         if remark.level not in _LOUD or not remark.text:

@@ -27,6 +27,8 @@ FENCE_S = 35.0
 TRY_S = 2.0
 ITEM_BATCH = 500
 ITEMS_PER_RUN = 10_000
+# On top of those. A run of which more failed is sent again as a whole, not only what failed.
+FAILED_PER_RUN = 50_000
 
 
 class DatabaseAway(Exception):
@@ -40,7 +42,8 @@ class DatabaseAway(Exception):
 class Recorder:
     """Collects the engine's events and writes them: at most one write a second.
 
-    Failed items are always stored, others up to `ITEMS_PER_RUN`; the counters stay exact.
+    Items are stored up to `ITEMS_PER_RUN`, failed ones apart from them up to `FAILED_PER_RUN`; the
+    counters stay exact.
     """
 
     claim: Claim
@@ -51,6 +54,7 @@ class Recorder:
     plan: dict[str, object] | None = None
     items: list[RunItem] = field(default_factory=list)
     items_stored: int = 0
+    failed_stored: int = 0
     pid: int | None = None
     fenced: bool = False
     detached: bool = False
@@ -160,10 +164,14 @@ class Recorder:
         return failing and now - self.written_at > FENCE_S
 
     def _take_item(self, item: engine.ItemDone) -> None:
-        failed = item.action is engine.Action.FAILED
-        if self.items_stored >= ITEMS_PER_RUN and not failed:
+        if item.action is engine.Action.FAILED:
+            if self.failed_stored >= FAILED_PER_RUN:
+                return
+            self.failed_stored += 1
+        elif self.items_stored >= ITEMS_PER_RUN:
             return
-        self.items_stored += 1
+        else:
+            self.items_stored += 1
         self.items.append(
             RunItem(
                 run_id=self.claim.run_id,

@@ -22,6 +22,7 @@ from filesync.services import execution, leases, requests
 from filesync.services.execution import _tell, config_lock, execute
 from filesync.services.finishing import cancel_run, finish_run
 from filesync.services.queueing import retry_run
+from filesync.services.recorder import Recorder
 from filesync.services.storages import store_refreshed
 from tests.filesync.engine.lab import files_of, names, tree, write_tree
 from tests.filesync.factories import allow_local_root as allow_local_root
@@ -457,6 +458,26 @@ def test_more_items_than_are_kept_are_still_counted(
 
     assert run.files_transferred == 12
     assert RunItem.objects.filter(run=run).count() == 5
+
+
+def test_files_that_failed_are_recorded_when_others_have_taken_all_places(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filesync.services.recorder.ITEMS_PER_RUN", 3)
+    monkeypatch.setattr("filesync.services.recorder.FAILED_PER_RUN", 4)
+    run = make_run(make_config(local_root))
+    recorder = Recorder(claim(run), engine.StopSignal())
+    for number in range(5):
+        recorder.take(engine.ItemDone(engine.Action.ADDED, f"sent {number}"))
+    for number in range(6):
+        error = "no room"
+        recorder.take(engine.ItemDone(engine.Action.FAILED, f"failed {number}", error=error))
+    recorder.finish()
+
+    assert items(run) == {
+        *(("ADDED", f"sent {number}") for number in range(3)),
+        *(("FAILED", f"failed {number}") for number in range(4)),
+    }
 
 
 def test_settings_that_went_bad_since_the_save_fail_the_run(

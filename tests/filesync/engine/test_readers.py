@@ -98,6 +98,18 @@ def test_a_file_fails_once_however_often_it_is_named() -> None:
     assert reader.totals.files_failed == 1
 
 
+def test_of_very_many_files_that_fail_each_counts_once() -> None:
+    """Two errors of one file lie no further apart than rclone's backlog of 10,000 files."""
+    reader, backlog, count = RunReader(Method.FULL), 10_000, 120_000
+    for number in range(count + backlog):
+        if number < count:
+            reader.take(problem("permission denied", str(number)))
+        if number >= backlog:
+            reader.take(problem("permission denied", str(number - backlog)))
+    assert reader.totals.files_failed == count
+    assert len(reader._failed) == 100_000
+
+
 def test_counters_go_on_over_the_stages_of_a_run() -> None:
     reader = RunReader(Method.OVERWRITE)
     reader.begin_stage()
