@@ -127,6 +127,10 @@ def _plan(run: SyncRun) -> dict[str, Any] | None:
     return {
         "counts": [(name, localize(count)) for name, count in counts],
         "to_send": words.size(run.plan.get("bytes_to_send", 0)),
+        # Plans of earlier versions do not say it.
+        "to_delete": words.size(run.plan["bytes_to_delete"])
+        if run.plan.get("bytes_to_delete")
+        else "",
         "items": items,
         # A finished run tells what it did; only one that changed nothing has no better list.
         "show_items": run.dry_run or run.failure_class == "GUARD",

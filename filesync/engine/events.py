@@ -144,6 +144,7 @@ class Plan:
     dirs_removed: int = 0
     times_updated: int = 0
     bytes_to_send: int = 0
+    bytes_to_delete: int = 0
     source_files: int | None = None
     source_bytes: int | None = None
     destination_files: int | None = None

@@ -79,9 +79,10 @@ def _empty_source(plan: Plan) -> Failure | None:
         FailureClass.GUARD,
         Text(
             "The source has no files, and {deletes} of the destination's "
-            "{total} files would be deleted.",
+            "{total} files ({size}) would be deleted.",
             deletes=plan.deletes,
             total=plan.destination_files or 0,
+            size=_size(plan.bytes_to_delete),
         ),
         guard="source_empty",
     )
@@ -92,9 +93,10 @@ def _too_many_deletes(request: SyncRequest, plan: Plan) -> Failure | None:
     total = plan.destination_files or 0
     percent = 100 * plan.deletes / total if total else 0.0
     numbers = Text(
-        "{deletes} of the destination's {total} files would be deleted",
+        "{deletes} of the destination's {total} files ({size}) would be deleted",
         deletes=plan.deletes,
         total=total,
+        size=_size(plan.bytes_to_delete),
     )
     if guards.max_delete_files is not None and plan.deletes > guards.max_delete_files:
         return Failure.of(
@@ -118,6 +120,15 @@ def _too_many_deletes(request: SyncRequest, plan: Plan) -> Failure | None:
             guard="max_delete_percent",
         )
     return None
+
+
+def _size(size_bytes: float) -> str:
+    """Give a size as it is written in every language."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size_bytes < 1024:
+            return f"{size_bytes:.3g} {unit}"
+        size_bytes /= 1024
+    return f"{size_bytes:,.1f} TiB"
 
 
 def _shrunk(request: SyncRequest, plan: Plan) -> Failure | None:

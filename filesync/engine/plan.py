@@ -35,6 +35,7 @@ class PlanTally:
     dirs_removed: int = 0
     times_updated: int = 0
     bytes_to_send: int = 0
+    bytes_to_delete: int = 0
     other_changes: int = 0
     problems: int = 0
     first_problem: Problem | None = None
@@ -79,6 +80,7 @@ class PlanTally:
             self._copy(message)
         elif what in _DELETE_WORDS:
             self.deletes += 1
+            self.bytes_to_delete += max(0, message.size_bytes or 0)
             self._keep(PlanItem(Action.DELETED, message.path, message.size_bytes))
         elif what == "remove directory":
             self.dirs_removed += 1
@@ -145,6 +147,7 @@ class PlanTally:
             dirs_removed=self.dirs_removed,
             times_updated=self.times_updated,
             bytes_to_send=self.bytes_to_send,
+            bytes_to_delete=self.bytes_to_delete,
             source_files=report.added + report.both,
             source_bytes=source_bytes,
             destination_files=report.both + report.removed,

@@ -37,6 +37,7 @@ def plan_document(plan: engine.Plan) -> dict[str, object]:
         "renames": plan.renames,
         "dirs_removed": plan.dirs_removed,
         "bytes_to_send": plan.bytes_to_send,
+        "bytes_to_delete": plan.bytes_to_delete,
         "source_files": plan.source_files,
         "source_bytes": plan.source_bytes,
         "destination_files": plan.destination_files,

@@ -55,9 +55,10 @@ FAILURES = (
         engine.Text(
             "{numbers}; the limit is {most}.",
             numbers=engine.Text(
-                "{deletes} of the destination's {total} files would be deleted",
+                "{deletes} of the destination's {total} files ({size}) would be deleted",
                 deletes=4210,
                 total=9800,
+                size="37 GiB",
             ),
             most=1000,
         ),
@@ -71,6 +72,7 @@ PLAN = {
     "renames": 0,
     "dirs_removed": 41,
     "bytes_to_send": 61 << 20,
+    "bytes_to_delete": 37 << 30,
     "items": [
         {"action": "DELETED", "path": f"2019/{number:02d}/clip {number}.mp4", "size_bytes": 9 << 20}
         for number in range(1, 7)

@@ -25,12 +25,15 @@ from tests.filesync.test_admin import config_form
 TOO_MANY = Text(
     "{numbers}; the limit is {most}.",
     numbers=Text(
-        "{deletes} of the destination's {total} files would be deleted", deletes=900, total=1000
+        "{deletes} of the destination's {total} files ({size}) would be deleted",
+        deletes=900,
+        total=1000,
+        size="1.5 MiB",
     ),
     most=5,
 )
-ENGLISH = "900 of the destination's 1000 files would be deleted; the limit is 5."
-CHINESE = "目标的 1000 个文件中有 900 个将被删除；上限为 5。"
+ENGLISH = "900 of the destination's 1000 files (1.5 MiB) would be deleted; the limit is 5."
+CHINESE = "目标的 1000 个文件中有 900 个（1.5 MiB）将被删除；上限为 5。"
 GUARDED = engine.SyncResult(
     engine.Outcome.FAILED,
     failure=engine.Failure.of(engine.FailureClass.GUARD, TOO_MANY, guard="max_delete_files"),

@@ -65,8 +65,8 @@ class Command(BaseCommand):
             )
             if run.plan is not None and run.dry_run:
                 self.stdout.write(
-                    "would add {adds}, update {updates}, delete {deletes}, "
-                    "send {bytes_to_send} bytes".format(**run.plan)
+                    "would add {adds}, update {updates}, delete {deletes} "
+                    "({bytes_to_delete} bytes), send {bytes_to_send} bytes".format(**run.plan)
                 )
         if run.state != SyncRun.State.SUCCEEDED:
             ended = " ".join(filter(None, (run.state, run.failure_class)))

@@ -75,6 +75,7 @@ def test_full_plans_exactly_what_it_then_does(filled: Lab) -> None:
     assert (plan.adds, plan.updates, plan.deletes) == (2, 1, 1)
     assert (plan.source_files, plan.destination_files) == (4, 3)
     assert plan.bytes_to_send == ran.result.totals.bytes_transferred
+    assert plan.bytes_to_delete == len("extra")
     assert plan.dirs_removed == ran.result.totals.dirs_removed == 2
     done = {(item.action, item.path) for item in ran.items}
     planned = {(item.action, item.path) for item in plan.items}

@@ -60,7 +60,7 @@ def test_a_plan_counts_every_kind_of_change() -> None:
 
     assert (plan.adds, plan.updates, plan.deletes) == (1, 1, 2)
     assert (plan.times_updated, plan.dirs_made, plan.dirs_removed) == (1, 1, 1)
-    assert plan.bytes_to_send == 15
+    assert (plan.bytes_to_send, plan.bytes_to_delete) == (15, 14)
     assert (plan.source_files, plan.destination_files, plan.source_bytes) == (3, 4, 99)
     assert {(item.action, item.path) for item in plan.items} == {
         (Action.DELETED, "gone"),
@@ -172,7 +172,9 @@ def test_a_plan_that_saw_an_error_is_not_carried_out(
     assert (failure and failure.guard) == guard
 
 
-PLAN = Plan(deletes=10, source_files=90, source_bytes=900, destination_files=100)
+PLAN = Plan(
+    deletes=10, bytes_to_delete=3 << 19, source_files=90, source_bytes=900, destination_files=100
+)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,8 @@ def test_each_guard_has_its_limit(guards: Guards, plan: Plan, guard: str | None)
     failure = guard_failure(request, plan, PlanTally(request))
     assert (failure and failure.guard) == guard
     if failure is not None:
-        assert str(plan.deletes) in failure.message or "shrank" in failure.message
+        numbers = f"{plan.deletes} of the destination's 100 files (1.5 MiB) would be deleted"
+        assert numbers in failure.message or "shrank" in failure.message
     forced = replace(request, force=True)
     assert guard_failure(forced, plan, PlanTally(forced)) is None
 
