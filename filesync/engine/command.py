@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filesync.engine import tuning
@@ -24,8 +24,11 @@ _ONE_SIDED = {
     "features": ("backend", "features"),
     "mkdir": ("mkdir",),
     "names": ("lsf", "--max-depth", "1"),
+    "remove": ("delete",),
     "size": ("size", "--json"),
+    "sizes": ("lsjson", "-R", "--files-only", "--no-mimetype", "--no-modtime"),
 }
+_OF_SOME_FILES = frozenset({"remove", "sizes"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,11 @@ class RunFiles:
         return self.work_dir / "only"
 
     @property
+    def answer(self) -> Path:
+        """What a short command printed."""
+        return self.work_dir / "answer"
+
+    @property
     def report(self) -> Path:
         """What rclone found about each path: a mark, a space, the path."""
         return self.work_dir / "report"
@@ -92,9 +100,21 @@ def plan_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
 
 def run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
     """Give the processes that carry the request out, in order; only the last one deletes."""
+    stages = _run_stages(request, facts)
+    # What the destination did not have is cut short where less of it is there than was sent.
+    report = writes_in_place(request) or request.method is Method.CHECK
+    return tuple(replace(stage, report=report) for stage in stages)
+
+
+def writes_in_place(request: SyncRequest) -> bool:
+    """Whether what comes of a file stands under its final name at once."""
+    return request.destination.remote.backend == "webdav"
+
+
+def _run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
     last = "sync" if mirrors(request) else _verb(request)
     if request.method is Method.CHECK:
-        return (Stage("check", _check_flags(request, facts), report=True),)
+        return (Stage("check", _check_flags(request, facts)),)
     if request.method is Method.MOVE:
         # Equal size and time are no proof of an equal copy, and the source goes next: so every
         # file is sent, and removed after rclone compared the copy. --update would even remove a
@@ -166,6 +186,7 @@ def build_argv(
         return (
             *(str(rclone), *_ONE_SIDED[stage.verb], *base_flags(files)),
             *(_rules(request, files) if stage.verb == "size" else ()),
+            *(("--files-from0", str(files.only)) if stage.verb in _OF_SOME_FILES else ()),
             *("--", side),
         )
     if stage.verb == "put_back":

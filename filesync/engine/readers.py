@@ -70,6 +70,8 @@ class RunReader:
     _earlier_bytes: int = 0
     _earlier_files: int = 0
     _keeps: bool = False
+    # Since the last statistics.
+    _arrived: set[str] = field(default_factory=set)
     _moving: dict[str, int | None] = field(default_factory=dict)
     _failed: dict[int, None] = field(default_factory=dict)
     _log_events: int = 0
@@ -78,6 +80,12 @@ class RunReader:
     def changed_files(self) -> bool:
         """Whether a file at the destination was sent, deleted or set aside, as far as was told."""
         return bool(self.files_transferred or self.files_deleted or self._moving or self._keeps)
+
+    @property
+    def unfinished(self) -> dict[str, int]:
+        """The files that were on their way when rclone last told, with their sizes."""
+        flying = () if self.stats is None else self.stats.in_flight
+        return {file.name: file.size_bytes for file in flying if file.name not in self._arrived}
 
     @property
     def totals(self) -> Totals:
@@ -154,6 +162,7 @@ class RunReader:
             # Where a storage cannot rename: the old file goes next.
             self._keeps = True
             return None
+        self._arrived.add(message.path)
         new = message.new and message.stored_as not in self.set_aside
         self.set_aside.discard(message.stored_as)
         if self.method is Method.MOVE:
@@ -233,6 +242,7 @@ class RunReader:
 
     def _stats(self, stats: Stats) -> list[Event]:
         self.stats = stats
+        self._arrived.clear()
         deletes = 0 if self.method is Method.MOVE else stats.deletes
         checks = self._earlier_checks + stats.checks_done - stats.deletes
         self.files_checked = max(0, checks)

@@ -16,6 +16,7 @@ from filesync.engine.binary import check_rclone
 from filesync.engine.check import differences
 from filesync.engine.command import NO_CHECKSUMS, Stage, lacks_checksums, plan_stages, run_stages
 from filesync.engine.confine import confine
+from filesync.engine.cut_short import remove_cut_short
 from filesync.engine.drive import Driver, Stopped, empty_folder, ticking
 from filesync.engine.errors import EngineError, Failure, FailureClass
 from filesync.engine.events import (
@@ -237,6 +238,7 @@ class _Run:
             except Stopped:
                 self._cut_off = True
                 if not self._driver.must_end_at_once:
+                    yield from remove_cut_short(stages)
                     yield from put_back(stages)
                 raise
             if exit_code != 0:

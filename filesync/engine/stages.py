@@ -63,7 +63,7 @@ class Stages:
         Raises:
             Stopped: it failed, and the run with it.
         """
-        answer_path = self.prepared.files.work_dir / "answer"
+        answer_path = self.prepared.files.answer
         exit_code = yield from self.drive(stage, self.reader.take, answer_path)
         if exit_code != 0:
             _, failure = conclude(exit_code, Totals(), self.reader.problems)

@@ -1,0 +1,93 @@
+"""An upload that is cut off leaves nothing under its final name, on WebDAV too."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+
+from filesync.engine import (
+    Endpoint,
+    Event,
+    Limits,
+    Method,
+    Outcome,
+    ProcessStarted,
+    Progress,
+    StopSignal,
+    SyncRequest,
+)
+from tests.filesync.engine.lab import Lab, engine_remote, write_tree
+from tests.servers.apache import ApacheServer
+from tests.servers.webdav import DavServer, WebdavServer
+
+BIG = os.urandom(2 << 20)
+SLOWLY = Limits(bandwidth="512K")
+
+
+@pytest.fixture(params=["webdav", "apache"])
+def server(request: pytest.FixtureRequest) -> DavServer:
+    found: WebdavServer | ApacheServer = request.getfixturevalue(f"{request.param}_server")
+    return found
+
+
+@pytest.fixture
+def upload(lab: Lab, server: DavServer) -> SyncRequest:
+    """Return a slow request to a folder of this test alone, which is seen below `lab.root`."""
+    path = f"c{time.monotonic_ns()}"
+    (lab.root / "seen").symlink_to(server.root / path)
+    remote = engine_remote(server.remote)
+    return lab.asking(Method.INCREMENTAL, destination=Endpoint(remote, path), limits=SLOWLY)
+
+
+def cut_off(lab: Lab, request: SyncRequest, how: str) -> None:
+    """Run a request, and end it when a good part of a file has gone."""
+    stop = StopSignal()
+    pids: list[int] = []
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, ProcessStarted):
+            pids.append(event.pid)
+        elif isinstance(event, Progress) and event.bytes_done > 100_000 and len(pids) == started:
+            if how == "cancelled":
+                stop.request()
+            else:
+                os.kill(pids[-1], signal.SIGKILL)
+
+    # Features, size-only pass: the first that sends.
+    started = 2
+    ran = lab.run(request, stop=stop, on_event=on_event)
+    assert ran.result.outcome is not Outcome.SUCCEEDED
+
+
+@pytest.mark.parametrize("how", ["cancelled", "killed"])
+def test_a_new_file_is_there_whole_or_not_at_all(
+    lab: Lab, server: DavServer, upload: SyncRequest, how: str
+) -> None:
+    write_tree(lab.source, {"big": BIG, "sub/also big": BIG})
+
+    cut_off(lab, upload, how)
+
+    assert [path.name for path in (lab.root / "seen").rglob("*") if path.is_file()] == []
+    ran = lab.run(replace(upload, limits=Limits()))
+    assert ran.result.outcome is Outcome.SUCCEEDED
+    assert (lab.root / "seen" / "big").read_bytes() == BIG
+
+
+def test_a_file_that_was_there_before_is_never_removed(
+    lab: Lab, server: DavServer, upload: SyncRequest
+) -> None:
+    """What stands there may be the old file, to which nothing has come yet."""
+    write_tree(lab.source, {"big": "old"})
+    lab.run(upload)
+    write_tree(lab.source, {"big": BIG})
+
+    cut_off(lab, upload, "cancelled")
+
+    assert (lab.root / "seen" / "big").exists()
+    ran = lab.run(replace(upload, limits=Limits()))
+    assert ran.result.outcome is Outcome.SUCCEEDED
+    assert (lab.root / "seen" / "big").read_bytes() == BIG
