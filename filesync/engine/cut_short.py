@@ -13,9 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from filesync.engine import ini
-from filesync.engine.command import Stage, build_argv, writes_in_place
+from filesync.engine.command import build_argv
 from filesync.engine.drive import Driven, Driver, Stopped
 from filesync.engine.events import Event
+from filesync.engine.passes import Stage, writes_in_place
 from filesync.engine.problems import Problems
 from filesync.engine.request import Limits
 from filesync.engine.stages import Stages

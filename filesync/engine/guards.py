@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from filesync.engine.command import mirrors
 from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import Plan
+from filesync.engine.passes import mirrors
 from filesync.engine.plan import PlanTally
 from filesync.engine.request import SyncRequest
 from filesync.engine.texts import Text

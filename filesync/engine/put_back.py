@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from filesync.engine.command import Stage, build_argv
+from filesync.engine.command import build_argv
 from filesync.engine.drive import Stopped
 from filesync.engine.events import Event
 from filesync.engine.messages import Deleted, Message, MovedServerSide
+from filesync.engine.passes import Stage
 from filesync.engine.request import Limits
 from filesync.engine.stages import Stages
 

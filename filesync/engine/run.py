@@ -14,7 +14,6 @@ from pathlib import Path
 
 from filesync.engine.binary import check_rclone
 from filesync.engine.check import differences
-from filesync.engine.command import NO_CHECKSUMS, Stage, lacks_checksums, plan_stages, run_stages
 from filesync.engine.confine import confine
 from filesync.engine.cut_short import remove_cut_short
 from filesync.engine.drive import Driver, Stopped, empty_folder, ticking
@@ -35,6 +34,7 @@ from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_to
 from filesync.engine.log import RunLog
 from filesync.engine.outcome import conclude, name_folders
 from filesync.engine.partials import remove_partials
+from filesync.engine.passes import NO_CHECKSUMS, Stage, lacks_checksums, plan_stages, run_stages
 from filesync.engine.plan import PlanTally, ReportCounts
 from filesync.engine.prepare import (
     Prepared,

@@ -9,12 +9,13 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filesync.engine.command import Stage, build_argv
+from filesync.engine.command import build_argv
 from filesync.engine.drive import Driven, Driver, Stopped, Take
 from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import Event, Totals
 from filesync.engine.messages import Message, Problem
 from filesync.engine.outcome import conclude
+from filesync.engine.passes import Stage
 from filesync.engine.prepare import Prepared
 from filesync.engine.problems import Problems
 from filesync.engine.readers import RunReader

@@ -8,14 +8,8 @@ from pathlib import Path
 import pytest
 
 from filesync.engine import Compare, Endpoint, Limits, Method, Remote, Rules, SyncRequest
-from filesync.engine.command import (
-    RunFiles,
-    Sides,
-    Stage,
-    build_argv,
-    plan_stages,
-    run_stages,
-)
+from filesync.engine.command import RunFiles, Sides, build_argv
+from filesync.engine.passes import Stage, plan_stages, run_stages
 from filesync.engine.tuning import PairFacts, RemoteFacts
 
 LOCAL = Remote("local", "/data")

@@ -23,7 +23,7 @@ from filesync.engine import (
     list_folder,
     probe,
 )
-from filesync.engine.command import NO_CHECKSUMS
+from filesync.engine.passes import NO_CHECKSUMS
 from tests.filesync.engine.lab import NO_GUARDS, Lab, engine_remote, files_of, write_tree
 from tests.servers.openssh import OpensshServer
 from tests.servers.s3 import S3Server

@@ -1,0 +1,106 @@
+"""Choose the rclone processes of a request, and the flags by which each finds its files: pure.
+
+The rest of a command line is written in command.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from filesync.engine.request import Compare, Method, SyncRequest
+from filesync.engine.tuning import PairFacts
+
+NO_CHECKSUMS = (
+    "The two storages have no checksum in common: files are compared by size and by the time of "
+    "their last change."
+)
+_ONLY_SIZE = ("--size-only",)
+_BY_UPLOAD_TIME = ("--update", "--use-server-modtime")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One rclone process of a run; a run that fails in one stage does not enter the next."""
+
+    verb: str
+    flags: tuple[str, ...] = ()
+    dry_run: bool = False
+    report: bool = False
+    at_destination: bool = False
+
+
+def plan_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
+    """Give the dry runs whose messages make the plan; the first one writes the report."""
+    verb = "sync" if mirrors(request) else _verb(request)
+    if request.method is Method.OVERWRITE or request.method is Method.MOVE:
+        return (Stage(verb, ("--ignore-times",), dry_run=True, report=True),)
+    compare = _compare_passes(request, facts)
+    first = Stage(verb, compare[0], dry_run=True, report=True)
+    return (first, *(Stage("copy", flags, dry_run=True) for flags in compare[1:]))
+
+
+def run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
+    """Give the processes that carry the request out, in order; only the last one deletes."""
+    stages = _run_stages(request, facts)
+    # What the destination did not have is cut short where less of it is there than was sent.
+    report = writes_in_place(request) or request.method is Method.CHECK
+    return tuple(replace(stage, report=report) for stage in stages)
+
+
+def writes_in_place(request: SyncRequest) -> bool:
+    """Whether what comes of a file stands under its final name at once."""
+    return request.destination.remote.backend == "webdav"
+
+
+def _run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
+    last = "sync" if mirrors(request) else _verb(request)
+    if request.method is Method.CHECK:
+        return (Stage("check", _check_flags(request, facts)),)
+    if request.method is Method.MOVE:
+        # Equal size and time are no proof of an equal copy, and the source goes next: so every
+        # file is sent, and removed after rclone compared the copy. --update would even remove a
+        # source file that was never sent because the destination's is newer.
+        return (Stage("move", ("--ignore-times", "--disable", "DirMove")),)
+    if request.method is Method.OVERWRITE:
+        copy = Stage("copy", ("--ignore-times",))
+        return (copy, Stage("sync", _ONLY_SIZE)) if mirrors(request) else (copy,)
+    passes = _compare_passes(request, facts)
+    return (*(Stage("copy", flags) for flags in passes[:-1]), Stage(last, passes[-1]))
+
+
+def mirrors(request: SyncRequest) -> bool:
+    """Whether what the source does not have is deleted at the destination."""
+    return request.method in (Method.FULL, Method.OVERWRITE) and request.only_paths is None
+
+
+def _verb(request: SyncRequest) -> str:
+    return {Method.MOVE: "move", Method.CHECK: "check"}.get(request.method, "copy")
+
+
+def _compare_passes(request: SyncRequest, facts: PairFacts) -> tuple[tuple[str, ...], ...]:
+    """Give the flags that find changed files, one tuple per pass.
+
+    With neither times nor hashes in common, sizes alone miss an edit of the same size, and
+    --update alone skips a file that is older than the copy although its size differs: so first
+    the one, then the other. Without a hash in common --checksum would compare sizes alone too.
+    """
+    if request.compare is Compare.SIZE:
+        return (_ONLY_SIZE,)
+    if facts.sizes_only:
+        return (_ONLY_SIZE, _BY_UPLOAD_TIME)
+    by_hash = request.compare is Compare.CHECKSUM and facts.shares_hash
+    return (("--checksum",),) if by_hash or not facts.shares_mtime else ((),)
+
+
+def lacks_checksums(request: SyncRequest, facts: PairFacts) -> bool:
+    """Whether checksums were asked for where the sides have none in common to compare."""
+    compares = request.method in (Method.INCREMENTAL, Method.FULL)
+    return compares and request.compare is Compare.CHECKSUM and not facts.shares_hash
+
+
+def _check_flags(request: SyncRequest, facts: PairFacts) -> tuple[str, ...]:
+    if request.compare is Compare.SIZE:
+        return _ONLY_SIZE
+    if request.compare is Compare.CHECKSUM and not facts.shares_hash:
+        return ("--download",)
+    return ()
