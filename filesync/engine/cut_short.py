@@ -1,21 +1,23 @@
-"""Remove what an upload that was cut off left under its final name, on plain WebDAV.
+"""Remove at the destination what uploads left that were cut off, in this run or before it.
 
-Elsewhere rclone writes to a name of its own first, or the storage takes a file whole or not at
-all. Some WebDAV servers (wsgidav) keep what has come of a file when the connection ends.
+rclone writes to a name of its own first, or the storage takes a file whole or not at all; on plain
+WebDAV it writes under the final name, and some servers (wsgidav) keep what has come of a file when
+the connection ends.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from filesync.engine import ini
 from filesync.engine.command import build_argv
-from filesync.engine.drive import Driven, Driver, Stopped
+from filesync.engine.drive import Driven, Driver, Stopped, Take
 from filesync.engine.events import Event
+from filesync.engine.messages import Deleted, Message
 from filesync.engine.passes import Stage, writes_in_place
 from filesync.engine.problems import Problems
 from filesync.engine.request import Limits
@@ -47,6 +49,21 @@ def remove_cut_short(stages: Stages) -> Iterator[Event]:
                 yield from _drive(stages, driver, "remove", short)
 
 
+def remove_leftovers(stages: Stages, paths: Sequence[str]) -> Iterator[Event]:
+    """Remove partial files that the plan would delete, of files that will be sent.
+
+    rclone gives the same file the same partial name again: it would send it, rename it, and then
+    fail for there is no such file to delete.
+    """
+    reader = stages.reader
+
+    def take(message: Message) -> list[Event]:
+        return [reader.count_delete(message.path)] if isinstance(message, Deleted) else []
+
+    if paths:
+        yield from _drive(stages, stages.driver, "remove", paths, take)
+
+
 def _new_ones(report: Path, wanted: Mapping[str, int]) -> set[str]:
     """Give those of the files that the destination did not have when rclone looked."""
     found: set[str] = set()
@@ -62,7 +79,9 @@ def _short(answer: Path, wanted: Mapping[str, int]) -> list[str]:
     return [entry["Path"] for entry in listed if 0 <= entry["Size"] < wanted[entry["Path"]]]
 
 
-def _drive(stages: Stages, driver: Driver, verb: str, paths: Iterable[str]) -> Driven:
+def _drive(
+    stages: Stages, driver: Driver, verb: str, paths: Iterable[str], take: Take | None = None
+) -> Driven:
     prepared = stages.prepared
     prepared.files.only.unlink(missing_ok=True)
     ini.write_private(prepared.files.only, "".join(f"{path}\0" for path in paths))
@@ -70,4 +89,4 @@ def _drive(stages: Stages, driver: Driver, verb: str, paths: Iterable[str]) -> D
     argv = build_argv(
         stages.rclone, stage, prepared.request, sides=prepared.sides, files=prepared.files
     )
-    return (yield from driver.drive(argv, Problems().note, prepared.files.answer))
+    return (yield from driver.drive(argv, take or Problems().note, prepared.files.answer))

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from filesync.engine.errors import FailureClass
 from filesync.engine.events import Action, Event, Plan, PlanItem, Progress
 from filesync.engine.messages import LastWords, Message, Problem, Skipped, Stats
+from filesync.engine.partials import final_path
+from filesync.engine.passes import mirrors
 from filesync.engine.request import Method, SyncRequest
 from filesync.engine.texts import Text
 
@@ -25,6 +27,7 @@ class PlanTally:
 
     In a further pass only files that no earlier pass would send are counted; beyond 200,000
     remembered ones they count again, so that the plan may say more than will happen, never less.
+    `leftovers` are partial files that a killed rclone left, of files that are sent again now.
     """
 
     request: SyncRequest
@@ -42,6 +45,7 @@ class PlanTally:
     root_problem: Problem | None = None
     destination_missing: bool = False
     last_words: LastWords | None = None
+    leftovers: list[str] = field(default_factory=list)
     _seen: set[int] = field(default_factory=set)
     _items: list[PlanItem] = field(default_factory=list)
     _left_off: int = 0
@@ -81,6 +85,7 @@ class PlanTally:
         elif what in _DELETE_WORDS:
             self.deletes += 1
             self.bytes_to_delete += max(0, message.size_bytes or 0)
+            self._note_leftover(message.path)
             self._keep(PlanItem(Action.DELETED, message.path, message.size_bytes))
         elif what == "remove directory":
             self.dirs_removed += 1
@@ -96,6 +101,13 @@ class PlanTally:
             self._keep(PlanItem(Action.RENAMED, message.path, message.size_bytes))
         else:
             self.other_changes += 1
+
+    def _note_leftover(self, path: str) -> None:
+        """Note a partial file of a file that is to be sent: rclone tells copies first."""
+        final = final_path(path)
+        sent_again = final != path and hash(final) in self._seen
+        if sent_again and mirrors(self.request) and len(self.leftovers) < MAX_ITEMS:
+            self.leftovers.append(path)
 
     def _copy(self, message: Skipped) -> None:
         key = hash(message.path)

@@ -144,7 +144,7 @@ class RunReader:
         if isinstance(message, MovedToBackup):
             self._keeps = True
             self.set_aside.discard(message.path)
-            return self._count_delete(message.path)
+            return self.count_delete(message.path)
         if isinstance(message, Renamed):
             self.files_renamed += 1
             return ItemDone(Action.RENAMED, message.path)
@@ -185,7 +185,7 @@ class RunReader:
             # Keeping a file is a copy and a deletion where the storage cannot move.
             self._set_aside(path)
             return None
-        return self._count_delete(path)
+        return self.count_delete(path)
 
     def _moved_server_side(self, path: str) -> ItemDone | None:
         if self.method is Method.MOVE and self.one_section:
@@ -208,7 +208,8 @@ class RunReader:
         self.files_transferred += 1
         self.bytes_transferred += max(0, size_bytes or 0)
 
-    def _count_delete(self, path: str) -> ItemDone:
+    def count_delete(self, path: str) -> ItemDone:
+        """Count a file that was deleted at the destination."""
         self.files_deleted += 1
         return ItemDone(Action.DELETED, path)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from filesync.engine.binary import check_rclone
 from filesync.engine.check import differences
 from filesync.engine.confine import confine
-from filesync.engine.cut_short import remove_cut_short
+from filesync.engine.cut_short import remove_cut_short, remove_leftovers
 from filesync.engine.drive import Driver, Stopped, empty_folder, ticking
 from filesync.engine.errors import EngineError, Failure, FailureClass
 from filesync.engine.events import (
@@ -198,6 +198,7 @@ class _Run:
                 yield self._finished(Outcome.SUCCEEDED, None)
                 return
             max_delete = deletions_allowed(plan, keeps_deleted=prepared.sides.backup is not None)
+            yield from remove_leftovers(stages, tally.leftovers)
         yield from self._transferred(stages, facts, max_delete)
 
     def _planned(

@@ -20,7 +20,7 @@ from filesync.engine import (
     StopSignal,
     SyncRequest,
 )
-from tests.filesync.engine.lab import Lab, engine_remote, write_tree
+from tests.filesync.engine.lab import Lab, engine_remote, files_of, write_tree
 from tests.servers.apache import ApacheServer
 from tests.servers.webdav import DavServer, WebdavServer
 
@@ -57,7 +57,7 @@ def cut_off(lab: Lab, request: SyncRequest, how: str) -> None:
             else:
                 os.kill(pids[-1], signal.SIGKILL)
 
-    # Features, size-only pass: the first that sends.
+    # The one before asked the server what it can, or made the plan.
     started = 2
     ran = lab.run(request, stop=stop, on_event=on_event)
     assert ran.result.outcome is not Outcome.SUCCEEDED
@@ -91,3 +91,24 @@ def test_a_file_that_was_there_before_is_never_removed(
     ran = lab.run(replace(upload, limits=Limits()))
     assert ran.result.outcome is Outcome.SUCCEEDED
     assert (lab.root / "seen" / "big").read_bytes() == BIG
+
+
+@pytest.mark.parametrize("kept", [None, "kept/run"])
+def test_what_a_killed_rclone_left_does_not_fail_the_next_full_run(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, kept: str | None
+) -> None:
+    """As where the whole worker was killed: nobody removes the partial file."""
+    monkeypatch.setattr("filesync.engine.run.remove_partials", lambda _: None)
+    write_tree(lab.source, {"sub/big": BIG, "other.0a1b2c3d.partial": "a person's"})
+    request = lab.asking(Method.FULL, limits=replace(SLOWLY, transfers=1))
+    cut_off(lab, request, "killed")
+    [left] = [path for path in (lab.destination / "sub").iterdir() if path.name != "big"]
+    assert left.name.endswith(".partial")
+
+    ran = lab.run(lab.asking(Method.FULL, keep_deleted_dir=kept))
+
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert files_of(lab.destination) == files_of(lab.source)
+    assert ran.result.totals.files_deleted == 1
+    assert ran.result.plan is not None
+    assert ran.result.plan.deletes == 1

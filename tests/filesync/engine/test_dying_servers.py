@@ -68,8 +68,19 @@ def test_a_destination_that_dies_keeps_what_was_to_be_deleted(lab: Lab, mortal: 
     ran = lab.run(request, on_event=kill_when_sending(mortal))
 
     assert_the_server_was_lost(ran)
-    if not isinstance(mortal, S3Server):  # which has nothing but its memory
-        assert (mortal.root / "extra").read_text() == "extra"
+    if isinstance(mortal, S3Server):  # which has nothing but its memory
+        return
+    assert (mortal.root / "extra").read_text() == "extra"
+    big = mortal.root / "big"
+    if isinstance(mortal, WebdavServer):
+        # It writes under the final name, and nobody can reach it to remove what is there.
+        assert not big.exists() or big.stat().st_size < BIG_BYTES
+    else:
+        assert not big.exists()
+    mortal.start()
+    again = lab.run(lab.asking(Method.FULL, destination=Endpoint(remote), guards=NO_GUARDS))
+    assert again.result.outcome is Outcome.SUCCEEDED, again.result.failure
+    assert big.read_bytes() == (lab.source / "big").read_bytes()
 
 
 @pytest.mark.parametrize("mortal", [FtpServer, S3Server], indirect=True)
@@ -81,6 +92,26 @@ def test_moving_to_a_destination_that_dies_keeps_the_source(lab: Lab, mortal: Se
 
     assert_the_server_was_lost(ran)
     assert files_of(lab.source) == before
+
+
+def test_moving_from_a_source_that_dies_loses_no_file(lab: Lab, mortal: Served) -> None:
+    remote = engine_remote(mortal.remote)
+    write_tree(lab.source, {"a-small": "small", "big": os.urandom(BIG_BYTES)})
+    before = files_of(lab.source)
+    lab.run(lab.asking(Method.INCREMENTAL, destination=Endpoint(remote)))
+    write_tree(lab.destination, {"big": "old"})
+    old = files_of(lab.destination)
+    request = lab.asking(Method.MOVE, source=Endpoint(remote), limits=SLOWLY)
+    ran = lab.run(request, on_event=kill_when_sending(mortal))
+
+    assert_the_server_was_lost(ran)
+    arrived = files_of(lab.destination)
+    assert arrived[b"big"] == old[b"big"]
+    assert arrived.items() <= {**before, **old}.items()
+    if not isinstance(mortal, S3Server):  # which has nothing but its memory
+        left = files_of(mortal.root)
+        assert left[b"big"] == before[b"big"]
+        assert {*left, *arrived} == {*before}
 
 
 def test_a_source_that_dies_leaves_the_destination_whole(lab: Lab, mortal: Served) -> None:
