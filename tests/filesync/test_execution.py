@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -478,6 +479,37 @@ def test_files_that_failed_are_recorded_when_others_have_taken_all_places(
         *(("ADDED", f"sent {number}") for number in range(3)),
         *(("FAILED", f"failed {number}") for number in range(4)),
     }
+
+
+def test_what_a_run_does_is_written_while_it_goes_on_and_once_a_second_at_most(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [1000.0]
+    monkeypatch.setattr("filesync.services.recorder.time.monotonic", lambda: now_s[0])
+    written: list[float] = []
+    keep_lease = leases.keep_lease
+
+    def counted(*args: object, **values: object) -> bool:
+        written.append(now_s[0])
+        return keep_lease(*args, **values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("filesync.services.recorder.keep_lease", counted)
+    run = make_run(make_config(local_root))
+    recorder = Recorder(claim(run), engine.StopSignal())
+    stored: list[int] = []
+    for number in range(100):
+        now_s[0] += 0.1
+        recorder.take(engine.ItemDone(engine.Action.ADDED, f"file {number}"))
+        progress = engine.Progress(number, 100, number, 100, 0, 0, 0, 0, 1.0, None)
+        recorder.take(progress)
+        stored.append(RunItem.objects.filter(run=run).count())
+
+    assert stored[:12] == [0] * 9 + stored[9:12]
+    assert 0 < stored[12] < stored[50] < stored[99] <= 100
+    assert 8 <= len(written) <= 10
+    assert min(later - earlier for earlier, later in pairwise(written)) > 0.95
+    run.refresh_from_db()
+    assert run.progress["files_done"] > 80
 
 
 def test_settings_that_went_bad_since_the_save_fail_the_run(
