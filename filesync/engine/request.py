@@ -103,8 +103,8 @@ class Limits:
     """What a run may use; None leaves it to the tuning of the backend.
 
     `bandwidth` is a rate ("512K") or a timetable ("08:00,512K 23:00,off"). `max_bytes` and
-    `max_files` end the run early once reached; files in flight then may exceed `max_files` by
-    the number of transfers.
+    `max_files` end the run early once reached; what is sent until rclone has ended comes on top,
+    of small files between local disks some dozens (145 were sent of 5,000 with a limit of 100).
     """
 
     transfers: int | None = None

@@ -82,9 +82,8 @@ class Watch:
             return Failure.of(
                 FailureClass.GUARD,
                 Text(
-                    "{count} files were sent; the limit of one run is {most}. "
+                    "The limit of {most} files for one run is reached. "
                     "The next run goes on from there.",
-                    count=reader.files_transferred,
                     most=most,
                 ),
                 guard="max_files",

@@ -495,7 +495,7 @@ def test_what_a_run_does_is_written_while_it_goes_on_and_once_a_second_at_most(
 
     monkeypatch.setattr("filesync.services.recorder.keep_lease", counted)
     run = make_run(make_config(local_root))
-    recorder = Recorder(claim(run), engine.StopSignal())
+    recorder = Recorder(claim(run), engine.StopSignal(), written_at=now_s[0], tried_at=now_s[0])
     stored: list[int] = []
     for number in range(100):
         now_s[0] += 0.1
