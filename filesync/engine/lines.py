@@ -43,7 +43,8 @@ _CONSEQUENCE = re.compile(
     r"^not deleting (?:files|directories) as there were IO errors|^Attempt \d+/\d+ |"
     r"^Can't retry any of the errors|^Fatal error received - |^Cancelling sync due to fatal error"
 )
-_NOT_PLACED = "partial file rename failed: "
+# About a partial file, before it has its name.
+_NOT_PLACED = ("partial file rename failed: ", "corrupted on transfer: ")
 _LAST_WORDS = re.compile(r"^Failed to [\w ]+(?: with \d+ errors?: last error was)?: ")
 # https://pkg.go.dev/runtime: a crash ends with exit code 2, as a wrong command line does.
 _CRASH = re.compile(r"^(?:panic|fatal error|runtime|unexpected fault address|SIG[A-Z]+):? ")

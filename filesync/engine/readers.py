@@ -221,6 +221,12 @@ class RunReader:
             return []
         return [ItemDone(Action.FAILED, problem.path, error=problem.text)]
 
+    def changed_meanwhile(self, path: str) -> list[Event]:
+        """Tell of a file whose copy may hold a part of what it was and a part of what it is."""
+        self._is_first_failure(path)
+        error = Text("it was changed while it was copied; the next run sends it again")
+        return [ItemDone(Action.FAILED, path, error=error)]
+
     def _is_first_failure(self, path: str) -> bool:
         """Count a file that failed, once; the oldest of very many are forgotten."""
         key = hash(path)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from filesync.engine.binary import check_rclone
+from filesync.engine.changed import taker
 from filesync.engine.check import differences
 from filesync.engine.confine import confine
 from filesync.engine.cut_short import remove_cut_short, remove_leftovers
@@ -235,7 +236,8 @@ class _Run:
             yield from reader.begin_stage()
             self._writes = True
             try:
-                exit_code = yield from stages.drive(stage, reader.take, max_delete=max_delete)
+                take = taker(request, reader, now_s=time.time())
+                exit_code = yield from stages.drive(stage, take, max_delete=max_delete)
             except Stopped:
                 self._cut_off = True
                 if not self._driver.must_end_at_once:

@@ -1,0 +1,62 @@
+"""Notice files that were changed while they were copied between local disks.
+
+rclone looks for that itself while it computes a hash; between local disks it computes none (see
+`skips_read_back`), and a copy of a file that was rewritten at its size held a part of each.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from filesync.engine.command import skips_read_back
+from filesync.engine.drive import Take
+from filesync.engine.events import Event
+from filesync.engine.messages import Copied, Message
+from filesync.engine.paths import full_path
+from filesync.engine.readers import RunReader
+from filesync.engine.request import SyncRequest
+
+# A smaller file is read in one piece, and looking at each of very many would cost.
+LEAST_BYTES = 64 << 10
+
+
+@dataclass(slots=True)
+class ChangeWatch:
+    """Takes rclone's messages to the reader, and looks at the larger files that arrived.
+
+    A copy bears the time that its source had when rclone began. One whose source is newer than
+    the stage, and whose copy is not, was changed meanwhile.
+    """
+
+    reader: RunReader
+    source: Path
+    destination: Path
+    began_at_s: float
+
+    def take(self, message: Message) -> list[Event]:
+        """Give what the message means; a file that was changed meanwhile has failed as well."""
+        events = self.reader.take(message)
+        if isinstance(message, Copied) and self._changed(message):
+            events += self.reader.changed_meanwhile(message.path)
+        return events
+
+    def _changed(self, message: Copied) -> bool:
+        if (message.size_bytes or 0) < LEAST_BYTES:
+            return False
+        try:
+            source = os.stat(self.source / message.path)
+            copy = os.stat(self.destination / message.stored_as)
+        except (OSError, ValueError):
+            # Gone meanwhile, or by a name that a log cannot show.
+            return False
+        return copy.st_mtime < self.began_at_s <= source.st_mtime
+
+
+def taker(request: SyncRequest, reader: RunReader, *, now_s: float) -> Take:
+    """Give who takes the messages of a stage that begins now (a Unix time)."""
+    if not skips_read_back(request):
+        return reader.take
+    source, destination = Path(full_path(request.source)), Path(full_path(request.destination))
+    return ChangeWatch(reader, source, destination, now_s).take
