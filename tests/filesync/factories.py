@@ -100,6 +100,9 @@ class RunFields(TypedDict, total=False):
     trigger: SyncRun.Trigger
     queue: str
     slot: datetime | None
+    retry_of: SyncRun | None
+    restore_of: SyncRun | None
+    only_failed: bool
     dry_run: bool
     force: bool
     attempt: int

@@ -175,3 +175,48 @@ def test_the_shrink_guard_compares_with_the_last_good_run(local_root: Path) -> N
     assert request_of(config).guards == engine.Guards(
         max_shrink_percent=20, last_good_source_files=10, last_good_source_bytes=100
     )
+
+
+WHOLE: dict[str, object] = {"source_files": 10, "source_bytes": 100}
+
+
+@pytest.mark.parametrize("kind", ["only failed", "undo", "undo of a run that is gone"])
+def test_the_shrink_guard_compares_with_no_run_that_saw_but_a_part(
+    local_root: Path, kind: str
+) -> None:
+    config = make_config(local_root, max_shrink_percent=20)
+    succeeded, restore = SyncRun.State.SUCCEEDED, SyncRun.Trigger.RESTORE
+    make_run(config, state=succeeded, plan=WHOLE)
+    latest = make_run(config, state=SyncRun.State.PARTIAL, plan={"source_files": 9})
+    if kind == "only failed":
+        few: dict[str, object] = {"source_files": 1, "source_bytes": 1}
+        make_run(config, state=succeeded, plan=few, only_failed=True, retry_of=latest)
+    else:
+        undone: dict[str, object] = {"source_files": None, "source_bytes": None}
+        make_run(config, state=succeeded, plan=undone, trigger=restore, restore_of=latest)
+    if kind == "undo of a run that is gone":
+        latest.delete()
+
+    guards = request_of(config).guards
+
+    assert (guards.last_good_source_files, guards.last_good_source_bytes) == (10, 100)
+
+
+@pytest.mark.parametrize(
+    ("state", "dry_run", "files"),
+    [
+        (SyncRun.State.SUCCEEDED, False, 10),
+        (SyncRun.State.PARTIAL, False, 10),
+        (SyncRun.State.SUCCEEDED, True, 2),
+        (SyncRun.State.FAILED, False, 2),
+    ],
+)
+def test_a_run_that_was_undone_is_no_good_one(
+    local_root: Path, state: SyncRun.State, files: int, *, dry_run: bool
+) -> None:
+    config = make_config(local_root, max_shrink_percent=20)
+    make_run(config, state=SyncRun.State.SUCCEEDED, plan=WHOLE)
+    bad = make_run(config, state=SyncRun.State.SUCCEEDED, plan={"source_files": 2})
+    make_run(config, state=state, dry_run=dry_run, trigger=SyncRun.Trigger.RESTORE, restore_of=bad)
+
+    assert request_of(config).guards.last_good_source_files == files

@@ -164,6 +164,27 @@ def test_conflicts_are_left_and_told(local_root: Path, config: SyncConfig) -> No
     assert (local_root / "destination" / "gone").read_text() == "gone"
 
 
+def test_the_run_after_an_undoing_is_guarded_as_the_undone_one_was(
+    local_root: Path, config: SyncConfig
+) -> None:
+    config.max_shrink_percent = 20
+    config.save()
+    write_tree(local_root / "source", {"one": "1", "two": "2"})
+    assert carry_out(make_run(config)).state == "SUCCEEDED"
+    before = tree(local_root / "destination")
+    for name in ("one", "two", "changed", "gone"):
+        (local_root / "source" / name).unlink()
+    assert carry_out(make_run(config)).guard == "source_shrunk"
+    forced = carry_out(make_run(config, force=True))
+    assert forced.state == "SUCCEEDED"
+    assert carry_out(queue_restore(forced.pk)).state == "SUCCEEDED"
+
+    repeated = carry_out(make_run(config))
+
+    assert (repeated.state, repeated.guard) == ("FAILED", "source_shrunk")
+    assert tree(local_root / "destination") == before
+
+
 def test_a_run_that_kept_nothing_cannot_be_undone(local_root: Path, config: SyncConfig) -> None:
     idle = carry_out(make_run(config))
     assert (idle.kept, idle.kept_until) == (None, None)
