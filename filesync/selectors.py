@@ -175,15 +175,20 @@ USUAL_AT_LEAST = 5
 
 
 def usual_duration_s(config_id: int) -> float | None:
-    """Return the median of a config's latest successful runs; None where they are too few."""
+    """Return the median of a config's latest successful runs; None where they are too few.
+
+    Runs that undid another, and those of a few files only, say nothing of how long it takes.
+    """
     spans = (
         SyncRun.objects.filter(
             config_id=config_id,
             state=SyncRun.State.SUCCEEDED,
             dry_run=False,
+            only_failed=False,
             started_at__isnull=False,
             finished_at__isnull=False,
         )
+        .exclude(trigger=SyncRun.Trigger.RESTORE)
         .order_by("-id")
         .values_list("started_at", "finished_at")[:USUAL_OF]
     )

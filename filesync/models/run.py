@@ -258,6 +258,11 @@ class SyncRun(models.Model):
         return self.state in self.TERMINAL
 
     @property
+    def undoes(self) -> bool:
+        """Whether it undoes another run, which may be gone by now, and so is no run of the sync."""
+        return self.trigger == self.Trigger.RESTORE
+
+    @property
     def task_status(self) -> str:
         """Return celery's word for the state, as the task API and django-celery-results say it."""
         if self.state == self.State.QUEUED:

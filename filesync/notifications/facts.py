@@ -26,6 +26,10 @@ def routine(event: Event, run: SyncRun) -> Message:
     return message.routine(event, facts_of(run))
 
 
+def undoing(event: Event, run: SyncRun) -> Message:
+    return message.undoing(event, facts_of(run))
+
+
 def too_long(run: SyncRun, usual_s: float) -> Message:
     return message.too_long(facts_of(run), usual_s)
 

@@ -142,7 +142,7 @@ def _newly_too_long(now: datetime) -> list[SyncRun]:
         late=SyncRun.Late.NO,
         started_at__lt=now - timedelta(seconds=LONG_MARGIN_S),
         config__isnull=False,
-    )
+    ).exclude(trigger=SyncRun.Trigger.RESTORE)
     return [
         run
         for run in running[:BATCH]

@@ -90,6 +90,12 @@ def routine(event: Event, run: RunFacts) -> Message:
     return _message(event, f"{run.sync} {_verb(event)}", _run_lines(run))
 
 
+def undoing(event: Event, run: RunFacts) -> Message:
+    """Tell how the undoing of a run ended."""
+    title = _("%(sync)s: undoing a run %(verb)s") % {"sync": run.sync, "verb": _verb(event)}
+    return _message(event, title, _run_lines(run))
+
+
 def missed(slots: int, syncs: Sequence[str], first: str, last: str) -> Message:
     """Tell the slots that nobody fired, of all syncs together."""
     title = _("%(slots)d slots of %(syncs)d syncs were missed from %(first)s to %(last)s") % {

@@ -94,9 +94,10 @@ def put_message(
 def put_ping(config: SyncConfig, run: SyncRun, word: str) -> bool:
     """Write one ping ("start", "success" or "fail") of a run's attempt, where its config has a URL.
 
-    Called in the transaction that makes it true.
+    Called in the transaction that makes it true. Of a run that sends what it is for: neither a dry
+    run nor the undoing of another one.
     """
-    if not config.encrypted_ping_url or run.dry_run:
+    if not config.encrypted_ping_url or run.dry_run or run.undoes:
         return False
     key = f"ping:{run.pk}/{run.attempt if word == 'start' else 'end'}/{word}"
     return _put(Delivery(ping_config=config, run=run, event=word, dedupe_key=key))

@@ -114,13 +114,17 @@ class Review:
         )
         if event is None:
             return
+        if run.undoes:
+            # It says nothing of whether the sync works: no ping, and no part of its story.
+            self._tell_alone(run, config, event, partial(facts.undoing, event, run))
+            return
         outbox.put_ping(config, run, "fail" if event in PROBLEMS else "success")
         if event in PROBLEMS:
             self._worse(run, config, event)
             return
         self._better(run, config)
         if event in ROUTINE:
-            self._tell_routine(run, config, event)
+            self._tell_alone(run, config, event, partial(facts.routine, event, run))
 
     def _worse(self, run: SyncRun, config: SyncConfig, event: Event) -> None:
         key, storage_id = stories.config_key(config.pk), None
@@ -156,10 +160,12 @@ class Review:
             words = partial(facts.recovered, self._story_facts(story, config), run)
             self.tell_end(story, words, run=run)
 
-    def _tell_routine(self, run: SyncRun, config: SyncConfig, event: Event) -> None:
+    def _tell_alone(
+        self, run: SyncRun, config: SyncConfig, event: Event, words: Callable[[], Message]
+    ) -> None:
         for listener in self.audience:
             if listener.hears(event, [config.pk]):
-                text = listener.read(partial(facts.routine, event, run))
+                text = listener.read(words)
                 key = f"run:{run.pk}"
                 outbox.put_message(listener.channel, text, key=key, event=event, run=run)
 

@@ -64,7 +64,7 @@ def _check_failures(run: SyncRun) -> None:
             ),
             str(run.task_id),
         )
-    if run.trigger == SyncRun.Trigger.RESTORE:
+    if run.undoes:
         raise NothingFailed(
             engine.Text(
                 "run {run_id} undid another run: undo that one again instead", run_id=run.pk

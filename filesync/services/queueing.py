@@ -120,7 +120,7 @@ def retry_run(run_id: int, *, user: Asker = None, only_failed: bool = False) -> 
                 run_id=run_id,
             )
         )
-    if old.trigger == SyncRun.Trigger.RESTORE:
+    if old.undoes:
         raise NothingFailed(
             engine.Text(
                 "run {run_id} undid another run: undo that one again instead", run_id=run_id

@@ -33,7 +33,7 @@ def start_engine(
         engine.EngineError: the run cannot be carried out as it is.
     """
     start: Callable[..., Generator[engine.Event, None, None]]
-    if run.trigger == SyncRun.Trigger.RESTORE:
+    if run.undoes:
         start = partial(engine.run_restore, undo_request(run))
     else:
         start = partial(engine.run_sync, sync_request(run, claim))

@@ -17,6 +17,7 @@ from filesync.notifications import outbox
 from filesync.notifications.events import Event
 from filesync.notifications.review import Review
 from filesync.notifications.watch import watch
+from filesync.selectors import usual_duration_s
 from filesync.services import pausing, retention
 from scheduler.clock import from_now
 from scheduler.models import Heartbeat
@@ -38,6 +39,7 @@ pytestmark = pytest.mark.django_db
 
 ALL = list(Event.values)
 FAILED = SyncRun.State.FAILED
+UNDOING = SyncRun.Trigger.RESTORE
 SUCCEEDED = SyncRun.State.SUCCEEDED
 
 
@@ -68,14 +70,17 @@ def end(
     at: datetime | None = None,
     files: int = 0,
     dry_run: bool = False,
+    trigger: SyncRun.Trigger = SyncRun.Trigger.MANUAL,
+    took: timedelta = timedelta(seconds=1),
 ) -> SyncRun:
     """Save a run that ended at a time, now unless told otherwise."""
     at = at or timezone.now()
     run = make_run(
         config,
         state=state,
-        started_at=at - timedelta(seconds=1),
+        started_at=at - took,
         finished_at=at,
+        trigger=trigger,
         failure_class="" if state == SUCCEEDED else failure_class,
         message="" if state == SUCCEEDED else "it broke",
         advice="" if state == SUCCEEDED else "mend it",
@@ -290,6 +295,43 @@ def test_an_account_that_expired_at_the_source_is_one_message_with_its_name(
     assert [title.split(" since")[0] for title in hook.titles] == [
         "expired refuses the login: 2 syncs cannot run 2 times"
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "failure_class", "files", "title"),
+    [
+        (FAILED, "NETWORK", 0, "Photos: undoing a run failed"),
+        (SyncRun.State.PARTIAL, "NETWORK", 1, "Photos: undoing a run failed for some files"),
+        (FAILED, "AUTH", 0, "Photos: undoing a run failed"),
+        (SUCCEEDED, "", 2, "Photos: undoing a run succeeded"),
+    ],
+)
+def test_an_undoing_is_told_as_one_and_neither_breaks_nor_mends_the_sync(
+    local_root: Path,
+    hook: WebhookReceiver,
+    state: SyncRun.State,
+    failure_class: str,
+    files: int,
+    title: str,
+) -> None:
+    make_channel(hook)
+    config = make_config(local_root, name="Photos")
+    now = timezone.now()
+    end(config, at=now)
+    watch(now=now)
+
+    later = now + timedelta(minutes=1)
+    end(config, state, failure_class, files=files, trigger=UNDOING, at=later)
+    for _ in range(3):
+        watch(now=later)
+
+    assert hook.titles == ["Photos failed", title]
+    story = Story.objects.get()
+    assert (story.count, story.closed_at) == (1, None)
+    later += timedelta(minutes=1)
+    end(config, SUCCEEDED, at=later)
+    watch(now=later)
+    assert any(found.startswith("Photos works again after 1 fail") for found in hook.titles)
 
 
 def test_missed_slots_of_all_syncs_are_told_together_once_they_are_all_there(
@@ -578,6 +620,17 @@ def test_a_monitor_is_called_at_start_and_end_in_order(
     assert hook.paths == paths
 
 
+@pytest.mark.parametrize("state", [SUCCEEDED, FAILED])
+def test_a_monitor_is_not_called_for_an_undoing(
+    local_root: Path, hook: WebhookReceiver, state: SyncRun.State
+) -> None:
+    run = make_run(ping_config(local_root, hook), trigger=UNDOING)
+    claim(run)
+    finish(run, state)
+    watch()
+    assert hook.paths == []
+
+
 def test_an_end_waits_for_its_start_but_not_for_ever(
     local_root: Path, hook: WebhookReceiver
 ) -> None:
@@ -649,6 +702,27 @@ def test_a_run_far_over_its_usual_duration_is_told_once(
     run.refresh_from_db()
     assert run.late == "TOO_LONG"
     assert hook.titles == ["Photos runs for 5 min, usually it takes 1 s"]
+
+
+def test_an_undoing_is_neither_usual_nor_ever_too_long(
+    local_root: Path, hook: WebhookReceiver
+) -> None:
+    make_channel(hook, events=["LATE"])
+    config = make_config(local_root)
+    for _ in range(5):
+        end(config, SUCCEEDED)
+    for _ in range(15):
+        end(config, SUCCEEDED, trigger=UNDOING, took=timedelta(hours=9))
+        mended = end(config, SUCCEEDED, took=timedelta(hours=9))
+        SyncRun.objects.filter(pk=mended.pk).update(only_failed=True)
+    assert usual_duration_s(config.pk) == 1
+
+    run = make_run(config, state=SyncRun.State.RUNNING, started_at=timezone.now(), trigger=UNDOING)
+    watch(now=timezone.now() + timedelta(hours=1))
+
+    run.refresh_from_db()
+    assert run.late == ""
+    assert hook.titles == []
 
 
 def test_without_enough_runs_nothing_is_usual(local_root: Path, hook: WebhookReceiver) -> None:
