@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.core.paginator import Page
+from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import reverse
@@ -16,16 +16,24 @@ from django.utils.translation import gettext as _
 
 from filesync.admin import words
 from filesync.admin.attempts import attempt_rows
-from filesync.admin.filters import CappedPaginator
+from filesync.admin.filters import COUNTED, CappedPaginator
 from filesync.admin.live import run_document
 from filesync.models import RunItem, SyncRun
 from filesync.run_log import read_log
 from filesync.texts import say
 
 ITEMS_PER_PAGE = 50
-PLAN_ITEMS = 50
 # A spreadsheet takes a cell that begins so for a formula, and file names come from anywhere.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Row(NamedTuple):
+    """One path of a run's table: what was done to it, or would be."""
+
+    action: str
+    path: str
+    size_bytes: int | None
+    error: str
 
 
 def run_context(run: SyncRun, request: HttpRequest) -> dict[str, Any]:
@@ -120,10 +128,7 @@ def _plan(run: SyncRun) -> dict[str, Any] | None:
         (_("to rename"), run.plan.get("renames", 0)),
         (_("folders to remove"), run.plan.get("dirs_removed", 0)),
     ]
-    items = [
-        (words.action(item["action"]), item["path"], words.size(item["size_bytes"]))
-        for item in run.plan.get("items", [])[:PLAN_ITEMS]
-    ]
+    left_off = run.plan.get("items_left_off", 0)
     return {
         "counts": [(name, localize(count)) for name, count in counts],
         "to_send": words.size(run.plan.get("bytes_to_send", 0)),
@@ -131,43 +136,72 @@ def _plan(run: SyncRun) -> dict[str, Any] | None:
         "to_delete": words.size(run.plan["bytes_to_delete"])
         if run.plan.get("bytes_to_delete")
         else "",
-        "items": items,
-        # A finished run tells what it did; only one that changed nothing has no better list.
-        "show_items": run.dry_run or run.failure_class == "GUARD",
+        "left_off": localize(left_off) if left_off and _shows_plan(run) else "",
     }
 
 
-def chosen_items(run: SyncRun, request: HttpRequest) -> QuerySet[RunItem]:
-    """Return the items that the page's search and its choice of action let through."""
+def _shows_plan(run: SyncRun) -> bool:
+    """Whether its table is of what would be done: a run that did something tells that instead."""
+    stopped = run.failure_class == "GUARD" and not (run.files_transferred or run.files_deleted)
+    return bool(run.plan) and (run.dry_run or stopped)
+
+
+def chosen_items(run: SyncRun, request: HttpRequest) -> QuerySet[RunItem, Any] | list[Row]:
+    """Return the rows that the page's search and its choice of action let through.
+
+    Of a run that did nothing those of its plan, after what is recorded of it, such as conflicts.
+    """
     items = run.items.order_by("pk")
-    if action := request.GET.get("action"):
+    action, query = request.GET.get("action"), request.GET.get("q", "").replace("\0", "")
+    if action:
         items = items.filter(action=action)
-    if query := request.GET.get("q"):
-        items = items.filter(path__icontains=query.replace("\0", ""))
-    return items
+    if query:
+        items = items.filter(path__icontains=query)
+    rows = items.values_list(*Row._fields)
+    if not _shows_plan(run):
+        return rows
+    assert run.plan is not None
+    planned = (
+        Row(item["action"], item["path"], item["size_bytes"], "")
+        for item in run.plan.get("items", [])
+    )
+    return [Row(*row) for row in rows[:COUNTED]] + [
+        row
+        for row in planned
+        if action in (None, "", row.action) and query.casefold() in row.path.casefold()
+    ]
 
 
 def _items(run: SyncRun, request: HttpRequest) -> dict[str, Any]:
-    paginator = CappedPaginator(chosen_items(run, request), ITEMS_PER_PAGE)
-    page: Page[RunItem] = paginator.get_page(request.GET.get("page"))
+    chosen = chosen_items(run, request)
+    pages = Paginator if isinstance(chosen, list) else CappedPaginator
+    paginator = pages(chosen, ITEMS_PER_PAGE)
+    page: Page[Any] = paginator.get_page(request.GET.get("page"))
     rows = [
-        (words.action(item.action), item.path, words.size(item.size_bytes), say(item.error))
-        for item in page
+        (words.action(row.action), row.path, words.size(row.size_bytes), say(row.error))
+        for row in map(Row._make, page)
     ]
     kept = request.GET.copy()
     kept.pop("page", None)
-    return {"page": page, "rows": rows, "count": paginator.count, "kept": kept.urlencode()}
+    return {
+        "title": _("What it would do") if _shows_plan(run) else _("Items"),
+        "page": page,
+        "rows": rows,
+        "count": paginator.count,
+        "kept": kept.urlencode(),
+    }
 
 
 def items_csv(run: SyncRun, request: HttpRequest) -> StreamingHttpResponse:
     """Return the chosen items as CSV; a text that a spreadsheet would compute gets a quote."""
-    items = chosen_items(run, request).values_list("action", "path", "size_bytes", "error")
+    items = chosen_items(run, request)
+    rows = items if isinstance(items, list) else items.iterator(chunk_size=2000)
 
     def lines() -> Iterator[str]:
         writer = csv.writer(_Echo())
         # The mark tells a spreadsheet that it is UTF-8.
-        yield "\ufeff" + writer.writerow(["action", "path", "size_bytes", "error"])
-        for action, path, size_bytes, error in items.iterator(chunk_size=2000):
+        yield "\ufeff" + writer.writerow(Row._fields)
+        for action, path, size_bytes, error in rows:
             yield writer.writerow([action, _plain(path), size_bytes, _plain(error)])
 
     name = f"run-{run.pk}-items.csv"

@@ -113,9 +113,12 @@ class SyncRunViewSet(StrictQuery, ReadOnlyModelViewSet):  # type: ignore[type-ar
         check_parameters(request, {"tail", "format"})
         wish = LogTailSerializer(data=request.query_params)
         wish.is_valid(raise_exception=True)
-        lines = text_lines(self.get_object().pk, tail=wish.validated_data.get("tail"))
+        run_id = self.get_object().pk
+        lines = text_lines(run_id, tail=wish.validated_data.get("tail"))
         return StreamingHttpResponse(
-            (f"{line}\n".encode() for line in lines), content_type="text/plain; charset=utf-8"
+            (f"{line}\n".encode() for line in lines),
+            content_type="text/plain; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="run-{run_id}.log"'},
         )
 
     @extend_schema(

@@ -426,6 +426,69 @@ def test_the_csv_holds_every_chosen_item_and_no_formula(
     assert len(b"".join(chosen.streaming_content).splitlines()) == 2  # type: ignore[attr-defined]
 
 
+PLANNED: dict[str, object] = {
+    "adds": 60,
+    "deletes": 1,
+    "bytes_to_send": 7,
+    "items": [
+        {"action": "DELETED", "path": "photos/9.raw", "size_bytes": 7},
+        *({"action": "ADDED", "path": f"photos/{n}.jpg", "size_bytes": 7} for n in range(60)),
+    ],
+    "items_left_off": 1234,
+}
+
+
+@pytest.mark.parametrize("kind", ["dry run", "guarded"])
+def test_a_plan_is_searched_and_downloaded_and_says_what_it_left_off(
+    local_root: Path, superuser: Client, kind: str
+) -> None:
+    run = make_run(
+        make_config(local_root),
+        state=SyncRun.State.FAILED if kind == "guarded" else SyncRun.State.SUCCEEDED,
+        failure_class="GUARD" if kind == "guarded" else "",
+        dry_run=kind == "dry run",
+        plan=PLANNED,
+    )
+    RunItem.objects.create(run=run, action="FAILED", path="photos/9.left", error="changed since")
+    url = f"{RUNS}{run.pk}/change/"
+
+    def paths(query: str) -> list[str]:
+        return Page(superuser.get(f"{url}?{query}").content.decode(), "sb-path").texts[1:]
+
+    assert paths("")[:3] == ["photos/9.left", "photos/9.raw", "photos/0.jpg"]
+    assert len(paths("")) == 50
+    assert len(paths("page=2")) == 12
+    assert paths("q=9.RAW") == paths("action=DELETED") == ["photos/9.raw"]
+    assert paths("action=FAILED") == ["photos/9.left"]
+    page = superuser.get(url).content.decode()
+    assert "What it would do" in page
+    assert "1234 more are only counted" in page
+    answer = superuser.get(f"{RUNS}{run.pk}/items.csv?q=9.")
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
+    assert [row[:3] for row in csv.reader(io.StringIO(text))][1:4] == [
+        ["FAILED", "photos/9.left", ""],
+        ["DELETED", "photos/9.raw", "7"],
+        ["ADDED", "photos/9.jpg", "7"],
+    ]
+
+
+def test_a_run_that_did_something_shows_that_and_not_its_plan(
+    local_root: Path, superuser: Client
+) -> None:
+    run = make_run(
+        make_config(local_root), state=SyncRun.State.PARTIAL, failure_class="GUARD", plan=PLANNED
+    )
+    SyncRun.objects.filter(pk=run.pk).update(files_transferred=1)
+    RunItem.objects.create(run=run, action="ADDED", path="sent.jpg", size_bytes=7)
+
+    page = superuser.get(f"{RUNS}{run.pk}/change/").content.decode()
+
+    assert Page(page, "sb-path").texts[1:] == ["sent.jpg"]
+    assert "only counted" not in page
+    answer = superuser.get(f"{RUNS}{run.pk}/items.csv")
+    assert len(b"".join(answer.streaming_content).splitlines()) == 2  # type: ignore[attr-defined]
+
+
 def test_five_hundred_nasty_names_stay_text(local_root: Path, superuser: Client) -> None:
     config = make_config(local_root)
     run = make_run(config, state=SyncRun.State.PARTIAL, message="</script><b id=broken>")

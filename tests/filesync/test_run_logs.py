@@ -45,6 +45,7 @@ def body(client: APIClient, run: SyncRun, query: str = "") -> str:
     answer = client.get(f"{RUNS}/{run.pk}/log{query}")
     assert answer.status_code == 200
     assert answer["Content-Type"] == "text/plain; charset=utf-8"
+    assert answer["Content-Disposition"] == f'attachment; filename="run-{run.pk}.log"'
     return b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]
 
 
