@@ -110,7 +110,8 @@ class Progress:
 class ItemDone:
     """One path was dealt with; a FAILED one carries the error.
 
-    Paths are as rclone logs them: a newline shows as "␊", invalid UTF-8 as U+FFFD.
+    Paths are as rclone logs them: a newline shows as "␊", invalid UTF-8 as U+FFFD. That of a
+    folder which could not be listed ends with a slash.
     """
 
     action: Action

@@ -45,6 +45,9 @@ _CONSEQUENCE = re.compile(
 )
 # About a partial file, before it has its name.
 _NOT_PLACED = ("partial file rename failed: ", "corrupted on transfer: ")
+_FOLDER_UNREAD = re.compile(
+    r"^(?:error reading (?:source|destination) directory|failed to (?:open|read) directory)\b"
+)
 _LAST_WORDS = re.compile(r"^Failed to [\w ]+(?: with \d+ errors?: last error was)?: ")
 # https://pkg.go.dev/runtime: a crash ends with exit code 2, as a wrong command line does.
 _CRASH = re.compile(r"^(?:panic|fatal error|runtime|unexpected fault address|SIG[A-Z]+):? ")
@@ -145,6 +148,8 @@ def _error(message: str, path: str | None, *, critical: bool) -> Message:
     if path is not None and message.startswith(_NOT_PLACED):
         path = final_path(path)
     words = message if path is None else _without_names(message, path)
+    if path and _FOLDER_UNREAD.match(message):
+        path += "/"
     return Problem(message[:MAX_TEXT_CHARS], path, classify(words), critical)
 
 

@@ -121,7 +121,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error; `path` is None when it is about no single file."""
+    """An error; `path` is None when it is about no single file.
+
+    That of a folder which could not be listed ends with a slash: nobody knows what is in it.
+    """
 
     text: str
     path: str | None

@@ -22,7 +22,8 @@ def run_to_mend(config: SyncConfig, run_id: int) -> SyncRun:
         AnotherConfig: it is a run of another config, or its config was deleted.
         RunActive: it has not ended, so that what fails in it is not known yet.
         NothingFailed: no file failed in it, or it undid another run.
-        FailuresForgotten: more files failed than are recorded, so that some would be left out.
+        FailuresForgotten: some would be left out, for more files failed than are recorded, or a
+            folder could not be listed.
     """
     run = SyncRun.objects.filter(pk=run_id).first()
     if run is None:
@@ -42,7 +43,7 @@ def run_to_mend(config: SyncConfig, run_id: int) -> SyncRun:
 
 
 def can_mend(run: SyncRun) -> bool:
-    """Whether the failed files of a run can be sent again; takes up to two queries."""
+    """Whether the failed files of a run can be sent again; takes up to three queries."""
     if run.config_id is None:
         return False
     try:
@@ -71,6 +72,16 @@ def _check_failures(run: SyncRun) -> None:
             )
         )
     failed = run.items.filter(action="FAILED")
+    folder = failed.filter(path__endswith="/").values_list("path", flat=True).first()
+    if folder is not None:
+        raise FailuresForgotten(
+            engine.Text(
+                "the folder {folder} could not be listed in run {run_id}, so that nobody knows "
+                "what is to be sent of it: run it again as a whole",
+                folder=folder,
+                run_id=run.pk,
+            )
+        )
     recorded = failed.count()
     if run.files_failed > recorded:
         raise FailuresForgotten(

@@ -68,6 +68,7 @@ def test_the_command_sends_only_the_failed_files_of_a_run(local_root: Path) -> N
         ("no file", 409, "nothing_failed", "as a whole"),
         ("undone", 409, "nothing_failed", "undo that one again"),
         ("forgotten", 409, "failures_forgotten", "3 files failed in run"),
+        ("folder", 409, "failures_forgotten", "the folder sub/hidden/ could not be listed"),
     ],
 )
 def test_a_run_whose_failed_files_cannot_be_sent_is_refused_with_the_reason(
@@ -85,6 +86,7 @@ def test_a_run_whose_failed_files_cannot_be_sent_is_refused_with_the_reason(
             config, state=SyncRun.State.PARTIAL, trigger=SyncRun.Trigger.RESTORE
         ),
         "forgotten": lambda: failed_run(config, "a", failed=3),
+        "folder": lambda: failed_run(config, "a", "sub/hidden/"),
     }[kind]()
     if kind == "deleted":
         SyncConfig.objects.exclude(pk=config.pk).delete()
@@ -108,6 +110,7 @@ MENDABLE = [
     ("none failed", False),
     ("no file", False),
     ("forgotten", False),
+    ("folder", False),
     ("deleted", False),
     ("undone", False),
     ("active", False),
@@ -117,7 +120,12 @@ MENDABLE = [
 def run_that(kind: str, root: Path) -> SyncRun:
     """Save a run whose failed files can be sent again, or cannot for the reason that it names."""
     config = make_config(root)
-    paths = {"none failed": [], "no file": [""], "some without a name": ["a", ""]}.get(kind, ["a"])
+    paths = {
+        "none failed": [],
+        "no file": [""],
+        "some without a name": ["a", ""],
+        "folder": ["a", "sub/hidden/"],
+    }.get(kind, ["a"])
     run = failed_run(config, *paths, failed=3 if kind == "forgotten" else None)
     if kind == "deleted":
         config.delete()

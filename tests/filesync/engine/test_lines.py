@@ -382,3 +382,20 @@ def test_a_guard_with_advice_of_its_own_says_that(guard: str) -> None:
     assert failure.advice == GUARD_ADVICE[guard]
     assert failure.advice.endswith(".")
     assert failure.advice != FailureClass.GUARD.advice
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ('failed to open directory "d/f.bin": open /d/f.bin: permission denied', "d/f.bin/"),
+        ("error reading source directory: permission denied", "d/f.bin/"),
+        ("error reading destination directory: permission denied", "d/f.bin/"),
+        ("failed to open: permission denied", "d/f.bin"),
+    ],
+)
+def test_a_folder_that_could_not_be_listed_is_no_file(text: str, path: str) -> None:
+    facts = {"object": "d/f.bin", "objectType": "string"}
+
+    assert parse_line(line(text, "error", **facts)) == Problem(
+        text, path, FailureClass.PERMISSION, critical=False
+    )

@@ -239,3 +239,15 @@ def test_a_file_whose_place_a_folder_takes_fails_under_its_own_name(lab: Lab) ->
     assert ran.result.failure is not None
     assert ran.result.failure.failure_class is FailureClass.NAME_NOT_ALLOWED
     assert files_of(lab.destination).keys() == {"sub/文/kept".encode(), b"other"}
+
+
+def test_a_folder_that_cannot_be_listed_fails_as_one(lab: Lab, bound_rclone: Path) -> None:
+    write_tree(lab.source, {"sub/hidden/file": "1", "other": "2"})
+    (lab.source / "sub" / "hidden").chmod(0o000)
+
+    ran = lab.run(lab.asking(Method.INCREMENTAL), rclone=bound_rclone)
+
+    (lab.source / "sub" / "hidden").chmod(0o700)
+    assert ran.result.outcome is Outcome.PARTIAL
+    [failed] = [item for item in ran.items if item.action is Action.FAILED]
+    assert failed.path == "sub/hidden/"
