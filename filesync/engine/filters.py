@@ -260,12 +260,20 @@ def is_speakable(path: str) -> bool:
 
 
 def render_only(paths: Sequence[str]) -> str:
-    """Write a filter file that lets only these paths of a log through.
-
-    What the log could not show stands for any character that is no printable ASCII.
-    """
-    lines = (f"+ /{_LITERAL.sub(_escaped, path)}\n" for path in paths)
+    """Write a filter file that lets only these paths of a log through."""
+    lines = (f"+ /{_literal(path)}\n" for path in paths)
     return "".join((*lines, "- *\n"))
+
+
+def render_folders(names: Sequence[str]) -> str:
+    """Write a filter file that lets only these folders of a root through, with all in them."""
+    # Two stars: with one, every folder would be looked at, and be empty where its files are not.
+    return "".join((*(f"+ /{_literal(name)}/**\n" for name in names), "- **\n"))
+
+
+def _literal(path: str) -> str:
+    """Write a path of a log as a pattern; what it could not show is any but printable ASCII."""
+    return _LITERAL.sub(_escaped, path)
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -163,7 +163,8 @@ class UndoRequest:
 
     `attempts` are its attempts, oldest first: the folder below `kept_dir` that each kept files
     in, and the lines of its log. `source` is given for a MOVE. `ended_at_s` is a Unix time: what
-    changed later is left alone.
+    changed later is left alone, unless it is what an earlier attempt at undoing the run has done,
+    the first of which began at `begun_at_s`.
     """
 
     destination: Endpoint
@@ -172,4 +173,5 @@ class UndoRequest:
     ended_at_s: float
     limits: Limits
     source: Endpoint | None = None
+    begun_at_s: float | None = None
     dry_run: bool = False

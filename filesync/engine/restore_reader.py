@@ -16,9 +16,14 @@ from filesync.engine.undo import UndoPlan
 
 @dataclass(slots=True)
 class RestoreReader:
-    """Read the messages of an undoing; `action` is what the running process does to its files."""
+    """Read the messages of an undoing.
+
+    `action` is what the running process does to its files, and `folder` the one that it names
+    them in.
+    """
 
     action: Action = Action.RESTORED
+    folder: str = ""
     problems: Problems = field(default_factory=Problems)
     _done: dict[Action, int] = field(default_factory=dict)
     _bytes_done: int = 0
@@ -60,12 +65,15 @@ class RestoreReader:
         if not problem.path:
             return []
         self._failed += 1
-        return [ItemDone(Action.FAILED, problem.path, error=problem.text)]
+        return [ItemDone(Action.FAILED, self._whole(problem.path), error=problem.text)]
 
     def _item(self, path: str, size_bytes: int | None) -> ItemDone:
         self._done[self.action] = self._done.get(self.action, 0) + 1
         self._bytes_done += size_bytes or 0
-        return ItemDone(self.action, path, size_bytes)
+        return ItemDone(self.action, self._whole(path), size_bytes)
+
+    def _whole(self, path: str) -> str:
+        return f"{self.folder}/{path}" if self.folder else path
 
     def stopped(self, failure: Failure) -> tuple[Outcome, Failure | None]:
         """Give the end of an undoing that was ended for a reason."""

@@ -5,20 +5,19 @@ Only what nobody changed since is touched; everything else is a conflict that is
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from filesync.engine.events import Action, Plan, PlanItem
+from filesync.engine.filters import is_speakable
 from filesync.engine.lines import parse_line
 from filesync.engine.log import CUT_MARK
 from filesync.engine.messages import Copied, DirMade, DirRemoved, MovedToBackup
 from filesync.engine.plan import MAX_ITEMS
 from filesync.engine.texts import Text
 
-# A log shows these for bytes that are no UTF-8 and for control characters: which bytes they
-# were it does not tell, and rclone cannot be given the name.
-_UNSPEAKABLE = re.compile("[\ufffd\u2400-\u2421]")
+# FAT keeps times in steps of two seconds; others round to one, or to less.
+_SAME_TIME_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +27,32 @@ class FileFacts:
     size_bytes: int
     changed_at_s: float
 
+    def equals(self, other: FileFacts) -> bool:
+        """Whether both are one file, as far as size and time can say."""
+        apart_s = abs(self.changed_at_s - other.changed_at_s)
+        return self.size_bytes == other.size_bytes and apart_s <= _SAME_TIME_S
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A kept file, and the number of the first attempt that kept it."""
+
+    attempt: int
+    facts: FileFacts
+
 
 @dataclass(slots=True)
 class Touched:
-    """What the attempts of one run did, read from their logs, oldest first."""
+    """What the attempts of one run did, read from their logs, oldest first.
+
+    `origins` are the names at the source of those files that a rename rule named anew, `shared`
+    the names that several files took one after the other.
+    """
 
     first_arrival: dict[str, int] = field(default_factory=dict)
     left_with: dict[str, int | None] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    shared: set[str] = field(default_factory=set)
     folders_made: set[str] = field(default_factory=set)
     folders_removed: set[str] = field(default_factory=set)
     incomplete: bool = False
@@ -47,14 +65,26 @@ class Touched:
                 continue
             message = parse_line(line)
             if isinstance(message, Copied) and not message.server_side:
-                self.first_arrival.setdefault(message.stored_as, attempt)
-                self.left_with[message.stored_as] = message.size_bytes
+                self._arrived(message, attempt)
             elif isinstance(message, MovedToBackup):
                 self.left_with[message.path] = None
             elif isinstance(message, DirMade):
                 self._folder(message.path, self.folders_made, self.folders_removed)
             elif isinstance(message, DirRemoved):
                 self._folder(message.path, self.folders_removed, self.folders_made)
+
+    def _arrived(self, message: Copied, attempt: int) -> None:
+        name = message.stored_as
+        if name in self.first_arrival and self.origin(name) != message.path:
+            self.shared.add(name)
+        self.first_arrival.setdefault(name, attempt)
+        self.left_with[name] = message.size_bytes
+        if name != message.path:
+            self.origins[name] = message.path
+
+    def origin(self, path: str) -> str:
+        """Return the name that a file of the destination has at the source."""
+        return self.origins.get(path, path)
 
     def _folder(self, path: str, to: set[str], opposite: set[str]) -> None:
         """Note a folder; one that was made and removed, or the other way, is as it was."""
@@ -64,76 +94,129 @@ class Touched:
             to.add(path)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How things stand now, and since when.
+
+    `now` is the destination; `source` is given for a MOVE, whose files go back there. Both times
+    are by the clock of the destination: what changed after `ended_at_s` is not the run's, and what
+    changed after `begun_at_s` may be the work of an earlier attempt at undoing the run.
+    """
+
+    now: Mapping[str, FileFacts]
+    kept: Mapping[str, KeptFile]
+    ended_at_s: float
+    begun_at_s: float | None = None
+    source: Mapping[str, FileFacts] | None = None
+
+
 @dataclass(slots=True)
 class UndoPlan:
-    """What undoing does; `put_back` maps each path to the number of the attempt that kept it."""
+    """What undoing does.
+
+    `put_back` maps each path to the number of the attempt that kept it, `send_back` each path to
+    its name at the source.
+    """
 
     remove: list[str] = field(default_factory=list)
     put_back: dict[str, int] = field(default_factory=dict)
-    send_back: list[str] = field(default_factory=list)
+    send_back: dict[str, str] = field(default_factory=dict)
     make_folders: list[str] = field(default_factory=list)
     remove_folders: list[str] = field(default_factory=list)
     conflicts: dict[str, str] = field(default_factory=dict)
 
 
-def plan_undo(
-    touched: Touched,
-    kept: Mapping[str, int],
-    now: Mapping[str, FileFacts],
-    *,
-    ended_at_s: float,
-    source: Mapping[str, FileFacts] | None = None,
-) -> UndoPlan:
-    """Give what brings a destination back.
-
-    `kept` maps each path that was kept to the first attempt that kept it, `now` is the
-    destination as it stands. `source` is given for a MOVE, whose files go back there.
-    """
+def plan_undo(touched: Touched, standing: Standing) -> UndoPlan:
+    """Give what brings a destination back, and the source of a MOVE."""
     plan = UndoPlan()
-    for path in sorted({*touched.left_with, *kept}):
-        conflict = _conflict(path, touched, now.get(path), ended_at_s, known=path in kept)
-        if conflict is None and source is not None and path in now and path in source:
-            conflict = Text("the source has a file of that name again")
+    for path in sorted({*touched.left_with, *standing.kept}):
+        conflict = _Path(path, touched, standing).decide(plan)
         if conflict is not None:
             plan.conflicts[path] = conflict
-            continue
-        arrived = touched.first_arrival.get(path)
-        if source is not None and arrived is not None and path in now:
-            plan.send_back.append(path)
-        if path in kept and (arrived is None or kept[path] <= arrived):
-            plan.put_back[path] = kept[path]
-        elif path in now and path not in plan.send_back:
-            plan.remove.append(path)
     _folders(plan, touched)
     return plan
 
 
-def _conflict(
-    path: str, touched: Touched, now: FileFacts | None, ended_at_s: float, *, known: bool
-) -> str | None:
-    """Say why a path must be left alone; None where it stands as the run left it."""
-    if _UNSPEAKABLE.search(path):
-        return Text("its name holds bytes that a log cannot show; put it back by hand")
-    if now is not None and now.changed_at_s > ended_at_s:
-        return Text("it was changed or made since the run")
-    if path not in touched.left_with:
-        return None if known else Text("nothing is known about it")
-    left_with = touched.left_with[path]
-    if left_with is None:
-        return None if now is None else Text("the run deleted it, and it is there again")
-    if now is None:
-        # A file that the run added and that is gone needs nothing; an older one is missed.
-        return Text("it was deleted since the run") if known else None
-    return None if now.size_bytes == left_with else Text("its size is another than the run left")
+class _Path:
+    """One path that the run touched: how it stands, and what is to be done with it."""
+
+    def __init__(self, path: str, touched: Touched, standing: Standing) -> None:
+        arrived = touched.first_arrival.get(path)
+        kept = standing.kept.get(path)
+        self.path, self.touched, self.standing = path, touched, standing
+        self.origin = touched.origin(path)
+        self.left_with = touched.left_with.get(path)
+        self.now = standing.now.get(path)
+        # What a later attempt kept is what an earlier one of the same run had sent.
+        self.kept = kept if kept and (arrived is None or kept.attempt <= arrived) else None
+        self.goes_back = standing.source is not None and arrived is not None
+        self.there = (standing.source or {}).get(self.origin) if self.goes_back else None
+
+    def decide(self, plan: UndoPlan) -> Text | None:
+        """Add what is to be done to the plan; return why nothing may be."""
+        if not (is_speakable(self.path) and is_speakable(self.origin)):
+            return Text("its name holds bytes that a log cannot show; put it back by hand")
+        if self.path in self.touched.shared:
+            return Text("a rename rule gave several files this name; put them back by hand")
+        if self.there is not None and self.there.size_bytes == self.left_with:
+            # It may be back at the source already, from an attempt before this one.
+            if self.now is None:
+                self._put_back(plan)
+                return None
+            if self._is_restored():
+                return None
+        conflict = self._conflict()
+        if conflict is not None:
+            return None if self._is_restored() else conflict
+        if self.goes_back and self.now is not None:
+            plan.send_back[self.path] = self.origin
+            self._put_back(plan)
+        elif self.kept is not None:
+            self._put_back(plan)
+        elif self.now is not None:
+            plan.remove.append(self.path)
+        return None
+
+    def _put_back(self, plan: UndoPlan) -> None:
+        if self.kept is not None:
+            plan.put_back[self.path] = self.kept.attempt
+
+    def _is_restored(self) -> bool:
+        """Whether the old file stands there again: nothing is left to do then.
+
+        A storage without times of its own shows when it was put back.
+        """
+        now, kept, begun_at_s = self.now, self.kept, self.standing.begun_at_s
+        if now is None or kept is None or now.size_bytes != kept.facts.size_bytes:
+            return False
+        return now.equals(kept.facts) or (begun_at_s is not None and now.changed_at_s >= begun_at_s)
+
+    def _conflict(self) -> Text | None:
+        """Say why the path must be left alone; None where it stands as the run left it."""
+        now, known = self.now, self.path in self.touched.left_with
+        if now is not None and now.changed_at_s > self.standing.ended_at_s:
+            return Text("it was changed or made since the run")
+        if not known:
+            return None if self.kept else Text("nothing is known about it")
+        if self.left_with is None:
+            return None if now is None else Text("the run deleted it, and it is there again")
+        if now is None:
+            # A file that the run added and that is gone needs nothing; an older one is missed.
+            return Text("it was deleted since the run") if self.kept else None
+        if now.size_bytes != self.left_with:
+            return Text("its size is another than the run left")
+        if self.there is not None and not self.there.equals(now):
+            # An equal one is what an attempt before had sent, and was to remove next.
+            return Text("the source has a file of that name again")
+        return None
 
 
 def _folders(plan: UndoPlan, touched: Touched) -> None:
-    for path in sorted(touched.folders_removed):
-        if _UNSPEAKABLE.search(path):
+    for path in sorted(touched.folders_removed | touched.folders_made):
+        if not is_speakable(path):
             plan.conflicts[path] = Text("its name holds bytes that a log cannot show")
-        else:
-            plan.make_folders.append(path)
-    made = touched.folders_made
+    plan.make_folders = sorted(filter(is_speakable, touched.folders_removed))
+    made = set(filter(is_speakable, touched.folders_made))
     # The topmost only: what is empty below goes with it.
     plan.remove_folders = sorted(path for path in made if not _has_parent_in(path, made))
 

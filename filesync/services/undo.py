@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from datetime import UTC, datetime
+from itertools import chain
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
@@ -148,8 +149,17 @@ def undo_request(run: SyncRun) -> engine.UndoRequest:
         ended_at_s=old.finished_at.timestamp(),
         limits=request_of(config).limits,
         source=source if kept["method"] == SyncConfig.Method.MOVE else None,
+        begun_at_s=_begun_at_s(old),
         dry_run=run.dry_run,
     )
+
+
+def _begun_at_s(old: SyncRun) -> float | None:
+    """Return when the first attempt at undoing a run began that has ended; None without one."""
+    tries = SyncRun.objects.filter(restore_of=old, dry_run=False)
+    attempts = chain.from_iterable(tries.values_list("attempts", flat=True))
+    starts = (str(attempt["started_at"]) for attempt in attempts if attempt["started_at"])
+    return min((datetime.fromisoformat(text).timestamp() for text in starts), default=None)
 
 
 def _endpoint(storage_id: int, path: str) -> engine.Endpoint:

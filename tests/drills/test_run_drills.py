@@ -23,12 +23,14 @@ import psutil
 import pytest
 from django.contrib.auth.models import User
 
-from filesync.models import ApiToken, Storage, SyncRun
+from filesync.models import ApiToken, Storage, SyncConfig, SyncRun
 from filesync.services.finishing import cancel_run
 from filesync.services.sweeping import RING_AGAIN_S
+from filesync.services.undo import queue_restore
 from scheduler.clock import from_now
 from tests.drills.run_lab import (
     ENDS_WITHIN_S,
+    SLOW,
     STARTS_WITHIN_S,
     RecordProperty,
     Run,
@@ -38,6 +40,7 @@ from tests.drills.run_lab import (
     contents,
     hurry,
     lapse,
+    name_of,
     parent_of,
     runs,
 )
@@ -316,6 +319,58 @@ def lapse_the_dead(lab: RunLab) -> bool:
     ]
     lab.ask(lapse_attempts, dead)
     return all(run.finished_at for run in told)
+
+
+# --- undoing
+
+
+def test_an_undoing_that_is_killed_halfway_ends_with_the_tree_before_the_run(lab: RunLab) -> None:
+    lab.start_worker()
+    [config_id] = lab.add_syncs(1, seconds=12)
+    lab.ask(keep_files, config_id)
+    name = lab.ask(name_of, config_id)
+    source, destination = lab.files / f"from {name}", lab.files / f"to {name}"
+    [first] = lab.queue([config_id])
+    lab.wait_for_state(first, "SUCCEEDED")
+    before = contents(destination)
+    for number, path in enumerate(sorted(source.iterdir())):
+        path.unlink() if number % 3 == 0 else path.write_bytes(b"another and shorter")
+    (source / "added.bin").write_bytes(b"added")
+    [changing] = lab.queue([config_id])
+    lab.wait_for_state(changing, "SUCCEEDED")
+    after = contents(destination)
+    assert before.keys() != after.keys()
+
+    undoing = lab.ask(undo_slowly, changing, SLOW)
+    lab.wait_for(
+        lambda: any(contents(destination).get(path) == data for path, data in before.items()),
+        "a file is back",
+        timeout_s=STARTS_WITHIN_S,
+    )
+    [transfer] = (seen for seen in lab.sampler.now() if seen.run_id == undoing)
+    parent_of(transfer).kill()
+    lab.wait_for(lambda: transfer not in lab.sampler.now(), "rclone dies with it", timeout_s=5.0)
+    halfway = contents(destination)
+    assert before != halfway != after
+    lab.ask(hurry, [config_id])
+    lab.ask(lapse, [undoing])
+
+    undone = lab.wait_for_state(undoing, "SUCCEEDED", "PARTIAL", "FAILED")
+    assert (undone.state, undone.attempt) == ("SUCCEEDED", 2)
+    assert contents(destination) == before
+    lab.end()
+
+
+def keep_files(config_id: int) -> None:
+    """Let a config keep what it deletes, delete what it will, and go as fast as it can."""
+    SyncConfig.objects.filter(pk=config_id).update(
+        method=SyncConfig.Method.FULL, keep_deleted_days=7, max_delete_percent=100, bandwidth=""
+    )
+
+
+def undo_slowly(run_id: int, bandwidth: str) -> int:
+    SyncConfig.objects.filter(runs=run_id).update(bandwidth=bandwidth)
+    return queue_restore(run_id).pk
 
 
 # --- cancel

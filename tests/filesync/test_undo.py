@@ -19,8 +19,9 @@ from filesync.engine import KEPT_FOLDER
 from filesync.errors import NotFound, NothingToUndo, RunActive
 from filesync.models import RunLog, SyncConfig, SyncRun
 from filesync.services.execution import execute
+from filesync.services.finishing import cancel_run, requeue_run
 from filesync.services.retention import delete_expired
-from filesync.services.undo import purge_expired, queue_restore
+from filesync.services.undo import purge_expired, queue_restore, undo_request
 from tests.filesync.engine.lab import tree, write_tree
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import claim, client_of, make_config, make_run, make_storage
@@ -183,6 +184,26 @@ def test_the_run_after_an_undoing_is_guarded_as_the_undone_one_was(
 
     assert (repeated.state, repeated.guard) == ("FAILED", "source_shrunk")
     assert tree(local_root / "destination") == before
+
+
+def test_an_undoing_knows_when_the_first_attempt_at_it_began(
+    local_root: Path, config: SyncConfig
+) -> None:
+    old = changing_run(config, local_root)
+    carry_out(queue_restore(old.pk, dry_run=True))
+    first = queue_restore(old.pk)
+    assert undo_request(first).begun_at_s is None
+    held = claim(first)
+    first.refresh_from_db()
+    assert first.started_at is not None
+    assert undo_request(first).begun_at_s is None
+    requeue_run(held, SyncRun.Reason.WORKER_STOPPED)
+    cancel_run(first.pk)
+
+    for dry_run in (False, True):
+        begun = queue_restore(old.pk, dry_run=dry_run)
+        assert undo_request(begun).begun_at_s == first.started_at.timestamp()
+        cancel_run(begun.pk)
 
 
 def test_a_run_that_kept_nothing_cannot_be_undone(local_root: Path, config: SyncConfig) -> None:

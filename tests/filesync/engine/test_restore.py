@@ -15,7 +15,9 @@ from filesync.engine import (
     KEPT_FOLDER,
     Action,
     Endpoint,
+    Event,
     Finished,
+    ItemDone,
     Limits,
     Method,
     Outcome,
@@ -26,7 +28,7 @@ from filesync.engine import (
     UndoRequest,
     run_restore,
 )
-from filesync.engine.undo import FileFacts, Touched, plan_undo
+from filesync.engine.undo import FileFacts, KeptFile, Standing, Touched, plan_undo
 from tests.filesync.engine.lab import NO_GUARDS, Lab, Ran, engine_remote, files_of, tree, write_tree
 
 KEPT = f"{KEPT_FOLDER}/2026-11-24-run-1"
@@ -63,13 +65,18 @@ def undo_of(request: SyncRequest, lab: Lab, *logs: Path, **changes: object) -> U
     return replace(undo, **changes)  # type: ignore[arg-type]
 
 
-def restore(lab: Lab, undo: UndoRequest) -> Ran:
+def restore(lab: Lab, undo: UndoRequest, *, stop_at: Action | None = None) -> Ran:
+    """Undo a run; with `stop_at` only until the first file was dealt with so."""
     roots = (lab.root / "files",)
     stop = StopSignal()
-    events = run_restore(
+    events: list[Event] = []
+    for event in run_restore(
         undo, work_dir=lab.work_dir, rclone=lab.rclone, local_roots=roots, stop=stop
-    )
-    return Ran(list(events))
+    ):
+        events.append(event)
+        if isinstance(event, ItemDone) and event.action is stop_at:
+            stop.request()
+    return Ran(events)
 
 
 def keeping(request: SyncRequest, attempt: int = 0) -> SyncRequest:
@@ -102,6 +109,13 @@ def look(lab: Lab, remote: Remote, path: str, *, folders: bool) -> dict[bytes, s
         # The kept files are inside the destination, and still no part of it.
         ("local", "", Method.FULL),
         *((server, "copy", Method.FULL) for server in ("local", "webdav", "sftp", "ftp", "s3")),
+        *(
+            (server, "copy", method)
+            for server in ("webdav", "sftp")
+            for method in (Method.INCREMENTAL, Method.OVERWRITE)
+        ),
+        # At the root of what the server shows, where no folder is named.
+        ("sftp", "", Method.FULL),
     ],
 )
 def test_a_run_that_is_undone_equals_the_tree_before_it(
@@ -170,22 +184,80 @@ def times(lab: Lab, remote: Remote) -> dict[str, float]:
     }
 
 
-def test_a_move_that_is_undone_sends_the_files_back(lab: Lab) -> None:
+@pytest.mark.parametrize("server", ["local", "webdav", "sftp"])
+def test_a_move_that_is_undone_sends_the_files_back(
+    lab: Lab, request: pytest.FixtureRequest, server: str
+) -> None:
+    remote = remote_of(server, request, lab)
+    there = Endpoint(remote, "copy")
+    write_tree(lab.source, {"changed": "old", "other": "other"})
+    assert lab.run(SyncRequest(lab.request.source, there)).result.outcome is Outcome.SUCCEEDED
+    (lab.source / "other").unlink()
     write_tree(lab.source, AFTER)
-    write_tree(lab.destination, {"changed": "old", "other": "other"})
-    before = files_of(lab.source), files_of(lab.destination)
-    request = keeping(lab.asking(Method.MOVE))
-    assert lab.run(request).result.outcome is Outcome.SUCCEEDED
+    before = files_of(lab.source), look(lab, remote, "copy", folders=True)
+    moving = keeping(lab.asking(Method.MOVE, destination=there))
+    assert lab.run(moving).result.outcome is Outcome.SUCCEEDED
+    undo = undo_of(moving, lab)
     assert files_of(lab.source) == {}
 
-    undone = restore(lab, undo_of(request, lab))
+    undone = restore(lab, undo)
 
     assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
-    assert (files_of(lab.source), files_of(lab.destination)) == before
+    assert (files_of(lab.source), look(lab, remote, "copy", folders=True)) == before
     assert undone.actions() == {
         *((Action.MOVED, name) for name in AFTER),
         (Action.RESTORED, "changed"),
     }
+
+
+SLOWLY = Limits(transfers=1, bandwidth="40K", calls_per_s=10)
+
+
+@pytest.mark.parametrize(
+    ("server", "method", "stop_at"),
+    [
+        ("local", Method.FULL, Action.RESTORED),
+        ("webdav", Method.FULL, Action.RESTORED),
+        ("sftp", Method.FULL, Action.RESTORED),
+        ("local", Method.MOVE, Action.MOVED),
+        ("local", Method.MOVE, Action.RESTORED),
+        ("sftp", Method.MOVE, Action.RESTORED),
+        ("webdav", Method.MOVE, Action.RESTORED),
+    ],
+)
+def test_an_undoing_that_ended_halfway_is_finished_by_the_next(
+    lab: Lab,
+    request: pytest.FixtureRequest,
+    server: str,
+    method: Method,
+    stop_at: Action,
+) -> None:
+    remote = remote_of(server, request, lab)
+    there = Endpoint(remote, "copy")
+    write_tree(lab.source, {f"changed {n}": str(n) * 40_000 for n in range(4)} | {"gone": "x"})
+    assert lab.run(SyncRequest(lab.request.source, there)).result.outcome is Outcome.SUCCEEDED
+    # One changes without a change of its size.
+    sizes = (40_000, 39_999, 41_000, 5)
+    write_tree(lab.source, {f"changed {n}": "y" * size for n, size in enumerate(sizes)})
+    (lab.source / "gone").unlink()
+    (lab.source / "added").write_text("added")
+    for name in ("changed 0", "added"):
+        os.utime(lab.source / name, (1_750_000_000, 1_750_000_000))
+    before = files_of(lab.source), look(lab, remote, "copy", folders=True)
+    changing = keeping(lab.asking(method, destination=there))
+    assert lab.run(changing).result.outcome is Outcome.SUCCEEDED
+    undo = undo_of(changing, lab)
+    after = files_of(lab.source), look(lab, remote, "copy", folders=True)
+    begun_at_s = time.time()
+
+    begun = restore(lab, replace(undo, limits=SLOWLY), stop_at=stop_at)
+    assert begun.result.outcome is Outcome.CANCELLED
+    halfway = files_of(lab.source), look(lab, remote, "copy", folders=True)
+    assert before != halfway != after
+    undone = restore(lab, replace(undo, begun_at_s=begun_at_s))
+
+    assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
+    assert (files_of(lab.source), look(lab, remote, "copy", folders=True)) == before
 
 
 def test_what_changed_since_is_left_alone_and_told(lab: Lab) -> None:
@@ -262,6 +334,42 @@ def test_files_that_a_rename_rule_named_are_removed_by_that_name(lab: Lab) -> No
     assert tree(lab.destination) == {}
 
 
+def test_a_move_whose_files_a_rule_renamed_sends_them_back_under_their_own_names(lab: Lab) -> None:
+    write_tree(lab.source, {"IMG_1.jpg": "1", "sub/IMG_2.jpg": "22", "3.jpg": "333"})
+    write_tree(lab.destination, {"1.jpg": "an old one"})
+    before = files_of(lab.source), files_of(lab.destination)
+    request = keeping(lab.asking(Method.MOVE, rules=Rules(renames=(("^IMG_", ""),))))
+    assert lab.run(request).result.outcome is Outcome.SUCCEEDED
+    assert set(files_of(lab.destination)) == {b"1.jpg", b"sub/2.jpg", b"3.jpg"}
+
+    undone = restore(lab, undo_of(request, lab))
+
+    assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
+    assert (files_of(lab.source), files_of(lab.destination)) == before
+    assert undone.actions() == {
+        *((Action.MOVED, name) for name in ("1.jpg", "sub/2.jpg", "3.jpg")),
+        (Action.RESTORED, "1.jpg"),
+    }
+
+
+def test_a_name_that_came_back_to_the_source_is_not_overwritten(lab: Lab) -> None:
+    write_tree(lab.source, {"IMG_1.jpg": "1", "2.jpg": "2"})
+    request = keeping(lab.asking(Method.MOVE, rules=Rules(renames=(("^IMG_", ""),))))
+    assert lab.run(request).result.outcome is Outcome.SUCCEEDED
+    undo = undo_of(request, lab)
+    for name in ("IMG_1.jpg", "2.jpg"):
+        (lab.source / name).write_text("!")
+
+    undone = restore(lab, undo)
+
+    failed = {item.path for item in undone.items if item.action is Action.FAILED}
+    assert failed == {"1.jpg", "2.jpg"}
+    assert {path.name: path.read_text() for path in lab.source.iterdir()} == {
+        "IMG_1.jpg": "!",
+        "2.jpg": "!",
+    }
+
+
 def test_a_run_whose_log_was_cut_is_undone_as_far_as_it_is_known(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,6 +400,62 @@ def test_a_name_that_a_log_cannot_show_is_left_and_told(lab: Lab) -> None:
     assert set(tree(lab.destination)) == {b"odd-\xff"}
 
 
+CONTROL = ("new\nline", "\x01control\x7f", "picture \u240a", "tab\there/inside\n")
+
+
+@pytest.mark.parametrize("method", [Method.FULL, Method.MOVE])
+def test_names_with_control_characters_come_back(lab: Lab, method: Method) -> None:
+    """Names are sent to another storage first: between folders of one, rclone renames."""
+    write_tree(lab.source, {name: f"new {name}" for name in CONTROL} | {"added\n": "1"})
+    write_tree(lab.destination, {name: f"old and longer {name}" for name in CONTROL})
+    write_tree(lab.destination, {"gone\n/inside\x02": "1", "gone too\x7f/folder\n/": ""})
+    before = files_of(lab.source), tree(lab.destination)
+    request = keeping(lab.asking(method))
+    assert lab.run(request).result.outcome is Outcome.SUCCEEDED
+    assert tree(lab.destination) != before[1]
+
+    undone = restore(lab, undo_of(request, lab))
+
+    assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
+    assert (files_of(lab.source), tree(lab.destination)) == before
+
+
+def test_every_folder_that_a_run_made_goes_and_no_other(lab: Lab) -> None:
+    write_tree(lab.destination, {"old/empty/": "", "old/file": "1", "plain/": "", "[x]*/": ""})
+    made = {f"made {number}/deep/": "" for number in range(250)}
+    made |= {f"old/{name}/": "" for name in ("a", "empty/below", "{b}", "\u6587 *?[", " c ", "d\n")}
+    write_tree(lab.source, made | {"old/kept/": "", "old/kept/deep/": ""})
+    before = tree(lab.destination)
+    request = keeping(lab.asking(Method.INCREMENTAL))
+    assert lab.run(request).result.outcome is Outcome.SUCCEEDED
+    assert len(tree(lab.destination)) > 500
+    write_tree(lab.destination, {"old/kept/deep/mine": "1"})
+
+    undone = restore(lab, undo_of(request, lab))
+
+    assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
+    found = tree(lab.destination)
+    mine = {name for name in found if name.startswith(b"old/kept")}
+    assert mine == {b"old/kept", b"old/kept/deep", b"old/kept/deep/mine"}
+    assert {name: found[name] for name in found.keys() - mine} == before
+
+
+def test_a_folder_that_cannot_be_removed_is_told(lab: Lab, bound_rclone: Path) -> None:
+    write_tree(lab.source, {"old/new/": "", "other/": ""})
+    (lab.destination / "old").mkdir()
+    request = keeping(lab.asking(Method.INCREMENTAL))
+    assert lab.run(request).result.outcome is Outcome.SUCCEEDED
+    undo = undo_of(request, lab)
+    lab.rclone = bound_rclone
+    (lab.destination / "old").chmod(0o500)
+
+    undone = restore(lab, undo)
+
+    (lab.destination / "old").chmod(0o700)
+    assert undone.result.outcome is not Outcome.SUCCEEDED
+    assert (Action.FAILED, "old/new") in undone.actions()
+
+
 def test_kept_files_are_looked_for_in_their_own_folder_only(lab: Lab) -> None:
     undo = UndoRequest(lab.request.destination, "source", (), time.time(), Limits())
 
@@ -307,6 +471,67 @@ def test_a_file_that_the_run_never_touched_is_no_part_of_it() -> None:
     touched.read(0, [b'{"msg":"Copied (new)","size":1,"object":"a","level":"info"}'])
     now = {"a": FileFacts(1, 10.0), "b": FileFacts(1, 10.0)}
 
-    plan = plan_undo(touched, {}, now, ended_at_s=10.0)
+    plan = plan_undo(touched, Standing(now, {}, ended_at_s=10.0))
 
     assert (plan.remove, plan.put_back, plan.conflicts) == (["a"], {}, {})
+
+
+OLD, NEW = FileFacts(3, 5.0), FileFacts(4, 6.0)
+EDITED_S, ENDED_S, BEGUN_S, REDONE_S = 8.0, 10.0, 20.0, 21.0
+
+
+@pytest.mark.parametrize(
+    ("now", "begun", "told", "put_back"),
+    [
+        # As the run left it.
+        (NEW, None, False, True),
+        # Put back, on a storage with times and on one without.
+        (OLD, None, False, False),
+        (FileFacts(3, REDONE_S), BEGUN_S, False, False),
+        # A person changed it: before, with the old size, and since.
+        (FileFacts(3, REDONE_S), None, True, False),
+        (FileFacts(3, 15.0), BEGUN_S, True, False),
+        (FileFacts(9, REDONE_S), BEGUN_S, True, False),
+        (FileFacts(9, EDITED_S), BEGUN_S, True, False),
+        (None, BEGUN_S, True, False),
+    ],
+)
+def test_what_stands_there_decides_whether_a_file_is_put_back_left_or_done(
+    now: FileFacts | None, begun: float | None, *, told: bool, put_back: bool
+) -> None:
+    touched = Touched()
+    touched.read(0, [b'{"msg":"Copied (replaced existing)","size":4,"object":"a","level":"info"}'])
+    standing = Standing({} if now is None else {"a": now}, {"a": KeptFile(0, OLD)}, ENDED_S, begun)
+
+    plan = plan_undo(touched, standing)
+
+    assert (set(plan.conflicts), set(plan.put_back)) == (
+        {"a"} if told else set(),
+        {"a"} if put_back else set(),
+    )
+    assert not plan.remove
+
+
+def test_what_an_earlier_undoing_removed_is_not_missed() -> None:
+    """The second attempt of the run kept what the first one had added."""
+    touched = Touched()
+    for attempt, size in enumerate((4, 5)):
+        line = f'{{"msg":"Copied (new)","size":{size},"object":"a","level":"info"}}'
+        touched.read(attempt, [line.encode()])
+
+    plan = plan_undo(touched, Standing({}, {"a": KeptFile(1, NEW)}, ENDED_S, BEGUN_S))
+
+    assert (plan.conflicts, plan.put_back, plan.remove) == ({}, {}, [])
+
+
+def test_a_name_that_a_rule_gave_to_two_files_of_a_move_is_left_and_told() -> None:
+    """The first attempt moved one there and ended, the second one another."""
+    touched = Touched()
+    for attempt, origin in enumerate(("a1", "b1")):
+        line = f'{{"msg":"Copied (new) to: x1","size":4,"object":"{origin}","level":"info"}}'
+        touched.read(attempt, [line.encode()])
+
+    plan = plan_undo(touched, Standing({"x1": NEW}, {"x1": KeptFile(1, NEW)}, ENDED_S, source={}))
+
+    assert set(plan.conflicts) == {"x1"}
+    assert (plan.send_back, plan.put_back, plan.remove) == ({}, {}, [])

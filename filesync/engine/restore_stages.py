@@ -1,0 +1,182 @@
+"""Run the processes of an undoing: list what is there, send back, remove, put back.
+
+What is done is decided in undo, what their messages mean in restore_reader.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from filesync.engine import command, ini
+from filesync.engine.command import RunFiles
+from filesync.engine.drive import Driven, Driver, Stopped, Take, ticking
+from filesync.engine.events import Action, Event, Totals
+from filesync.engine.filters import render_folders
+from filesync.engine.outcome import conclude
+from filesync.engine.problems import Problems
+from filesync.engine.request import UndoRequest
+from filesync.engine.restore_reader import RestoreReader
+from filesync.engine.undo import FileFacts, UndoPlan
+
+# What rclone shows for a control character, and how it marks one that is really in a name.
+_PICTURE = re.compile("(\u201b?)([\u2401-\u241f\u2421])")
+_DELETE_PICTURE = "\u2421"
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreStages:
+    """The processes of one undoing; `places` are "src", "dst" and "kept" as rclone names them."""
+
+    rclone: Path
+    request: UndoRequest
+    places: Mapping[str, str]
+    files: RunFiles
+    driver: Driver
+    reader: RestoreReader
+
+    def listed(
+        self, place: str, only: Iterable[str] | None = None
+    ) -> Generator[Event, None, dict[str, FileFacts]]:
+        """List the files of a place, or some of them; a folder that is not there has none.
+
+        Raises:
+            Stopped: it cannot be listed.
+        """
+        answer = self.files.work_dir / "answer"
+        flags = () if only is None else self._only(only)
+        # Of an object store the time of the upload: it says more of a change, and needs no
+        # request per file.
+        if self.request.destination.remote.backend == "s3":
+            flags += ("--use-server-modtime",)
+        listing = ("lsjson", "-R", "--files-only", "--no-mimetype", *flags)
+        problems = Problems()
+        exit_code = yield from self._drive(listing, (self.places[place],), problems.note, answer)
+        found: dict[str, FileFacts] = {}
+        if problems.tell_of_missing(exit_code):
+            return found
+        if exit_code != 0:
+            _, failure = conclude(exit_code, Totals(), problems)
+            raise Stopped(failure)
+        yield from ticking(_read(answer, found))
+        return found
+
+    def carry_out(self, undo: UndoPlan) -> Driven:
+        """Do what a plan says, and give the exit code of the first process that failed, or 0."""
+        dst, src = self.places["dst"], self.places.get("src", "")
+        same_name = [path for path, origin in undo.send_back.items() if path == origin]
+        move, copy = ("move", "--ignore-times"), ("copy", "--ignore-times")
+        stages: list[tuple[Action, tuple[str, ...], tuple[str, ...], Sequence[str]]] = [
+            (Action.MOVED, move, (dst, src), same_name),
+            (Action.DELETED, ("delete",), (dst,), undo.remove),
+        ]
+        for number, (folder, _) in enumerate(self.request.attempts):
+            chosen = [path for path, keeper in undo.put_back.items() if keeper == number]
+            kept = _below(self.places["kept"], folder)
+            stages.append((Action.RESTORED, copy, (kept, dst), chosen))
+        exit_code = yield from self._send_back_renamed(undo)
+        for action, words, where, concerned in stages:
+            if exit_code == 0 and concerned:
+                self.reader.action = action
+                limited = (*words, *self._only(concerned))
+                exit_code = yield from self._drive(limited, where, self.reader.take)
+        if exit_code == 0:
+            exit_code = yield from self._make_folders(undo.make_folders)
+        if exit_code == 0:
+            exit_code = yield from self._remove_folders(undo.remove_folders)
+        return exit_code
+
+    def _send_back_renamed(self, undo: UndoPlan) -> Driven:
+        """Send back what a rename rule named anew, one by one: rclone renames by rules alone."""
+        self.reader.action = Action.MOVED
+        for path, origin in undo.send_back.items():
+            if path != origin:
+                self.reader.folder = path.rpartition("/")[0]
+                where = _below(self.places["dst"], path), _below(self.places["src"], origin)
+                exit_code = yield from self._drive(
+                    ("moveto", "--ignore-times"), where, self.reader.take
+                )
+                if exit_code != 0:
+                    return exit_code
+        self.reader.folder = ""
+        return 0
+
+    def _make_folders(self, folders: Sequence[str]) -> Driven:
+        """Make the folders that went, with one copy of a skeleton."""
+        if not folders:
+            return 0
+        skeleton = self.files.work_dir / "skeleton"
+        for folder in folders:
+            (skeleton / _on_disk(folder)).mkdir(parents=True, exist_ok=True)
+        words = ("copy", "--create-empty-src-dirs")
+        where = str(skeleton), self.places["dst"]
+        return (yield from self._drive(words, where, self.reader.take))
+
+    def _remove_folders(self, folders: Sequence[str]) -> Driven:
+        """Remove the folders that came, all in one folder together; one with files in it stays."""
+        siblings: dict[str, list[str]] = {}
+        for folder in folders:
+            parent, _, name = folder.rpartition("/")
+            siblings.setdefault(parent, []).append(name)
+        for parent, names in siblings.items():
+            self._write(self.files.filters, render_folders(names))
+            words = ("rmdirs", "--leave-root", "--filter-from", str(self.files.filters))
+            problems = Problems()
+            place = _below(self.places["dst"], parent)
+            exit_code = yield from self._drive(words, (place,), problems.note)
+            if exit_code != 0 and not problems.tell_of_missing(exit_code):
+                self.reader.folder = parent
+                for problem in problems.first.values():
+                    yield from self.reader.take(problem)
+                return exit_code
+        return 0
+
+    def _only(self, chosen: Iterable[str]) -> tuple[str, ...]:
+        """Limit a command to files; the list is written anew for each."""
+        self._write(self.files.only, "".join(f"{path}\0" for path in chosen))
+        return ("--files-from0", str(self.files.only))
+
+    def _write(self, path: Path, text: str) -> None:
+        path.unlink(missing_ok=True)
+        ini.write_private(path, text)
+
+    def _drive(
+        self, words: Sequence[str], where: Sequence[str], take: Take, stdout: Path | None = None
+    ) -> Driven:
+        request = self.request
+        one, other = request.destination, request.source or request.destination
+        speed = command.speed_flags(request.limits, one.remote, other.remote)
+        argv = (str(self.rclone), *words, *command.base_flags(self.files), *speed, "--", *where)
+        return (yield from self.driver.drive(argv, take, stdout))
+
+
+def _read(answer: Path, found: dict[str, FileFacts]) -> Iterator[None]:
+    """Read rclone's JSON list, which has a file per line: a million are never held as a whole."""
+    with answer.open("rb") as lines:
+        for line in lines:
+            if line.startswith(b"{"):
+                entry = json.loads(line.rstrip(b",\n"))
+                changed_at = datetime.fromisoformat(entry["ModTime"])
+                found[entry["Path"]] = FileFacts(int(entry["Size"]), changed_at.timestamp())
+            yield
+
+
+def _below(place: str, path: str) -> str:
+    """Name what is below a place: a slash behind the colon alone would be another root."""
+    return f"{place}{path}" if not path or place.endswith((":", "/")) else f"{place}/{path}"
+
+
+def _on_disk(path: str) -> str:
+    """Give a path of a log as a local disk has it: control characters as they are."""
+    return _PICTURE.sub(_control, path)
+
+
+def _control(found: re.Match[str]) -> str:
+    is_marked, picture = found.groups()
+    if is_marked:
+        return picture
+    return "\x7f" if picture == _DELETE_PICTURE else chr(ord(picture) - 0x2400)
