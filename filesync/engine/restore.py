@@ -160,16 +160,16 @@ class _Restore:
         source = None
         if self.request.source is not None:
             source = yield from stages.listed("src", map(touched.origin, concerned))
-        undo = plan_undo(
-            touched,
-            Standing(
-                now,
-                kept,
-                ended_at_s=self.request.ended_at_s,
-                begun_at_s=self.request.begun_at_s,
-                source=source,
-            ),
+        ahead_s = yield from self._clock_ahead_s(stages, now)
+        begun_at_s = self.request.begun_at_s
+        standing = Standing(
+            now,
+            kept,
+            ended_at_s=self.request.ended_at_s + ahead_s,
+            begun_at_s=None if begun_at_s is None else begun_at_s + ahead_s,
+            source=source,
         )
+        undo = plan_undo(touched, standing)
         if touched.incomplete:
             undo.conflicts[""] = Text(
                 "the log of the run was cut: files that it added after that are not known, and stay"
@@ -182,6 +182,19 @@ class _Restore:
         yield PlanReady(self.plan)
         return undo
 
+    def _clock_ahead_s(
+        self, stages: RestoreStages, now: Mapping[str, FileFacts]
+    ) -> Generator[Event, None, float]:
+        """Ask for the destination's clock where a file seems to be newer than the run.
+
+        A dry run writes nothing, and so takes it for a change.
+        """
+        newer = any(facts.changed_at_s > self.request.ended_at_s for facts in now.values())
+        is_local = self.request.destination.remote.backend == "local"
+        if self.request.dry_run or is_local or not newer:
+            return 0.0
+        return (yield from stages.clock_ahead_s())
+
     def _kept(self, listed: Mapping[str, FileFacts]) -> tuple[dict[str, KeptFile], set[str]]:
         """Give each kept file of the first attempt that kept it, and the folders of none."""
         numbers = {folder: number for number, (folder, _) in enumerate(self.request.attempts)}
@@ -189,6 +202,8 @@ class _Restore:
         unknown: set[str] = set()
         for place, facts in listed.items():
             folder, _, path = place.partition("/")
+            if not path:
+                continue  # no attempt keeps a file beside its folder
             number = numbers.get(folder)
             if number is None:
                 unknown.add(folder)

@@ -6,7 +6,10 @@ What is done is decided in undo, what their messages mean in restore_reader.
 from __future__ import annotations
 
 import json
+import os
 import re
+import time
+import uuid
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,6 +67,25 @@ class RestoreStages:
             raise Stopped(failure)
         yield from ticking(_read(answer, found))
         return found
+
+    def clock_ahead_s(self) -> Generator[Event, None, float]:
+        """Give how far the destination's clock is ahead of this machine's, by a file made there.
+
+        Where files keep the time that they are given, that is no time at all.
+        """
+        name = f".clock-{uuid.uuid4().hex[:8]}"
+        sample, place = self.files.work_dir / name, _below(self.places["kept"], name)
+        ini.write_private(sample, "It tells the time, and may be deleted.\n")
+        begun_s = time.time()
+        os.utime(sample, (begun_s, begun_s))
+        exit_code = yield from self._drive(("copyto",), (str(sample), place), Problems().note)
+        made = {} if exit_code != 0 else (yield from self.listed("kept", [name]))
+        ended_s = time.time()
+        yield from self._drive(("deletefile",), (place,), Problems().note)
+        # Many storages tell whole seconds.
+        if name not in made or made[name].changed_at_s <= ended_s + 1:
+            return 0.0
+        return made[name].changed_at_s - begun_s
 
     def carry_out(self, undo: UndoPlan) -> Driven:
         """Do what a plan says, and give the exit code of the first process that failed, or 0."""

@@ -26,6 +26,7 @@ from filesync.engine import (
     StopSignal,
     SyncRequest,
     UndoRequest,
+    list_folder,
     run_restore,
 )
 from filesync.engine.undo import FileFacts, KeptFile, Standing, Touched, plan_undo
@@ -287,6 +288,73 @@ def test_what_changed_since_is_left_alone_and_told(lab: Lab) -> None:
         "added": "mine!",
         "gone": "x",
         "fine": "old",
+    }
+
+
+@pytest.mark.parametrize(("server", "told"), [("webdav", set()), ("sftp", {"edited"})])
+def test_a_server_whose_clock_is_ahead_holds_nothing_back(
+    lab: Lab,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    server: str,
+    told: set[str],
+) -> None:
+    """This machine's clock is two minutes late, which is the same."""
+    remote = remote_of(server, request, lab)
+    there = Endpoint(remote, "copy")
+    write_tree(lab.source, {"edited": "old"})
+    assert lab.run(SyncRequest(lab.request.source, there)).result.outcome is Outcome.SUCCEEDED
+    write_tree(lab.source, {"edited": "newer", "added": "1"})
+    if told:
+        # Where files keep their times, one of the future is a change and not the clock's.
+        later_s = time.time() + 60
+        os.utime(lab.source / "edited", (later_s, later_s))
+    changing = keeping(lab.asking(Method.INCREMENTAL, destination=there))
+    assert lab.run(changing).result.outcome is Outcome.SUCCEEDED
+    undo = undo_of(changing, lab, ended_at_s=time.time() - 120)
+    real_time = time.time
+    monkeypatch.setattr("filesync.engine.restore_stages.time.time", lambda: real_time() - 120)
+
+    rehearsed = restore(lab, replace(undo, dry_run=True))
+    undone = restore(lab, undo)
+
+    monkeypatch.undo()
+    failed = {item.path for item in undone.items if item.action is Action.FAILED}
+    assert failed == told
+    assert rehearsed.guard == "changed_since"
+    assert "added" not in listing(lab, remote)
+    assert not [name for name in listing(lab, remote, KEPT) if ".clock" in name]
+
+
+def test_a_change_after_the_run_is_seen_by_a_server_whose_clock_is_ahead(
+    lab: Lab, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = remote_of("webdav", request, lab)
+    there = Endpoint(remote, "copy")
+    write_tree(lab.source, {"edited": "new", "fine": "new"})
+    changing = keeping(lab.asking(Method.INCREMENTAL, destination=there))
+    assert lab.run(changing).result.outcome is Outcome.SUCCEEDED
+    undo = undo_of(changing, lab, ended_at_s=time.time() - 120)
+    time.sleep(5)
+    write_tree(lab.source, {"edited": "one"})
+    (lab.source / "fine").unlink()
+    lab.run(lab.asking(Method.OVERWRITE, destination=there, only_paths=("edited",)))
+    real_time = time.time
+    monkeypatch.setattr("filesync.engine.restore_stages.time.time", lambda: real_time() - 120)
+
+    undone = restore(lab, undo)
+
+    monkeypatch.undo()
+    assert {item.path for item in undone.items if item.action is Action.FAILED} == {"edited"}
+    assert set(listing(lab, remote)) == {"edited"}
+
+
+def listing(lab: Lab, remote: Remote, path: str = "copy") -> set[str]:
+    """Return the names in a storage's folder."""
+    roots = (lab.root / "files",)
+    return {
+        entry.name
+        for entry in list_folder(remote, path, rclone=lab.rclone, local_roots=roots).entries
     }
 
 
