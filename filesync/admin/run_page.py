@@ -143,7 +143,7 @@ def _plan(run: SyncRun) -> dict[str, Any] | None:
 def _shows_plan(run: SyncRun) -> bool:
     """Whether its table is of what would be done: a run that did something tells that instead."""
     stopped = run.failure_class == "GUARD" and not (run.files_transferred or run.files_deleted)
-    return bool(run.plan) and (run.dry_run or stopped)
+    return bool(run.plan and run.plan.get("items")) and (run.dry_run or stopped)
 
 
 def chosen_items(run: SyncRun, request: HttpRequest) -> QuerySet[RunItem, Any] | list[Row]:

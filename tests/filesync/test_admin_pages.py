@@ -489,6 +489,20 @@ def test_a_run_that_did_something_shows_that_and_not_its_plan(
     assert len(b"".join(answer.streaming_content).splitlines()) == 2  # type: ignore[attr-defined]
 
 
+def test_a_check_that_is_rehearsed_shows_the_differences_that_it_found(
+    local_root: Path, superuser: Client
+) -> None:
+    run = make_run(
+        make_config(local_root), state=SyncRun.State.SUCCEEDED, dry_run=True, plan={"items": []}
+    )
+    RunItem.objects.create(run=run, action="DIFFERS", path="other.jpg")
+
+    page = superuser.get(f"{RUNS}{run.pk}/change/").content.decode()
+
+    assert Page(page, "sb-path").texts[1:] == ["other.jpg"]
+    assert "What it would do" not in page
+
+
 def test_five_hundred_nasty_names_stay_text(local_root: Path, superuser: Client) -> None:
     config = make_config(local_root)
     run = make_run(config, state=SyncRun.State.PARTIAL, message="</script><b id=broken>")
