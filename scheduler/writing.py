@@ -163,7 +163,7 @@ def write_rows(
     report.created += len(fresh)
     report.note(model, "added", (row.name for row in fresh))
     report.updated += len(changed)
-    report.note(model, "changed", (row.name for _pk, row in changed))
+    report.note(model, "changed", (row.name for _pk, _before, row in changed))
     return errors
 
 

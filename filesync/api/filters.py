@@ -20,7 +20,7 @@ from filesync import engine
 from filesync.api.parsing import KnownSearch
 from filesync.models import Delivery, NotificationChannel, Storage, SyncConfig, SyncRun
 from filesync.notifications.events import Event
-from filesync.notifications.targets import SCHEMES
+from filesync.notifications.schemes import SCHEMES
 from filesync.selectors import CLOCK_SLACK, find_runs, last_id_before
 
 

@@ -18,7 +18,7 @@ from rest_framework.test import APIClient
 from filesync import engine
 from filesync.api.urls import urlpatterns
 from filesync.models import ApiToken, Delivery, NotificationChannel, RuleSet, SyncRun
-from filesync.notifications.targets import SCHEMES
+from filesync.notifications.schemes import SCHEMES
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import make_config, make_run, make_storage, make_user
 
