@@ -19,7 +19,7 @@ from click import NoSuchOption
 from cryptography.fernet import Fernet
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db.models import Model
+from django.db.models import Field, Model
 from django.test import Client
 from pytest_django.fixtures import SettingsWrapper
 from pytest_django.live_server_helper import LiveServer
@@ -361,7 +361,9 @@ def test_the_image_s_health_check_tells_a_living_web_server(live_server: LiveSer
 
 
 def default_of(model: type[Model], field: str) -> Any:
-    return model._meta.get_field(field).default
+    found = model._meta.get_field(field)
+    assert isinstance(found, Field)
+    return found.default
 
 
 @pytest.mark.parametrize(
