@@ -126,6 +126,38 @@ def test_who_signed_in_elsewhere_comes_back_to_a_page_that_goes_on(
     expect(note).to_be_hidden()
 
 
+def test_what_comes_next_and_what_failed_is_renewed_while_one_looks(
+    system: System, visitor: Visitor
+) -> None:
+    visit = visitor()
+    page = visit.page
+    page.add_init_script(UNSEEN)
+    visit.go("/admin/")
+    config = make_config(system, "renewed <b>", source_path="nowhere")
+    coming = page.locator("section[aria-labelledby=next]")
+    failed = page.locator("section[aria-labelledby=failures]")
+    page.evaluate("window.isThePageOfBefore = true")
+    client = system.client()
+    fields = {"cron": "* * * * *", "max_attempts": 1}
+    assert client.call("PATCH", f"/api/v1/sync/configs/{config}", fields).status_code == 200
+    client.call("POST", f"/api/v1/task/scheduler/execute-sync/{config}")
+    ended = f"/api/v1/sync/runs?config={config}&state=FAILED"
+    system.wait_for(
+        lambda: client.call("GET", ended).json()["results"], "the run failed", timeout_s=60
+    )
+
+    # Seen again it asks at once.
+    hide(page, hidden=True)
+    hide(page, hidden=False)
+
+    expect(coming).to_contain_text("renewed <b>")
+    expect(failed).to_contain_text("renewed <b>")
+    assert page.evaluate("window.isThePageOfBefore")
+    failed.get_by_role("button", name="Run again").first.click()
+    agree(page)
+    page.wait_for_url("**/syncrun/*/change/")
+
+
 def slow_run(system: System, name: str) -> None:
     """Start a run that takes minutes."""
     config = make_config(system, name)

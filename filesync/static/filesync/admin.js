@@ -8,6 +8,7 @@
   window.htmx.config.includeIndicatorStyles = false;
 
   const EVERY_MS = 2000;
+  const RENEWED_EVERY_MS = 30000;
   const ATTRIBUTES = new Set(["href", "title", "class", "value", "aria-label", "data-dialog"]);
 
   /* Fill an element's places from a document:
@@ -126,6 +127,25 @@
     keepAsking(ask, Number(root.dataset.everyMs) || EVERY_MS);
   }
 
+  /* A part with data-renewed costs more than a poll may: it is taken from the page, read again, but
+     not while somebody is in it. */
+  async function renew(parts) {
+    try {
+      const answer = await fetch(window.location.href);
+      if (answer.redirected) return "left";
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const part of parts) {
+        const renewed = answer.ok && page.getElementById(part.id);
+        if (renewed && !part.contains(document.activeElement)) {
+          part.replaceChildren(...renewed.childNodes);
+        }
+      }
+    } catch {
+      // The page's poll says that the server is away.
+    }
+    return "told";
+  }
+
   /* A button with data-dialog opens the dialog at that address, which posts with its CSRF token. */
   function openDialog(url) {
     window.htmx
@@ -165,5 +185,7 @@
       if (first) show(root, JSON.parse(first.textContent));
       follow(root);
     }
+    const parts = document.querySelectorAll("[data-renewed]");
+    if (parts.length) keepAsking(() => renew(parts), RENEWED_EVERY_MS);
   });
 })();
