@@ -108,6 +108,35 @@ class CronInWords:
         return "-" if task.crontab is None else _in_words(task.crontab)
 
 
+class TasksCounted:
+    """Counts the tasks of a schedule, of which the stock page lists each; mix in first.
+
+    10,000 may fire at the same minute. `schedule_field` is what a task calls the schedule.
+    """
+
+    schedule_field: ClassVar[str]
+    inlines: ClassVar[Any] = []
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [*super().get_fields(request, obj), "used_by"]  # type: ignore[misc]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [*super().get_readonly_fields(request, obj), "used_by"]  # type: ignore[misc]
+
+    @admin.display(description=_("used by"))
+    def used_by(self, schedule: CrontabSchedule | ClockedSchedule) -> SafeString | str:
+        count = PeriodicTask.objects.filter(**{self.schedule_field: schedule.pk}).count()
+        if schedule.pk is None or not count:
+            return "-"
+        return format_html(
+            '<a class="sb-folder" href="{}?{}__id__exact={}">{}</a>',
+            reverse("admin:django_celery_beat_periodictask_changelist"),
+            self.schedule_field,
+            schedule.pk,
+            ngettext("%d periodic task", "%d periodic tasks", count) % count,
+        )
+
+
 def _in_words(crontab: CrontabSchedule) -> str:
     fields = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
     expr = " ".join(str(getattr(crontab, field)) for field in fields)
@@ -202,26 +231,13 @@ class IntervalScheduleAdmin(SuperuserWrites, ModelAdmin):
 
 
 @admin.register(CrontabSchedule)
-class CrontabScheduleAdmin(CronInWords, SuperuserWrites, StockCrontabScheduleAdmin, ModelAdmin):
+class CrontabScheduleAdmin(
+    CronInWords, TasksCounted, SuperuserWrites, StockCrontabScheduleAdmin, ModelAdmin
+):
     list_per_page = 25
     search_fields = ["minute", "hour", "timezone"]
     ordering = ["hour", "minute", "pk"]
-    # The stock page lists the tasks of a crontab: all of 10,000 that fire at the same minute.
-    inlines: ClassVar[Any] = []
-    fields: ClassVar[Any] = (*StockCrontabScheduleAdmin.fields, "used_by")
-    readonly_fields: ClassVar[Any] = (*StockCrontabScheduleAdmin.readonly_fields, "used_by")
-
-    @admin.display(description=_("used by"))
-    def used_by(self, crontab: CrontabSchedule) -> SafeString | str:
-        count = PeriodicTask.objects.filter(crontab=crontab.pk).count()
-        if not count:
-            return "-"
-        return format_html(
-            '<a class="sb-folder" href="{}?crontab__id__exact={}">{}</a>',
-            reverse("admin:django_celery_beat_periodictask_changelist"),
-            crontab.pk,
-            ngettext("%d periodic task", "%d periodic tasks", count) % count,
-        )
+    schedule_field = "crontab"
 
     def has_change_permission(
         self, request: HttpRequest, obj: CrontabSchedule | None = None
@@ -241,8 +257,8 @@ class SolarScheduleAdmin(SuperuserWrites, ModelAdmin):
 
 
 @admin.register(ClockedSchedule)
-class ClockedScheduleAdmin(SuperuserWrites, StockClockedScheduleAdmin, ModelAdmin):
-    pass
+class ClockedScheduleAdmin(TasksCounted, SuperuserWrites, StockClockedScheduleAdmin, ModelAdmin):
+    schedule_field = "clocked"
 
 
 @admin.register(TaskResult)

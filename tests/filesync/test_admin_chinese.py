@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from django.contrib.admin import site
 from django.test import Client
 from django.utils.translation import override
 from django_celery_beat.models import CrontabSchedule
@@ -168,3 +170,50 @@ def test_a_form_of_a_storage_shows_the_translated_help() -> None:
 
     assert "要连接的 HTTP 主机的网址" in shown
     assert "URL of http host to connect to." not in shown
+
+
+class Labels(HTMLParser):
+    """Collects what a page calls its columns, fields, groups and buttons."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.texts: set[str] = set()
+        self._open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in LABELS:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in LABELS and self._open:
+            self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if self._open and data.strip():
+            self.texts.add(" ".join(data.split()))
+
+
+LABELS = ("label", "th", "h1", "h2", "h3", "legend", "button")
+# Names, and icons by the names that their font knows.
+SAME_HERE = re.compile(r"[a-z_]+|[\W\d_]*|Syncbeat|URL|API|Worker|English|zh-hans|superuser \d+")
+
+
+@pytest.mark.parametrize("label", sorted(model._meta.label_lower for model in site._registry))
+def test_no_column_field_or_button_of_any_page_is_left_in_english(label: str) -> None:
+    """Those of the packages too, whose texts a new version may change."""
+    place = f"/admin/{label.replace('.', '/')}/"
+    client = Client(headers={"accept-language": "zh-hans"})
+    client.force_login(make_user("superuser"))
+
+    english = set()
+    for url in (place, f"{place}add/"):
+        answer = client.get(url)
+        if answer.status_code == 200:
+            english |= {
+                text
+                for text in Labels(answer.content.decode()).texts
+                if not CHINESE.search(text) and not SAME_HERE.fullmatch(text)
+            }
+
+    assert english == set()
