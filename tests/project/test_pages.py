@@ -50,6 +50,7 @@ def test_the_root_names_every_address_that_needs_no_id() -> None:
         "notifications/messages",
         "sync/backends",
         "sync/configs",
+        "sync/configs/ahead",
         "sync/configs/bulk",
         "sync/rule-sets",
         "sync/rule-sets/try",
@@ -61,6 +62,7 @@ def test_the_root_names_every_address_that_needs_no_id() -> None:
         "task/scheduler/refresh-tasks",
         "task/scheduler/task-status",
         "task/scheduler/validate-cron",
+        "tokens",
     }
     assert all(url == f"http://testserver{API}/{path}" for path, url in named.items())
 
