@@ -10,10 +10,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from filesync.engine.command import skips_read_back
 from filesync.engine.drive import Take
 from filesync.engine.events import Event
 from filesync.engine.messages import Copied, Message
+from filesync.engine.passes import skips_read_back
 from filesync.engine.paths import full_path
 from filesync.engine.readers import RunReader
 from filesync.engine.request import SyncRequest

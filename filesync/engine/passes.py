@@ -104,3 +104,18 @@ def _check_flags(request: SyncRequest, facts: PairFacts) -> tuple[str, ...]:
     if request.compare is Compare.CHECKSUM and not facts.shares_hash:
         return ("--download",)
     return ()
+
+
+def skips_read_back(request: SyncRequest) -> bool:
+    """Whether rclone may leave out reading a copy again to compare its hash.
+
+    Only between local disks, where the copy is read from the page cache and proves nothing about
+    the disk, at three quarters of the time (1 GiB: 4.1 to 1.08 times cp). Sizes are compared all
+    the same. Never where the source is deleted next, nor where a person asked for checksums.
+    """
+    return (
+        request.source.remote.backend == request.destination.remote.backend == "local"
+        and request.source.remote.encryption is request.destination.remote.encryption is None
+        and request.method is not Method.MOVE
+        and request.compare is not Compare.CHECKSUM
+    )

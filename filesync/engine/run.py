@@ -6,10 +6,8 @@ lines, readers, plan, watch, outcome); here they meet a process, a disk and a cl
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Generator, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from filesync.engine.binary import check_rclone
@@ -35,8 +33,8 @@ from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_to
 from filesync.engine.log import RunLog
 from filesync.engine.outcome import conclude, name_folders
 from filesync.engine.partials import remove_partials
-from filesync.engine.passes import NO_CHECKSUMS, Stage, lacks_checksums, plan_stages, run_stages
-from filesync.engine.plan import PlanTally, ReportCounts
+from filesync.engine.passes import NO_CHECKSUMS, Stage, lacks_checksums, run_stages
+from filesync.engine.planning import planned
 from filesync.engine.prepare import (
     Prepared,
     check_encrypted_links,
@@ -187,7 +185,9 @@ class _Run:
         max_delete = None
         if request.method is not Method.CHECK and (request.dry_run or request.method.can_delete):
             yield PhaseChanged(Phase.PLANNING)
-            tally, plan = yield from self._planned(stages, facts)
+            tally, plan = yield from planned(stages, facts)
+            self._plan = plan
+            yield PlanReady(plan)
             failure = guard_failure(request, plan, tally)
             if request.dry_run and failure is None:
                 failure = reading_failure(tally)
@@ -201,26 +201,6 @@ class _Run:
             max_delete = deletions_allowed(plan, keeps_deleted=prepared.sides.backup is not None)
             yield from remove_leftovers(stages, tally.leftovers)
         yield from self._transferred(stages, facts, max_delete)
-
-    def _planned(
-        self, stages: Stages, facts: PairFacts
-    ) -> Generator[Event, None, tuple[PlanTally, Plan]]:
-        prepared = stages.prepared
-        request, tally = prepared.request, PlanTally(prepared.request)
-        source_bytes = None
-        for stage in plan_stages(request, facts):
-            exit_code = yield from stages.drive(stage, tally.take)
-            tally.ended(exit_code)
-        if request.guards.max_shrink_percent is not None and tally.problems == 0:
-            # One more listing of the source: a dry run tells no sizes of unchanged files.
-            answer = yield from stages.ask(Stage("size"))
-            source_bytes = int(json.loads(answer)["bytes"])
-        counts = ReportCounts()
-        with suppress(FileNotFoundError), prepared.files.report.open("rb") as report:
-            yield from ticking(counts.read_slowly(report, tally.sample_paths))
-        self._plan = tally.plan(counts, source_bytes=source_bytes)
-        yield PlanReady(self._plan)
-        return tally, self._plan
 
     def _transferred(
         self, stages: Stages, facts: PairFacts, max_delete: int | None

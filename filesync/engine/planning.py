@@ -1,0 +1,32 @@
+"""Make the plan of a run: drive its dry runs, and count what they say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from contextlib import suppress
+
+from filesync.engine.drive import ticking
+from filesync.engine.events import Event, Plan
+from filesync.engine.passes import Stage, plan_stages
+from filesync.engine.plan import PlanTally, ReportCounts
+from filesync.engine.stages import Stages
+from filesync.engine.tuning import PairFacts
+
+
+def planned(stages: Stages, facts: PairFacts) -> Generator[Event, None, tuple[PlanTally, Plan]]:
+    """Give the plan, and what the dry runs said beside it."""
+    prepared = stages.prepared
+    request, tally = prepared.request, PlanTally(prepared.request)
+    source_bytes = None
+    for stage in plan_stages(request, facts):
+        exit_code = yield from stages.drive(stage, tally.take)
+        tally.ended(exit_code)
+    if request.guards.max_shrink_percent is not None and tally.problems == 0:
+        # One more listing of the source: a dry run tells no sizes of unchanged files.
+        answer = yield from stages.ask(Stage("size"))
+        source_bytes = int(json.loads(answer)["bytes"])
+    counts = ReportCounts()
+    with suppress(FileNotFoundError), prepared.files.report.open("rb") as report:
+        yield from ticking(counts.read_slowly(report, tally.sample_paths))
+    return tally, tally.plan(counts, source_bytes=source_bytes)
