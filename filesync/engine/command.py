@@ -57,6 +57,16 @@ class RunFiles:
         return self.work_dir / "answer"
 
     @property
+    def renames(self) -> Path:
+        """The old and new names of the files that may be renamed, each ended by NUL."""
+        return self.work_dir / "renames"
+
+    @property
+    def found(self) -> Path:
+        """What was found while looking for renamed files."""
+        return self.work_dir / "found"
+
+    @property
     def report(self) -> Path:
         """What rclone found about each path: a mark, a space, the path."""
         return self.work_dir / "report"
@@ -108,7 +118,7 @@ def build_argv(
         stage.verb,
         *base_flags(files),
         *_limits(request, stage, sent_bytes),
-        *_rules(request, files),
+        *(_tracking(files) if stage.renaming else _rules(request, files)),
         *_copying(request, stage, sides, max_delete),
         *stage.flags,
         *(("--combined", str(files.report)) if stage.report else ()),
@@ -183,6 +193,14 @@ def _rules(request: SyncRequest, files: RunFiles) -> tuple[str, ...]:
     return tuple(flags + _renames(request))
 
 
+def _tracking(files: RunFiles) -> tuple[str, ...]:
+    """Look at the files alone that may have been renamed: rclone hashes every one it looks at.
+
+    By hash, which is rclone's default: size and time alone could take a wrong file for the same.
+    """
+    return ("--files-from0", str(files.renames), "--track-renames")
+
+
 def _renames(request: SyncRequest) -> list[str]:
     flags: list[str] = []
     for transform in name_transforms(request.rules.renames):
@@ -196,7 +214,7 @@ def _copying(
     if stage.verb == "check":
         return ()
     flags: list[str] = []
-    if request.only_paths is None:
+    if request.only_paths is None and not stage.renaming:
         flags.append("--create-empty-src-dirs")
     if suffix := partial_suffix(request.destination):
         flags += ["--partial-suffix", suffix]

@@ -111,28 +111,33 @@ class ItemDone:
     """One path was dealt with; a FAILED one carries the error.
 
     Paths are as rclone logs them: a newline shows as "␊", invalid UTF-8 as U+FFFD. That of a
-    folder which could not be listed ends with a slash.
+    folder which could not be listed ends with a slash. `old_path` is what a RENAMED one was called
+    before.
     """
 
     action: Action
     path: str
     size_bytes: int | None = None
     error: str | None = None
+    old_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanItem:
-    """One change that a plan would make."""
+    """One change that a plan would make; `old_path` is what a RENAMED file is called now."""
 
     action: Action
     path: str
     size_bytes: int | None = None
+    old_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a run would do. Counts are exact; `items` is a capped sample, deletions kept first.
 
+    A file that would be renamed at the destination is neither an addition nor a deletion, and
+    `bytes_renamed` need not be sent.
     `source_files`, `source_bytes` and `destination_files` count what the filters let through;
     they are None for a method whose dry run does not tell them (CHECK).
     """
@@ -146,6 +151,7 @@ class Plan:
     times_updated: int = 0
     bytes_to_send: int = 0
     bytes_to_delete: int = 0
+    bytes_renamed: int = 0
     source_files: int | None = None
     source_bytes: int | None = None
     destination_files: int | None = None

@@ -29,6 +29,15 @@ def deletions_allowed(plan: Plan, *, keeps_deleted: bool) -> int:
     return 2 * plan.deletes + plan.updates if keeps_deleted else plan.deletes
 
 
+def renames_allowed(plan: Plan, *, keeps_deleted: bool) -> int:
+    """Give the most deletions rclone may make while it renames files.
+
+    Where a storage cannot rename, a file is copied and the old one deleted; what turns out to be
+    another file by then is deleted, or kept, as in `deletions_allowed`.
+    """
+    return 2 * plan.renames if keeps_deleted else plan.renames
+
+
 def guard_failure(request: SyncRequest, plan: Plan, tally: PlanTally) -> Failure | None:
     """Tell what forbids carrying a plan out; None when nothing does.
 

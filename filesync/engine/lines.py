@@ -37,6 +37,9 @@ MAX_TEXT_CHARS = 2000
 """A message's text is cut here: a server may answer an error with a whole page."""
 
 _RENAMED = re.compile(r'^Renamed from "(.*)"$', re.DOTALL)
+# Go quotes a name as its own source code would have it.
+_ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u([0-9a-f]{4})|U([0-9a-f]{8})|([abfnrtv\\\"]))", re.ASCII)
+_ESCAPED = dict(zip('abfnrtv\\"', '\a\b\f\n\r\t\v\\"', strict=True))
 _DIFFERENCE = re.compile(r"^file not in |^sizes differ$|^contents differ$|^[\w-]+ differ$")
 # rclone counts these once more after the error that caused them, and they name a remote.
 _CONSEQUENCE = re.compile(
@@ -137,7 +140,15 @@ def _done(message: str, path: str, size_bytes: int | None) -> Message | None:
     if message.startswith(("Made directory", "Making directory")):
         return DirMade(path)
     renamed = _RENAMED.match(message)
-    return Renamed(path=path, old_path=renamed.group(1)) if renamed else None
+    return Renamed(path=path, old_path=_ESCAPE.sub(_unquoted, renamed[1])) if renamed else None
+
+
+def _unquoted(found: re.Match[str]) -> str:
+    """Give what Go's escape stands for; a byte that is no UTF-8 stays unknown."""
+    short, long, letter = found.groups()
+    if letter is not None:
+        return _ESCAPED[letter]
+    return chr(int(short or long or "fffd", 16))
 
 
 def _error(message: str, path: str | None, *, critical: bool) -> Message:

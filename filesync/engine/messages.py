@@ -75,7 +75,10 @@ class MovedToBackup:
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
-    """A file at the destination took another name instead of being sent again."""
+    """A file at the destination took another name instead of being sent again.
+
+    A dry run says so too, after it said that it skips the move.
+    """
 
     path: str
     old_path: str

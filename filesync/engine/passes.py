@@ -27,6 +27,7 @@ class Stage:
     dry_run: bool = False
     report: bool = False
     at_destination: bool = False
+    renaming: bool = False
 
 
 def plan_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:

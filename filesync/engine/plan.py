@@ -17,8 +17,9 @@ from filesync.engine.texts import Text
 MAX_ITEMS = 1000
 _MAX_REMEMBERED = 200_000
 _BATCH_LINES = 20_000
-_COPY_WORDS = {"copy": Action.ADDED, "move": Action.MOVED}
-_DELETE_WORDS = frozenset({"delete", "move into backup dir"})
+COPY = "copy"
+_COPY_WORDS = {COPY: Action.ADDED, "move": Action.MOVED}
+DELETE_WORDS = frozenset({"delete", "move into backup dir"})
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ class PlanTally:
     times_updated: int = 0
     bytes_to_send: int = 0
     bytes_to_delete: int = 0
+    bytes_renamed: int = 0
     other_changes: int = 0
     problems: int = 0
     first_problem: Problem | None = None
@@ -46,9 +48,9 @@ class PlanTally:
     destination_missing: bool = False
     last_words: LastWords | None = None
     leftovers: list[str] = field(default_factory=list)
+    dirs_to_go: set[int] = field(default_factory=set)
     _seen: set[int] = field(default_factory=set)
-    _items: list[PlanItem] = field(default_factory=list)
-    _left_off: int = 0
+    _items: dict[str, PlanItem] = field(default_factory=dict)
 
     def take(self, message: Message) -> list[Event]:
         """Count one message; statistics become progress in checks, for nothing is sent yet."""
@@ -79,16 +81,18 @@ class PlanTally:
 
     def _skipped(self, message: Skipped) -> None:
         what = message.what
-        copying = "move" if self.request.method is Method.MOVE else "copy"
+        copying = "move" if self.request.method is Method.MOVE else COPY
         if what == copying:
             self._copy(message)
-        elif what in _DELETE_WORDS:
+        elif what in DELETE_WORDS:
             self.deletes += 1
             self.bytes_to_delete += max(0, message.size_bytes or 0)
             self._note_leftover(message.path)
             self._keep(PlanItem(Action.DELETED, message.path, message.size_bytes))
         elif what == "remove directory":
             self.dirs_removed += 1
+            if len(self.dirs_to_go) < _MAX_REMEMBERED:
+                self.dirs_to_go.add(hash(message.path))
             self._keep(PlanItem(Action.DIR_REMOVED, message.path))
         elif what == "make directory":
             self.dirs_made += 1
@@ -96,9 +100,6 @@ class PlanTally:
         elif what == "update modification time":
             self.times_updated += 1
             self._keep(PlanItem(Action.TIME_UPDATED, message.path, message.size_bytes))
-        elif what.startswith("rename"):
-            self.renames += 1
-            self._keep(PlanItem(Action.RENAMED, message.path, message.size_bytes))
         else:
             self.other_changes += 1
 
@@ -119,37 +120,44 @@ class PlanTally:
         self.bytes_to_send += max(0, message.size_bytes or 0)
         self._keep(PlanItem(_COPY_WORDS[message.what], message.path, message.size_bytes))
 
+    def rename(self, item: PlanItem) -> None:
+        """Count a file that only takes another name, which was counted as added and as deleted."""
+        size_bytes = item.size_bytes or 0
+        self.renames += 1
+        self.copies -= 1
+        self.deletes -= 1
+        self.bytes_renamed += size_bytes
+        self.bytes_to_send -= size_bytes
+        self.bytes_to_delete -= size_bytes
+        for path in (item.old_path, item.path):
+            self._items.pop(path, None)
+        self._keep(item)
+
     def _keep(self, item: PlanItem) -> None:
         """Keep a sample; a deletion pushes out something harmless when the sample is full."""
         if len(self._items) < MAX_ITEMS:
-            self._items.append(item)
-            return
-        self._left_off += 1
-        if item.action is Action.DELETED:
-            for index in range(len(self._items) - 1, -1, -1):
-                if self._items[index].action is not Action.DELETED:
-                    del self._items[index]
-                    self._items.append(item)
+            self._items[item.path] = item
+        elif item.action is Action.DELETED:
+            for path in reversed(self._items):
+                if self._items[path].action is not Action.DELETED:
+                    del self._items[path]
+                    self._items[item.path] = item
                     return
 
     @property
     def changes_nothing(self) -> bool:
         """Whether a run would find nothing to do."""
-        return not (
-            self.copies
-            or self.deletes
-            or self.renames
-            or self.dirs_made
-            or self.dirs_removed
-            or self.times_updated
-            or self.other_changes
-            or self.problems
-        )
+        return not (self._items_in_all or self.other_changes or self.problems)
+
+    @property
+    def _items_in_all(self) -> int:
+        files = self.copies + self.deletes + self.renames + self.times_updated
+        return files + self.dirs_made + self.dirs_removed
 
     def plan(self, report: ReportCounts, *, source_bytes: int | None = None) -> Plan:
         """Give the plan, with the report's counts of both sides."""
-        adds = min(report.added, self.copies)
-        items = sorted(self._items, key=lambda item: item.action is not Action.DELETED)
+        adds = min(report.added - self.renames, self.copies)
+        items = sorted(self._items.values(), key=lambda item: item.action is not Action.DELETED)
         return Plan(
             adds=adds,
             updates=self.copies - adds,
@@ -160,17 +168,18 @@ class PlanTally:
             times_updated=self.times_updated,
             bytes_to_send=self.bytes_to_send,
             bytes_to_delete=self.bytes_to_delete,
+            bytes_renamed=self.bytes_renamed,
             source_files=report.added + report.both,
             source_bytes=source_bytes,
             destination_files=report.both + report.removed,
             items=tuple(report.corrected(item) for item in items),
-            items_left_off=self._left_off,
+            items_left_off=self._items_in_all - len(items),
         )
 
     @property
     def sample_paths(self) -> frozenset[str]:
         """The paths whose marks in the report are wanted."""
-        return frozenset(item.path for item in self._items if item.action is Action.ADDED)
+        return frozenset(item.path for item in self._items.values() if item.action is Action.ADDED)
 
 
 def _is_missing_destination(problem: Problem) -> bool:

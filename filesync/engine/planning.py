@@ -11,6 +11,7 @@ from filesync.engine.events import Event, Plan
 from filesync.engine.passes import Stage, plan_stages
 from filesync.engine.plan import PlanTally, ReportCounts
 from filesync.engine.stages import Stages
+from filesync.engine.tracking import RenameSearch, may_rename
 from filesync.engine.tuning import PairFacts
 
 
@@ -19,9 +20,13 @@ def planned(stages: Stages, facts: PairFacts) -> Generator[Event, None, tuple[Pl
     prepared = stages.prepared
     request, tally = prepared.request, PlanTally(prepared.request)
     source_bytes = None
+    search = RenameSearch(prepared.files) if may_rename(prepared) else None
+    take = tally.take if search is None else search.watching(tally.take)
     for stage in plan_stages(request, facts):
-        exit_code = yield from stages.drive(stage, tally.take)
+        exit_code = yield from stages.drive(stage, take)
         tally.ended(exit_code)
+    if search is not None:
+        yield from search.find(stages, tally)
     if request.guards.max_shrink_percent is not None and tally.problems == 0:
         # One more listing of the source: a dry run tells no sizes of unchanged files.
         answer = yield from stages.ask(Stage("size"))

@@ -47,7 +47,8 @@ class RunReader:
     """Read the messages of the stages that carry a request out.
 
     `one_section` says that both sides are one remote, so that a server-side move or copy is the
-    transfer itself and not the keeping of an old file. `set_aside` are the files of the
+    transfer itself and not the keeping of an old file. `dirs_to_go` are the hashes of the folders
+    that the plan removes. `set_aside` are the files of the
     destination that were moved to the kept folder, as long as nothing came in their place.
     """
 
@@ -63,6 +64,7 @@ class RunReader:
     files_failed: int = 0
     differences: int = 0
     set_aside: set[str] = field(default_factory=set)
+    dirs_to_go: set[int] = field(default_factory=set)
     problems: Problems = field(default_factory=Problems)
     phase: Phase | None = None
     stats: Stats | None = None
@@ -75,11 +77,15 @@ class RunReader:
     _moving: dict[str, int | None] = field(default_factory=dict)
     _failed: dict[int, None] = field(default_factory=dict)
     _log_events: int = 0
+    _renaming: bool = False
+    _leaving: set[str] = field(default_factory=set)
+    _dirs_gone: set[int] = field(default_factory=set)
 
     @property
     def changed_files(self) -> bool:
         """Whether a file at the destination was sent, deleted or set aside, as far as was told."""
-        return bool(self.files_transferred or self.files_deleted or self._moving or self._keeps)
+        done = self.files_transferred or self.files_deleted or self.files_renamed
+        return bool(done or self._moving or self._keeps)
 
     @property
     def unfinished(self) -> dict[str, int]:
@@ -106,8 +112,9 @@ class RunReader:
         compared = (plan.source_files or 0) - plan.adds
         self.files_checked = max(0, compared)
 
-    def begin_stage(self) -> list[Event]:
+    def begin_stage(self, *, renaming: bool = False) -> list[Event]:
         """Start reading another process: its counters begin at nothing."""
+        self._renaming = renaming
         if self.stats is not None:
             self._earlier_checks += self.stats.checks_done - self.stats.deletes
             self._earlier_bytes += self.stats.bytes_done
@@ -147,17 +154,29 @@ class RunReader:
             return self.count_delete(message.path)
         if isinstance(message, Renamed):
             self.files_renamed += 1
-            return ItemDone(Action.RENAMED, message.path)
+            return ItemDone(Action.RENAMED, message.path, old_path=message.old_path)
         if isinstance(message, TimeUpdated):
             return ItemDone(Action.TIME_UPDATED, message.path)
         if isinstance(message, DirMade):
             return ItemDone(Action.DIR_MADE, message.path)
         if isinstance(message, DirRemoved):
-            self.dirs_removed += 1
-            return ItemDone(Action.DIR_REMOVED, message.path)
+            return self._dir_removed(message.path)
         return None
 
+    def _dir_removed(self, path: str) -> ItemDone | None:
+        """Tell of a folder once: renaming, rclone tries each that it saw, full ones in vain."""
+        key = hash(path)
+        if key in self._dirs_gone or (self._renaming and key not in self.dirs_to_go):
+            return None
+        if self._renaming:
+            self._dirs_gone.add(key)
+        self.dirs_removed += 1
+        return ItemDone(Action.DIR_REMOVED, path)
+
     def _copied(self, message: Copied) -> ItemDone | None:
+        if self._renaming and message.server_side:
+            self._leaving.add(message.path)
+            return None
         if message.server_side and not self.one_section:
             # Where a storage cannot rename: the old file goes next.
             self._keeps = True
@@ -181,6 +200,9 @@ class RunReader:
             size_bytes = self._moving.pop(path)
             self._count_transfer(size_bytes)
             return ItemDone(Action.MOVED, path, size_bytes)
+        if path in self._leaving:
+            self._leaving.discard(path)
+            return None
         if self.keeps_deleted:
             # Keeping a file is a copy and a deletion where the storage cannot move.
             self._set_aside(path)
@@ -191,7 +213,8 @@ class RunReader:
         if self.method is Method.MOVE and self.one_section:
             self._count_transfer(None)
             return ItemDone(Action.MOVED, path)
-        self._set_aside(path)
+        if not self._renaming:
+            self._set_aside(path)
         return None
 
     def _set_aside(self, path: str) -> None:
@@ -275,7 +298,7 @@ class RunReader:
     def _phase_of(self, action: Action) -> list[Event]:
         if action in (Action.DELETED, Action.DIR_REMOVED):
             return self._enter(Phase.DELETING)
-        if action in (Action.ADDED, Action.UPDATED, Action.MOVED):
+        if action in (Action.ADDED, Action.UPDATED, Action.MOVED, Action.RENAMED):
             return self._enter(Phase.TRANSFERRING)
         return []
 

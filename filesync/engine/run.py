@@ -28,7 +28,12 @@ from filesync.engine.events import (
     StopSignal,
     SyncResult,
 )
-from filesync.engine.guards import deletions_allowed, guard_failure, reading_failure
+from filesync.engine.guards import (
+    deletions_allowed,
+    guard_failure,
+    reading_failure,
+    renames_allowed,
+)
 from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_tokens
 from filesync.engine.log import RunLog
 from filesync.engine.outcome import conclude, name_folders
@@ -47,6 +52,7 @@ from filesync.engine.readers import RunReader
 from filesync.engine.request import Method, Remote, SyncRequest
 from filesync.engine.stages import Stages
 from filesync.engine.texts import Text
+from filesync.engine.tracking import RENAMING
 from filesync.engine.tuning import PairFacts
 
 
@@ -186,7 +192,7 @@ class _Run:
         if request.method is not Method.CHECK and (request.dry_run or request.method.can_delete):
             yield PhaseChanged(Phase.PLANNING)
             tally, plan = yield from planned(stages, facts)
-            self._plan = plan
+            self._plan, self._reader.dirs_to_go = plan, tally.dirs_to_go
             yield PlanReady(plan)
             failure = guard_failure(request, plan, tally)
             if request.dry_run and failure is None:
@@ -211,13 +217,18 @@ class _Run:
         if request.destination.remote.backend == "ftp" and request.method is not Method.CHECK:
             # A copy into a folder that is not there yet fails on FTP.
             to_run = (Stage("mkdir", at_destination=True), *to_run)
+        max_renames = None
+        if self._plan is not None and self._plan.renames:
+            to_run = (RENAMING, *to_run)
+            max_renames = renames_allowed(self._plan, keeps_deleted=reader.keeps_deleted)
         exit_code = 0
         for stage in to_run:
-            yield from reader.begin_stage()
+            yield from reader.begin_stage(renaming=stage.renaming)
             self._writes = True
             try:
                 take = taker(request, reader, now_s=time.time())
-                exit_code = yield from stages.drive(stage, take, max_delete=max_delete)
+                limit = max_renames if stage.renaming else max_delete
+                exit_code = yield from stages.drive(stage, take, max_delete=limit)
             except Stopped:
                 self._cut_off = True
                 if not self._driver.must_end_at_once:

@@ -102,17 +102,24 @@ class Stages:
         if exit_code not in (0, _MISSING_EXIT) and main is not None:
             raise Stopped(Failure.of(main.failure_class, main.text))
 
-    def pair_facts(self) -> Generator[Event, None, PairFacts]:
-        """Give what both sides can tell of their files; asks only where servers differ."""
+    def pair_facts(self, *, by_hash: bool = False) -> Generator[Event, None, PairFacts]:
+        """Give what both sides can tell of their files; asks only where servers differ.
+
+        `by_hash` says that hashes are to be compared although the request does not ask for it.
+        """
         request = self.prepared.request
-        source = yield from self._remote_facts(request.source.remote, at_destination=False)
-        destination = yield from self._remote_facts(request.destination.remote, at_destination=True)
+        by_hash = by_hash or request.compare is Compare.CHECKSUM
+        source = yield from self._remote_facts(
+            request.source.remote, by_hash=by_hash, at_destination=False
+        )
+        destination = yield from self._remote_facts(
+            request.destination.remote, by_hash=by_hash, at_destination=True
+        )
         return PairFacts(source, destination)
 
     def _remote_facts(
-        self, remote: Remote, *, at_destination: bool
+        self, remote: Remote, *, by_hash: bool, at_destination: bool
     ) -> Generator[Event, None, RemoteFacts]:
-        by_hash = self.prepared.request.compare is Compare.CHECKSUM
         known = known_facts(remote, by_hash=by_hash)
         if known is not None:
             return known

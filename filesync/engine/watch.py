@@ -12,6 +12,7 @@ from filesync.engine.request import Limits
 from filesync.engine.texts import Text
 
 MAX_RUNTIME = "max_runtime"
+STALL_TIMEOUT = "stall_timeout"
 
 
 @dataclass(slots=True)
@@ -60,7 +61,7 @@ class Watch:
                     stalled_s=stalled_s,
                     most_s=self.limits.stall_timeout_s,
                 ),
-                guard="stall_timeout",
+                guard=STALL_TIMEOUT,
             )
         longest_s = self.limits.max_runtime_s
         if longest_s is not None and now_s - self.started_s > longest_s:

@@ -104,6 +104,16 @@ def test_what_comes_for_each_file_is_read_the_short_way(
         (line("Moved (server-side) to: new.md", **FILE), MovedServerSide("d/f.bin")),
         (line("Moved into backup dir", **FILE), MovedToBackup("d/f.bin")),
         (line('Renamed from "old name"', **FILE), Renamed("d/f.bin", "old name")),
+        (
+            line(
+                r'Renamed from "\"q\" \\n \x41 \a\n\t \u200b \U000e0001 \xff\xfe ' + '\N{ROCKET}"',
+                **FILE,
+            ),
+            Renamed(
+                "d/f.bin",
+                '"q" \\n \ufffd \a\n\t \u200b \U000e0001 \ufffd\ufffd \N{ROCKET}',
+            ),
+        ),
         (line("Updated modification time in destination", **FILE), TimeUpdated("d/f.bin")),
         (line("Removing directory", object="gone", objectType="string"), DirRemoved("gone")),
         (

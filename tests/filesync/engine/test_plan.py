@@ -98,6 +98,27 @@ def test_the_sample_is_capped_and_deletions_are_kept_first() -> None:
     assert (plan.updates, plan.deletes) == (1500, 700)
 
 
+def test_a_file_that_takes_another_name_is_neither_added_nor_deleted() -> None:
+    many = range(MAX_ITEMS)
+    tally = tallied(
+        [
+            *(Skipped("copy", f"new{number}", 2) for number in many),
+            Skipped("copy", "added", 1),
+            *(Skipped("delete", f"old{number}", 2) for number in many),
+            Skipped("delete", "gone", 4),
+        ]
+    )
+    for number in many:
+        tally.rename(PlanItem(Action.RENAMED, f"new{number}", 2, f"old{number}"))
+    plan = tally.plan(ReportCounts(added=MAX_ITEMS + 1, removed=MAX_ITEMS + 1))
+
+    assert (plan.adds, plan.updates, plan.deletes, plan.renames) == (1, 0, 1, MAX_ITEMS)
+    assert (plan.bytes_to_send, plan.bytes_to_delete, plan.bytes_renamed) == (1, 4, 2 * MAX_ITEMS)
+    assert PlanItem(Action.RENAMED, "new0", 2, "old0") in plan.items
+    assert not {"new0", "old0"} & {item.path for item in plan.items if not item.old_path}
+    assert len(plan.items) + plan.items_left_off == MAX_ITEMS + 2
+
+
 @pytest.mark.parametrize(
     "message",
     [

@@ -25,11 +25,13 @@ from filesync.engine.lines import parse_line
 from filesync.engine.messages import (
     Copied,
     Deleted,
+    DirRemoved,
     Message,
     MovedServerSide,
     MovedToBackup,
     Problem,
     Remark,
+    Renamed,
     Stats,
 )
 from filesync.engine.outcome import conclude, killed
@@ -89,6 +91,44 @@ def test_a_move_within_one_storage_is_a_rename_and_the_old_file_no_deletion() ->
 def test_a_copy_within_one_storage_is_a_transfer() -> None:
     reader = RunReader(Method.INCREMENTAL, one_section=True)
     assert items(reader, [Copied("a", 5, True, True)]) == [(Action.ADDED, "a")]
+
+
+@pytest.mark.parametrize("keeps_deleted", [False, True])
+def test_a_rename_is_no_deletion_by_whatever_means_the_storage_renames(
+    keeps_deleted: bool,
+) -> None:
+    reader = RunReader(Method.FULL, keeps_deleted=keeps_deleted)
+    reader.dirs_to_go = {hash("emptied")}
+    kept = [MovedToBackup("another")] if keeps_deleted else []
+    began = reader.begin_stage(renaming=True)
+    found = items(
+        reader,
+        [
+            Copied("old", 1, new=True, server_side=True, renamed_to="new"),
+            Deleted("old"),
+            Renamed("new", "old"),
+            MovedServerSide("old2"),
+            Renamed("new2", "old2"),
+            Deleted("another"),
+            *kept,
+            DirRemoved("emptied"),
+            DirRemoved("full"),
+        ],
+    )
+    reader.begin_stage()
+    found += items(reader, [DirRemoved("emptied"), DirRemoved("full")])
+
+    assert began == [PhaseChanged(Phase.LISTING)]
+    assert found == [
+        (Action.RENAMED, "new"),
+        (Action.RENAMED, "new2"),
+        (Action.DELETED, "another"),
+        (Action.DIR_REMOVED, "emptied"),
+        (Action.DIR_REMOVED, "full"),
+    ]
+    assert (reader.totals.files_renamed, reader.totals.files_deleted) == (2, 1)
+    assert reader.set_aside == set()
+    assert reader.changed_files
 
 
 def test_a_file_fails_once_however_often_it_is_named() -> None:

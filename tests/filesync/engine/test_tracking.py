@@ -1,0 +1,253 @@
+"""A file that was only renamed at the source is renamed at the destination: found by hash alone."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from filesync.engine import (
+    KEPT_FOLDER,
+    Action,
+    Endpoint,
+    Event,
+    Guards,
+    ItemDone,
+    Limits,
+    Method,
+    Outcome,
+    Plan,
+    PlanItem,
+    PlanReady,
+    ProcessStarted,
+    Remote,
+    Rules,
+    StopSignal,
+    SyncRequest,
+)
+from tests.filesync.engine.lab import Lab, Ran, engine_remote, files_of, write_tree
+
+FOLDER = {f"old/{number}.bin": os.urandom(50_000 + number) for number in range(4)}
+KEPT = f"{KEPT_FOLDER}/run/attempt-0"
+SERVERS = ("openssh", "s3")
+
+
+@pytest.fixture(params=SERVERS)
+def remote(request: pytest.FixtureRequest) -> Remote:
+    """Return a storage that hashes its files, pointed at a folder of this test alone."""
+    found = engine_remote(request.getfixturevalue(f"{request.param}_server").remote)
+    return replace(found, root="/".join(filter(None, (found.root, f"t{time.monotonic_ns()}"))))
+
+
+def full(lab: Lab, remote: Remote, **changes: object) -> SyncRequest:
+    return lab.asking(Method.FULL, destination=Endpoint(remote, "copy"), **changes)
+
+
+def look(lab: Lab, remote: Remote) -> dict[bytes, str]:
+    """Return the files of the storage's folder, by a fresh copy of it."""
+    into = f"look{time.monotonic_ns()}"
+    local = lab.request.source.remote
+    ran = lab.run(SyncRequest(Endpoint(remote, "copy"), Endpoint(local, into), Method.FULL))
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    return files_of(Path(local.root) / into)
+
+
+def sent(lab: Lab, request: SyncRequest) -> None:
+    ran = lab.run(request)
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+
+
+def test_a_renamed_folder_is_renamed_and_not_sent(lab: Lab, remote: Remote) -> None:
+    write_tree(lab.source, {**FOLDER, "gone": "gone", "changed": "1", "same": "same"})
+    request = full(lab, remote)
+    sent(lab, request)
+    (lab.source / "old").rename(lab.source / "new")
+    (lab.source / "gone").unlink()
+    write_tree(lab.source, {"changed": "12", "added": "added"})
+
+    planned = lab.run(replace(request, dry_run=True)).result.plan
+    ran = lab.run(request)
+
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert look(lab, remote) == files_of(lab.source)
+    plan = ran.result.plan
+    assert plan is not None
+    assert planned is not None
+    assert in_order(plan) == in_order(planned)
+    assert (plan.adds, plan.updates, plan.deletes, plan.renames) == (1, 1, 1, 4)
+    assert plan.bytes_renamed == sum(map(len, FOLDER.values()))
+    assert (plan.bytes_to_send, plan.bytes_to_delete) == (7, 4)
+    renamed = {(item.old_path, item.path, item.size_bytes) for item in renames_in(plan)}
+    assert renamed == {
+        (old, old.replace("old", "new"), len(content)) for old, content in FOLDER.items()
+    }
+    done = {(item.old_path, item.path) for item in ran.items if item.action is Action.RENAMED}
+    assert done == {(old, new) for old, new, _ in renamed}
+    told = {pair for pair in ran.actions() if pair[0] is not Action.RENAMED}
+    folders = {(Action.DIR_REMOVED, "old")} if remote.backend == "sftp" else set()
+    assert told - {(Action.DIR_MADE, "new")} == {
+        (Action.ADDED, "added"),
+        (Action.UPDATED, "changed"),
+        (Action.DELETED, "gone"),
+        *folders,
+    }
+    totals = ran.result.totals
+    assert (totals.files_renamed, totals.files_transferred, totals.files_deleted) == (4, 2, 1)
+    assert totals.bytes_transferred == 7
+
+
+def in_order(plan: Plan) -> Plan:
+    return replace(plan, items=tuple(sorted(plan.items, key=lambda item: item.path)))
+
+
+def renames_in(plan: Plan) -> list[PlanItem]:
+    return [item for item in plan.items if item.action is Action.RENAMED]
+
+
+def test_renames_are_no_deletions_for_the_guards(lab: Lab, remote: Remote) -> None:
+    write_tree(lab.source, FOLDER)
+    request = full(lab, remote, guards=Guards(max_delete_files=0))
+    sent(lab, request)
+    (lab.source / "old").rename(lab.source / "new")
+
+    ran = lab.run(request)
+
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert ran.result.totals.files_renamed == len(FOLDER)
+
+
+def test_another_file_of_equal_size_and_time_is_no_rename(lab: Lab, remote: Remote) -> None:
+    write_tree(lab.source, {"a": "one", "b": "same"})
+    request = full(lab, remote)
+    sent(lab, request)
+    time_of = (lab.source / "a").stat().st_mtime
+    (lab.source / "a").unlink()
+    (lab.source / "c").write_text("two")
+    os.utime(lab.source / "c", (time_of, time_of))
+
+    ran = lab.run(request)
+
+    assert ran.actions() >= {(Action.ADDED, "c"), (Action.DELETED, "a")}
+    assert ran.result.totals.files_renamed == 0
+    assert look(lab, remote) == files_of(lab.source)
+
+
+def test_what_cannot_be_renamed_safely_is_sent(lab: Lab, remote: Remote) -> None:
+    for request in (
+        full(lab, remote, keep_deleted_dir=KEPT),
+        full(lab, remote, rules=Rules(renames=((r"\.never$", ".x"),))),
+        lab.between_storages(Method.FULL),
+        lab.asking(Method.FULL),
+    ):
+        write_tree(lab.source, {"old": "content"})
+        sent(lab, request)
+        (lab.source / "old").rename(lab.source / "new")
+        ran = lab.run(request)
+        assert ran.actions() >= {(Action.ADDED, "new"), (Action.DELETED, "old")}
+        (lab.source / "new").unlink()
+
+
+def test_odd_names_are_renamed_by_their_own_names(lab: Lab, remote: Remote) -> None:
+    odd = ["-dash", '\N{ROCKET} "q" \\n', "  blank ", "#%20&+", "\u0421\u0456"]
+    if remote.backend != "s3":
+        odd += ["line\nbreak", "tab\t", "\u240areal"]
+    contents = {f"old {name}": os.urandom(1000 + number) for number, name in enumerate(odd)}
+    write_tree(lab.source, contents)
+    request = full(lab, remote)
+    sent(lab, request)
+    for name in odd:
+        (lab.source / f"old {name}").rename(lab.source / f"new {name}")
+
+    ran = lab.run(request)
+
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert look(lab, remote) == files_of(lab.source)
+    assert ran.result.totals.files_renamed == len(odd)
+    done = {(item.old_path, item.path) for item in ran.items if item.action is Action.RENAMED}
+    assert {old.replace("old", "new") for old, _ in done} == {new for _, new in done}
+
+
+@pytest.mark.parametrize("remote", ["openssh"], indirect=True)
+def test_a_name_that_a_log_cannot_show_is_sent_anew(lab: Lab, remote: Remote) -> None:
+    source = os.fsencode(lab.source)
+    with open(os.path.join(source, b"old \xff"), "wb") as file:
+        file.write(b"content")
+    request = full(lab, remote)
+    sent(lab, request)
+    os.rename(os.path.join(source, b"old \xff"), os.path.join(source, b"new \xff"))
+
+    ran = lab.run(request)
+
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert ran.result.totals.files_renamed == 0
+    assert look(lab, remote) == files_of(lab.source)
+
+
+def test_nothing_more_is_asked_where_nothing_may_be_renamed(lab: Lab, remote: Remote) -> None:
+    write_tree(lab.source, {"a": "1", "b": "22"})
+    request = full(lab, remote)
+
+    def processes(ran: Ran) -> int:
+        return sum(isinstance(event, ProcessStarted) for event in ran.events)
+
+    first = processes(lab.run(request))
+    (lab.source / "b").unlink()
+    write_tree(lab.source, {"c": "333"})
+
+    assert first == 2
+    assert processes(lab.run(request)) == 2
+    assert processes(lab.run(request)) == 1
+
+
+def test_a_file_that_is_another_by_then_is_sent(lab: Lab, remote: Remote) -> None:
+    """The source changes between the plan and the run."""
+    write_tree(lab.source, FOLDER)
+    request = full(lab, remote)
+    sent(lab, request)
+    (lab.source / "old").rename(lab.source / "new")
+
+    def change(event: Event) -> None:
+        if isinstance(event, PlanReady):
+            (lab.source / "new/1.bin").write_bytes(os.urandom(50_001))
+            (lab.source / "new/2.bin").rename(lab.source / "else")
+
+    ran = lab.run(request, on_event=change)
+
+    assert ran.result.plan is not None
+    assert ran.result.plan.renames == 4
+    assert look(lab, remote) == files_of(lab.source), ran.result.failure
+    assert ran.result.totals.files_renamed == 2
+    assert ran.result.totals.files_deleted == 2
+
+
+@pytest.mark.parametrize("remote", ["s3"], indirect=True)
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_run_that_ends_among_its_renames_is_gone_on_with(
+    lab: Lab, remote: Remote, *, at_once: bool
+) -> None:
+    tree = {f"old/{number}": os.urandom(2000 + number) for number in range(60)}
+    write_tree(lab.source, tree)
+    request = full(lab, remote, limits=Limits(transfers=1, checkers=1, calls_per_s=60))
+    sent(lab, full(lab, remote))
+    (lab.source / "old").rename(lab.source / "new")
+    stop = StopSignal()
+    renamed = 0
+
+    def end(event: Event) -> None:
+        nonlocal renamed
+        if isinstance(event, ItemDone) and event.action is Action.RENAMED:
+            renamed += 1
+            stop.request(at_once=at_once)
+
+    cut = lab.run(request, stop=stop, on_event=end)
+
+    assert cut.result.outcome is Outcome.CANCELLED
+    assert 0 < renamed < len(tree)
+    assert set(look(lab, remote).values()) == set(files_of(lab.source).values())
+    ran = lab.run(full(lab, remote))
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert look(lab, remote) == files_of(lab.source)
+    assert ran.result.totals.bytes_transferred == 0
