@@ -14,18 +14,21 @@ from filesync.engine.confine import confine
 from filesync.engine.drive import Driver, Stopped, empty_folder, ticking
 from filesync.engine.errors import EngineError, Failure, FailureClass, PathRefused
 from filesync.engine.events import (
+    Action,
     Event,
     Finished,
     Outcome,
     Phase,
     PhaseChanged,
     Plan,
+    PlanItem,
     PlanReady,
     StopSignal,
     SyncResult,
 )
 from filesync.engine.ini import TokensLeft
 from filesync.engine.log import RunLog
+from filesync.engine.plan import MAX_ITEMS
 from filesync.engine.prepare import check_encrypted_links, check_links_below, validate_remote
 from filesync.engine.request import KEPT_FOLDER, Endpoint, Method, UndoRequest
 from filesync.engine.restore_reader import RestoreReader
@@ -38,7 +41,6 @@ from filesync.engine.undo import (
     Standing,
     Touched,
     UndoPlan,
-    as_plan,
     plan_undo,
 )
 
@@ -155,7 +157,7 @@ class _Restore:
         for number, (_, lines) in enumerate(self.request.attempts):
             touched.read(number, lines)
         kept, unknown = self._kept((yield from stages.listed("kept")))
-        concerned = {*touched.left_with, *kept}
+        concerned = {*touched.names, *kept}
         now = yield from stages.listed("dst", concerned)
         source = None
         if self.request.source is not None:
@@ -178,7 +180,7 @@ class _Restore:
             undo.conflicts[f"{self.request.kept_dir}/{folder}"] = Text(
                 "it holds files of an attempt whose log is lost; put them back by hand"
             )
-        self.plan = as_plan(undo, now)
+        self.plan = _as_plan(undo, now)
         yield PlanReady(self.plan)
         return undo
 
@@ -224,3 +226,24 @@ class _Restore:
                 duration_s=time.monotonic() - self.started_s,
             )
         )
+
+
+def _as_plan(undo: UndoPlan, now: Mapping[str, FileFacts]) -> Plan:
+    """Show an undoing as the plan of a run: what is put back, replaced, removed."""
+    items = [PlanItem(Action.DELETED, path) for path in undo.remove]
+    items += [
+        PlanItem(Action.RENAMED, old.path, old.size_bytes, new)
+        for new, old in undo.take_back.items()
+    ]
+    items += [PlanItem(Action.MOVED, path) for path in undo.send_back]
+    items += [PlanItem(Action.RESTORED, path) for path in undo.put_back]
+    replaced = sum(path in now for path in undo.put_back)
+    return Plan(
+        adds=len(undo.put_back) - replaced,
+        updates=replaced,
+        deletes=len(undo.remove),
+        renames=len(undo.take_back),
+        bytes_renamed=sum(old.size_bytes or 0 for old in undo.take_back.values()),
+        items=tuple(items[:MAX_ITEMS]),
+        items_left_off=max(0, len(items) - MAX_ITEMS),
+    )

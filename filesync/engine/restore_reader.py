@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import Action, Event, ItemDone, Outcome, Totals
-from filesync.engine.messages import Copied, Deleted, LastWords, Message, Problem
+from filesync.engine.messages import Copied, Deleted, LastWords, Message, MovedServerSide, Problem
 from filesync.engine.outcome import conclude
 from filesync.engine.problems import Problems
 from filesync.engine.texts import Text
@@ -19,11 +19,12 @@ class RestoreReader:
     """Read the messages of an undoing.
 
     `action` is what the running process does to its files, and `folder` the one that it names
-    them in.
+    them in; of those that it renames, `names` has the name then and the one before.
     """
 
     action: Action = Action.RESTORED
     folder: str = ""
+    names: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     problems: Problems = field(default_factory=Problems)
     _done: dict[Action, int] = field(default_factory=dict)
     _bytes_done: int = 0
@@ -37,6 +38,7 @@ class RestoreReader:
             files_transferred=done.get(Action.RESTORED, 0) + done.get(Action.MOVED, 0),
             bytes_transferred=self._bytes_done,
             files_deleted=done.get(Action.DELETED, 0),
+            files_renamed=done.get(Action.RENAMED, 0),
             files_failed=self._failed,
         )
 
@@ -54,6 +56,9 @@ class RestoreReader:
             return self._problem(message)
         if isinstance(message, LastWords):
             self.problems.last_words = message
+        if self.action is Action.RENAMED:
+            # Where a storage cannot rename, a file is copied and then deleted.
+            return self._renamed(message)
         if isinstance(message, Copied) and self.action is not Action.DELETED:
             return [self._item(message.path, message.size_bytes)]
         if isinstance(message, Deleted) and self.action is Action.DELETED:
@@ -66,6 +71,13 @@ class RestoreReader:
             return []
         self._failed += 1
         return [ItemDone(Action.FAILED, self._whole(problem.path), error=problem.text)]
+
+    def _renamed(self, message: Message) -> list[Event]:
+        if not isinstance(message, MovedServerSide | Deleted) or message.path not in self.names:
+            return []
+        name, before = self.names[message.path]
+        self._done[Action.RENAMED] = self._done.get(Action.RENAMED, 0) + 1
+        return [ItemDone(Action.RENAMED, name, old_path=before)]
 
     def _item(self, path: str, size_bytes: int | None) -> ItemDone:
         self._done[self.action] = self._done.get(self.action, 0) + 1
@@ -95,5 +107,5 @@ class RestoreReader:
             ),
             guard="changed_since",
         )
-        something = self._done or undo.put_back or undo.remove
+        something = self._done or undo.put_back or undo.remove or undo.take_back
         return (Outcome.PARTIAL if something else Outcome.FAILED), failure

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 import re
 import time
 import uuid
@@ -101,6 +102,8 @@ class RestoreStages:
             kept = _below(self.places["kept"], folder)
             stages.append((Action.RESTORED, copy, (kept, dst), chosen))
         exit_code = yield from self._send_back_renamed(undo)
+        if exit_code == 0:
+            exit_code = yield from self._take_back_names(undo)
         for action, words, where, concerned in stages:
             if exit_code == 0 and concerned:
                 self.reader.action = action
@@ -125,6 +128,25 @@ class RestoreStages:
                 if exit_code != 0:
                     return exit_code
         self.reader.folder = ""
+        return 0
+
+    def _take_back_names(self, undo: UndoPlan) -> Driven:
+        """Give files their old names: those of a folder that was renamed all together."""
+        self.reader.action = Action.RENAMED
+        folders: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
+        for new, old in undo.take_back.items():
+            there, back, name = _folders_of(new, old.path)
+            folders.setdefault((there, back), {})[name] = (old.path, new)
+        for (there, back), names in folders.items():
+            where = _below(self.places["dst"], there), _below(self.places["dst"], back)
+            words = ("moveto",) if names.keys() == {""} else ("move", *self._only(names))
+            self.reader.names = names if "" not in names else {posixpath.basename(there): names[""]}
+            # Nothing was there when this was decided.
+            exit_code = yield from self._drive(
+                (*words, "--ignore-existing"), where, self.reader.take
+            )
+            if exit_code != 0:
+                return exit_code
         return 0
 
     def _make_folders(self, folders: Sequence[str]) -> Driven:
@@ -190,6 +212,23 @@ def _read(answer: Path, found: dict[str, FileFacts]) -> Iterator[None]:
 def _below(place: str, path: str) -> str:
     """Name what is below a place: a slash behind the colon alone would be another root."""
     return f"{place}{path}" if not path or place.endswith((":", "/")) else f"{place}/{path}"
+
+
+def _folders_of(new: str, old: str) -> tuple[str, str, str]:
+    """Give two folders in which a file has one name, as far up as possible, and that name.
+
+    The two paths and "" where they have no name in common, or where one folder holds the other:
+    rclone moves nothing between such.
+    """
+    one, other = new.split("/"), old.split("/")
+    common = 0
+    while common < min(len(one), len(other)) and one[-1 - common] == other[-1 - common]:
+        common += 1
+    there, back = "/".join(one[: len(one) - common]), "/".join(other[: len(other) - common])
+    inside = f"{there}/".startswith(f"{back}/") or f"{back}/".startswith(f"{there}/")
+    if not (common and there and back) or inside:
+        return new, old, ""
+    return there, back, "/".join(one[len(one) - common :])
 
 
 def _on_disk(path: str) -> str:

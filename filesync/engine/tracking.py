@@ -15,6 +15,7 @@ from filesync.engine.passes import Stage, mirrors
 from filesync.engine.plan import COPY, DELETE_WORDS, PlanTally
 from filesync.engine.prepare import Prepared
 from filesync.engine.problems import Problems
+from filesync.engine.renamed import MOVE_TO
 from filesync.engine.request import Method
 from filesync.engine.stages import Stages
 from filesync.engine.watch import STALL_TIMEOUT
@@ -24,7 +25,6 @@ RENAMING = Stage("sync", renaming=True)
 _SEARCHING = Stage("sync", renaming=True, dry_run=True)
 # A hash shows no progress until it is done: that of a large file must not look like a stall.
 _MAX_SIZE_BYTES = 8 << 30
-_MOVE_TO = "move to "
 _SLOTS = 1 << 20
 _ADDED, _DELETED = 1, 2
 _BATCH = 1000
@@ -36,8 +36,7 @@ def may_rename(prepared: Prepared) -> bool:
 
     Between local disks both copies would be read twice for their hashes (2 GiB: 57 s, and 8 s to
     send it), within one storage the server copies by itself, and a rename rule makes of each name
-    another, which rclone would look for in vain. A run that keeps files is to be undone from them,
-    and a name is no file.
+    another, which rclone would look for in vain.
     """
     request = prepared.request
     backends = {request.source.remote.backend, request.destination.remote.backend}
@@ -45,7 +44,6 @@ def may_rename(prepared: Prepared) -> bool:
         request.method is Method.FULL
         and mirrors(request)
         and not prepared.one_section
-        and request.keep_deleted_dir is None
         and not request.rules.renames
         and backends != {"local"}
     )
@@ -119,8 +117,8 @@ class RenameSearch:
         problems = Problems()
 
         def take(message: Message) -> list[Event]:
-            if isinstance(message, Skipped) and message.what.startswith(_MOVE_TO):
-                new = message.what.removeprefix(_MOVE_TO)
+            if isinstance(message, Skipped) and message.what.startswith(MOVE_TO):
+                new = message.what.removeprefix(MOVE_TO)
                 self._keep(f"{message.size_bytes or 0}\0{message.path}\0{new}\0")
             return problems.note(message)
 

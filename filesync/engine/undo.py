@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from filesync.engine.events import Action, Plan, PlanItem
 from filesync.engine.filters import is_speakable
 from filesync.engine.lines import parse_line
 from filesync.engine.log import CUT_MARK
-from filesync.engine.messages import Copied, DirMade, DirRemoved, MovedToBackup
-from filesync.engine.plan import MAX_ITEMS
+from filesync.engine.messages import Copied, DirMade, DirRemoved, MovedToBackup, Renamed, Skipped
+from filesync.engine.renamed import OldName, RenameLog
 from filesync.engine.texts import Text
 
 # FAT keeps times in steps of two seconds; others round to one, or to less.
@@ -55,10 +54,12 @@ class Touched:
     shared: set[str] = field(default_factory=set)
     folders_made: set[str] = field(default_factory=set)
     folders_removed: set[str] = field(default_factory=set)
+    renames: RenameLog = field(default_factory=RenameLog)
     incomplete: bool = False
 
     def read(self, attempt: int, lines: Iterable[bytes]) -> None:
         """Add what the log of the attempt with this number says."""
+        self.renames.begin_attempt()
         for line in lines:
             if line.startswith(CUT_MARK):
                 self.incomplete = True
@@ -68,6 +69,10 @@ class Touched:
                 self._arrived(message, attempt)
             elif isinstance(message, MovedToBackup):
                 self.left_with[message.path] = None
+            elif isinstance(message, Skipped):
+                self.renames.plan(message)
+            elif isinstance(message, Renamed) and self.renames.is_done(message):
+                self._took_name(message, attempt)
             elif isinstance(message, DirMade):
                 self._folder(message.path, self.folders_made, self.folders_removed)
             elif isinstance(message, DirRemoved):
@@ -81,6 +86,24 @@ class Touched:
         self.left_with[name] = message.size_bytes
         if name != message.path:
             self.origins[name] = message.path
+
+    def _took_name(self, message: Renamed, attempt: int) -> None:
+        old, new = message.old_path, message.path
+        for folder in self.renames.folders_made_for(new):
+            self._folder(folder, self.folders_made, self.folders_removed)
+        if old in self.first_arrival:
+            # An earlier attempt had sent it.
+            self.first_arrival.setdefault(new, attempt)
+            self.left_with[new] = self.renames.size_of(message)
+            self.left_with[old] = None
+        else:
+            self.renames.take(message)
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all files at the destination that the run touched."""
+        renamed = self.renames.taken
+        return {*self.left_with, *renamed, *(old.path for old in renamed.values())}
 
     def origin(self, path: str) -> str:
         """Return the name that a file of the destination has at the source."""
@@ -115,12 +138,13 @@ class UndoPlan:
     """What undoing does.
 
     `put_back` maps each path to the number of the attempt that kept it, `send_back` each path to
-    its name at the source.
+    its name at the source, `take_back` each name that the run gave to the one before.
     """
 
     remove: list[str] = field(default_factory=list)
     put_back: dict[str, int] = field(default_factory=dict)
     send_back: dict[str, str] = field(default_factory=dict)
+    take_back: dict[str, OldName] = field(default_factory=dict)
     make_folders: list[str] = field(default_factory=list)
     remove_folders: list[str] = field(default_factory=list)
     conflicts: dict[str, str] = field(default_factory=dict)
@@ -129,12 +153,47 @@ class UndoPlan:
 def plan_undo(touched: Touched, standing: Standing) -> UndoPlan:
     """Give what brings a destination back, and the source of a MOVE."""
     plan = UndoPlan()
-    for path in sorted({*touched.left_with, *standing.kept}):
+    renamed = _take_back(plan, touched, standing)
+    for path in sorted({*touched.left_with, *standing.kept} - renamed):
         conflict = _Path(path, touched, standing).decide(plan)
         if conflict is not None:
             plan.conflicts[path] = conflict
     _folders(plan, touched)
     return plan
+
+
+def _take_back(plan: UndoPlan, touched: Touched, standing: Standing) -> set[str]:
+    """Decide what gets its old name again; return all names of which that decides."""
+    for new, old in sorted(touched.renames.taken.items()):
+        is_changed = {new, old.path} & {*touched.left_with, *standing.kept}
+        conflict = _rename_conflict(new, old, standing, is_changed=bool(is_changed))
+        if conflict is not None:
+            plan.conflicts[new] = conflict
+        elif new in standing.now:
+            plan.take_back[new] = old
+    taken = touched.renames.taken
+    return {*taken, *(old.path for old in taken.values())}
+
+
+def _rename_conflict(
+    new: str, old: OldName, standing: Standing, *, is_changed: bool
+) -> Text | None:
+    """Say why a renamed file must keep its new name; None too where it has the old one again."""
+    now, there = standing.now.get(new), standing.now.get(old.path)
+    if not (is_speakable(new) and is_speakable(old.path)):
+        return Text("its name holds bytes that a log cannot show; put it back by hand")
+    if is_changed:
+        return Text("the run renamed it from {old}, and changed one of the two too", old=old.path)
+    if now is None:
+        is_back = there is not None and there.size_bytes == old.size_bytes
+        return None if is_back else Text("it was deleted since the run")
+    if now.changed_at_s > standing.ended_at_s:
+        return Text("it was changed or made since the run")
+    if now.size_bytes != old.size_bytes:
+        return Text("its size is another than the run left")
+    if there is not None:
+        return Text("the run renamed it from {old}, and there is such a file again", old=old.path)
+    return None
 
 
 class _Path:
@@ -224,18 +283,3 @@ def _folders(plan: UndoPlan, touched: Touched) -> None:
 def _has_parent_in(path: str, folders: set[str]) -> bool:
     names = path.split("/")
     return any("/".join(names[:depth]) in folders for depth in range(1, len(names)))
-
-
-def as_plan(undo: UndoPlan, now: Mapping[str, FileFacts]) -> Plan:
-    """Show an undoing as the plan of a run: what is put back, replaced, removed."""
-    items = [PlanItem(Action.DELETED, path) for path in undo.remove]
-    items += [PlanItem(Action.MOVED, path) for path in undo.send_back]
-    items += [PlanItem(Action.RESTORED, path) for path in undo.put_back]
-    replaced = sum(path in now for path in undo.put_back)
-    return Plan(
-        adds=len(undo.put_back) - replaced,
-        updates=replaced,
-        deletes=len(undo.remove),
-        items=tuple(items[:MAX_ITEMS]),
-        items_left_off=max(0, len(items) - MAX_ITEMS),
-    )

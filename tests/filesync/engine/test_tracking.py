@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from filesync.engine import (
-    KEPT_FOLDER,
     Action,
     Endpoint,
     Event,
@@ -28,10 +27,10 @@ from filesync.engine import (
     StopSignal,
     SyncRequest,
 )
-from tests.filesync.engine.lab import Lab, Ran, engine_remote, files_of, write_tree
+from tests.filesync.engine.lab import Lab, Ran, engine_remote, files_of, tree, write_tree
+from tests.filesync.engine.test_restore import keeping, restore, undo_of
 
 FOLDER = {f"old/{number}.bin": os.urandom(50_000 + number) for number in range(4)}
-KEPT = f"{KEPT_FOLDER}/run/attempt-0"
 SERVERS = ("openssh", "s3")
 
 
@@ -46,13 +45,14 @@ def full(lab: Lab, remote: Remote, **changes: object) -> SyncRequest:
     return lab.asking(Method.FULL, destination=Endpoint(remote, "copy"), **changes)
 
 
-def look(lab: Lab, remote: Remote) -> dict[bytes, str]:
-    """Return the files of the storage's folder, by a fresh copy of it."""
+def look(lab: Lab, remote: Remote, *, folders: bool = False) -> dict[bytes, str]:
+    """Return the files of the storage's folder, and its folders, by a fresh copy of it."""
     into = f"look{time.monotonic_ns()}"
     local = lab.request.source.remote
     ran = lab.run(SyncRequest(Endpoint(remote, "copy"), Endpoint(local, into), Method.FULL))
     assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
-    return files_of(Path(local.root) / into)
+    found = Path(local.root) / into
+    return tree(found) if folders else files_of(found)
 
 
 def sent(lab: Lab, request: SyncRequest) -> None:
@@ -137,7 +137,6 @@ def test_another_file_of_equal_size_and_time_is_no_rename(lab: Lab, remote: Remo
 
 def test_what_cannot_be_renamed_safely_is_sent(lab: Lab, remote: Remote) -> None:
     for request in (
-        full(lab, remote, keep_deleted_dir=KEPT),
         full(lab, remote, rules=Rules(renames=((r"\.never$", ".x"),))),
         lab.between_storages(Method.FULL),
         lab.asking(Method.FULL),
@@ -228,8 +227,8 @@ def test_a_file_that_is_another_by_then_is_sent(lab: Lab, remote: Remote) -> Non
 def test_a_run_that_ends_among_its_renames_is_gone_on_with(
     lab: Lab, remote: Remote, *, at_once: bool
 ) -> None:
-    tree = {f"old/{number}": os.urandom(2000 + number) for number in range(60)}
-    write_tree(lab.source, tree)
+    files = {f"old/{number}": os.urandom(2000 + number) for number in range(60)}
+    write_tree(lab.source, files)
     request = full(lab, remote, limits=Limits(transfers=1, checkers=1, calls_per_s=60))
     sent(lab, full(lab, remote))
     (lab.source / "old").rename(lab.source / "new")
@@ -245,9 +244,79 @@ def test_a_run_that_ends_among_its_renames_is_gone_on_with(
     cut = lab.run(request, stop=stop, on_event=end)
 
     assert cut.result.outcome is Outcome.CANCELLED
-    assert 0 < renamed < len(tree)
+    assert 0 < renamed < len(files)
     assert set(look(lab, remote).values()) == set(files_of(lab.source).values())
     ran = lab.run(full(lab, remote))
     assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
     assert look(lab, remote) == files_of(lab.source)
     assert ran.result.totals.bytes_transferred == 0
+
+
+@pytest.mark.parametrize("path", ["new", "old/inner", "."])
+def test_a_run_with_renames_that_is_undone_equals_the_tree_before_it(
+    lab: Lab, remote: Remote, path: str
+) -> None:
+    folder = {name.replace("old", "old/deep"): content for name, content in FOLDER.items()}
+    write_tree(lab.source, {**folder, "old/one": "renamed alone", "gone": "gone", "same": "s"})
+    request = keeping(full(lab, remote))
+    sent(lab, full(lab, remote))
+    before = look(lab, remote, folders=remote.backend != "s3")
+    (lab.source / "old/deep").rename(lab.root / "files/aside")
+    (lab.source / path).mkdir(exist_ok=True)
+    (lab.root / "files/aside").rename(lab.source / path / "deep")
+    (lab.source / "old/one").rename(lab.source / "two \N{ROCKET}")
+    (lab.source / "gone").unlink()
+    write_tree(lab.source, {"same": "not the same", "added/added": "added"})
+    ran = lab.run(request)
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert ran.result.totals.files_renamed == 5
+    undo = undo_of(request, lab)
+    assert look(lab, remote) == files_of(lab.source)
+
+    rehearsed = restore(lab, replace(undo, dry_run=True))
+    back = restore(lab, undo)
+    again = restore(lab, undo)
+
+    assert back.result.outcome is Outcome.SUCCEEDED, (back.result.failure, back.items)
+    assert look(lab, remote, folders=remote.backend != "s3") == before
+    assert back.result.plan == rehearsed.result.plan
+    assert back.result.plan is not None
+    assert back.result.plan.renames == back.result.totals.files_renamed == 5
+    assert {(item.path, item.old_path) for item in back.items if item.old_path} == {
+        ("old/one", "two \N{ROCKET}"),
+        *((name, name.replace("old", path).removeprefix("./")) for name in folder),
+    }
+    assert again.result.totals.files_renamed == 0
+    assert look(lab, remote, folders=remote.backend != "s3") == before
+
+
+@pytest.mark.parametrize("remote", ["openssh"], indirect=True)
+def test_a_renamed_file_that_changed_since_keeps_its_name_and_is_told(
+    lab: Lab, remote: Remote
+) -> None:
+    contents = {f"old {what}": what * 3 for what in ("edited", "gone", "old", "fine", "back")}
+    write_tree(lab.source, contents)
+    request = keeping(full(lab, remote))
+    sent(lab, full(lab, remote))
+    for name in contents:
+        (lab.source / name).rename(lab.source / name.replace("old ", "new "))
+    sent(lab, request)
+    copy = Path("/", remote.root, "copy")
+    (copy / "new edited").write_text("EDITED" * 3)
+    os.utime(copy / "new edited", (time.time() + 3600,) * 2)
+    (copy / "new gone").unlink()
+    (copy / "old old").write_text("another")
+    (copy / "new back").rename(copy / "old back")
+
+    ran = restore(lab, undo_of(request, lab))
+
+    assert (ran.result.outcome, ran.guard) == (Outcome.PARTIAL, "changed_since")
+    failed = {item.path for item in ran.items if item.action is Action.FAILED}
+    assert failed == {"new edited", "new gone", "new old"}
+    assert {path.name: path.read_text() for path in copy.iterdir()} == {
+        "new edited": "EDITED" * 3,
+        "new old": "oldoldold",
+        "old old": "another",
+        "old fine": "finefinefine",
+        "old back": "backbackback",
+    }

@@ -1,0 +1,67 @@
+"""Read from a run's log which files took another name at the destination: pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from filesync.engine.messages import Renamed, Skipped
+
+MOVE_TO = "move to "
+"""What a dry run skips where a file would take the name that follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class OldName:
+    """What a file was called, and its size where the plan told it."""
+
+    path: str
+    size_bytes: int | None
+
+
+@dataclass(slots=True)
+class RenameLog:
+    """The renames of a run's attempts: `taken` maps each new name to the old one.
+
+    Only the plan of an attempt tells the sizes, and which folders there were not.
+    """
+
+    taken: dict[str, OldName] = field(default_factory=dict)
+    _sizes: dict[str, int | None] = field(default_factory=dict)
+    _only_planned: set[str] = field(default_factory=set)
+    _folders: set[str] = field(default_factory=set)
+
+    def begin_attempt(self) -> None:
+        """Forget what an earlier attempt planned."""
+        self._sizes, self._only_planned, self._folders = {}, set(), set()
+
+    def plan(self, message: Skipped) -> None:
+        """Note what a dry run says."""
+        if message.what == "make directory":
+            self._folders.add(message.path)
+        elif message.what.startswith(MOVE_TO):
+            new = message.what.removeprefix(MOVE_TO)
+            self._sizes[new] = message.size_bytes
+            self._only_planned.add(new)
+
+    def is_done(self, message: Renamed) -> bool:
+        """Whether a file was renamed in earnest: a dry run says so too, once."""
+        planned = message.path in self._only_planned
+        self._only_planned.discard(message.path)
+        return not planned
+
+    def take(self, message: Renamed) -> None:
+        """Note a rename; one of an earlier attempt's is one rename with it."""
+        before = self.taken.pop(message.old_path, None)
+        self.taken[message.path] = before or OldName(message.old_path, self.size_of(message))
+
+    def size_of(self, message: Renamed) -> int | None:
+        """Return the size of a renamed file."""
+        return self._sizes.get(message.path)
+
+    def folders_made_for(self, path: str) -> list[str]:
+        """Return the folders that a new name needed, topmost first."""
+        names = path.split("/")
+        parents = ("/".join(names[:depth]) for depth in range(1, len(names)))
+        made = [parent for parent in parents if parent in self._folders]
+        self._folders.difference_update(made)
+        return made
