@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from django.core.paginator import Page, Paginator
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import reverse
 from django.utils.formats import localize
@@ -34,6 +34,7 @@ class Row(NamedTuple):
     path: str
     size_bytes: int | None
     error: str
+    old_path: str
 
 
 def run_context(run: SyncRun, request: HttpRequest) -> dict[str, Any]:
@@ -113,6 +114,7 @@ def _counters(run: SyncRun) -> list[tuple[str, str]]:
         (_("files transferred"), localize(run.files_transferred)),
         (_("data transferred"), words.size(run.bytes_transferred)),
         (_("files deleted"), localize(run.files_deleted)),
+        (_("files renamed"), localize(run.files_renamed)),
         (_("files checked"), localize(run.files_checked)),
         (_("files failed"), localize(run.files_failed)),
     ]
@@ -136,13 +138,16 @@ def _plan(run: SyncRun) -> dict[str, Any] | None:
         "to_delete": words.size(run.plan["bytes_to_delete"])
         if run.plan.get("bytes_to_delete")
         else "",
+        "to_rename": words.size(run.plan["bytes_renamed"]) if run.plan.get("bytes_renamed") else "",
         "left_off": localize(left_off) if left_off and _shows_plan(run) else "",
     }
 
 
 def _shows_plan(run: SyncRun) -> bool:
     """Whether its table is of what would be done: a run that did something tells that instead."""
-    stopped = run.failure_class == "GUARD" and not (run.files_transferred or run.files_deleted)
+    stopped = run.failure_class == "GUARD" and not (
+        run.files_transferred or run.files_deleted or run.files_renamed
+    )
     return bool(run.plan and run.plan.get("items")) and (run.dry_run or stopped)
 
 
@@ -156,20 +161,23 @@ def chosen_items(run: SyncRun, request: HttpRequest) -> QuerySet[RunItem, Any] |
     if action:
         items = items.filter(action=action)
     if query:
-        items = items.filter(path__icontains=query)
+        items = items.filter(Q(path__icontains=query) | Q(old_path__icontains=query))
     rows = items.values_list(*Row._fields)
     if not _shows_plan(run):
         return rows
     assert run.plan is not None
     planned = (
-        Row(item["action"], item["path"], item["size_bytes"], "")
+        Row(item["action"], item["path"], item["size_bytes"], "", item.get("old_path", ""))
         for item in run.plan.get("items", [])
     )
     return [Row(*row) for row in rows[:COUNTED]] + [
-        row
-        for row in planned
-        if action in (None, "", row.action) and query.casefold() in row.path.casefold()
+        row for row in planned if action in (None, "", row.action) and _is_named(row, query)
     ]
+
+
+def _is_named(row: Row, query: str) -> bool:
+    wanted = query.casefold()
+    return wanted in row.path.casefold() or wanted in row.old_path.casefold()
 
 
 def _items(run: SyncRun, request: HttpRequest) -> dict[str, Any]:
@@ -178,7 +186,13 @@ def _items(run: SyncRun, request: HttpRequest) -> dict[str, Any]:
     paginator = pages(chosen, ITEMS_PER_PAGE)
     page: Page[Any] = paginator.get_page(request.GET.get("page"))
     rows = [
-        (words.action(row.action), row.path, words.size(row.size_bytes), say(row.error))
+        {
+            "action": words.action(row.action),
+            "path": row.path,
+            "old_path": row.old_path,
+            "size": words.size(row.size_bytes),
+            "error": say(row.error),
+        }
         for row in map(Row._make, page)
     ]
     kept = request.GET.copy()
@@ -201,8 +215,11 @@ def items_csv(run: SyncRun, request: HttpRequest) -> StreamingHttpResponse:
         writer = csv.writer(_Echo())
         # The mark tells a spreadsheet that it is UTF-8.
         yield "\ufeff" + writer.writerow(Row._fields)
-        for action, path, size_bytes, error in rows:
-            yield writer.writerow([action, _plain(path), size_bytes, _plain(error)])
+        for row in map(Row._make, rows):
+            safe = row._replace(
+                path=_plain(row.path), error=_plain(row.error), old_path=_plain(row.old_path)
+            )
+            yield writer.writerow(safe)
 
     name = f"run-{run.pk}-items.csv"
     return StreamingHttpResponse(

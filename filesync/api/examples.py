@@ -79,6 +79,7 @@ RUN = {
     "files_transferred": 31,
     "bytes_transferred": 88_442_113,
     "files_deleted": 0,
+    "files_renamed": 0,
     "files_failed": 0,
     "message": "",
 }
@@ -88,6 +89,7 @@ ITEM = {
     "path": "2026/03/img_0417.jpg",
     "size_bytes": 2_816_431,
     "error": "permission denied",
+    "old_path": "",
 }
 LOG = """\
 2026-03-01T18:00:02.114 INFO     2026/03/img_0416.jpg: Copied (new)

@@ -157,6 +157,7 @@ class SyncRun(models.Model):
     files_transferred = models.BigIntegerField(_("files transferred"), default=0)
     bytes_transferred = models.BigIntegerField(_("bytes transferred"), default=0)
     files_deleted = models.BigIntegerField(_("files deleted"), default=0)
+    files_renamed = models.BigIntegerField(_("files renamed"), default=0, db_default=0)
     files_checked = models.BigIntegerField(_("files checked"), default=0)
     files_failed = models.BigIntegerField(_("files failed"), default=0)
 

@@ -22,6 +22,7 @@ class RunItem(models.Model):
     path = models.TextField(_("path"))
     size_bytes = models.BigIntegerField(_("size"), null=True, blank=True)
     error = MessageField(_("error"), blank=True, default="")
+    old_path = models.TextField(_("old path"), blank=True, default="", db_default="")
 
     class Meta:
         verbose_name = _("item")

@@ -108,7 +108,7 @@ class Review:
             Ending(
                 run.state,
                 run.failure_class,
-                run.files_transferred + run.files_deleted,
+                run.files_transferred + run.files_deleted + run.files_renamed,
                 run.dry_run,
             )
         )

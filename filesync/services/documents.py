@@ -38,11 +38,17 @@ def plan_document(plan: engine.Plan) -> dict[str, object]:
         "dirs_removed": plan.dirs_removed,
         "bytes_to_send": plan.bytes_to_send,
         "bytes_to_delete": plan.bytes_to_delete,
+        "bytes_renamed": plan.bytes_renamed,
         "source_files": plan.source_files,
         "source_bytes": plan.source_bytes,
         "destination_files": plan.destination_files,
         "items": [
-            {"action": item.action.value, "path": item.path, "size_bytes": item.size_bytes}
+            {
+                "action": item.action.value,
+                "path": item.path,
+                "size_bytes": item.size_bytes,
+                "old_path": item.old_path,
+            }
             for item in plan.items
         ],
         "items_left_off": plan.items_left_off,

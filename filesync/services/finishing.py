@@ -123,7 +123,8 @@ def log_end(run: SyncRun) -> None:
     """Tell how a run ended, at the level of its state."""
     logger.log(
         _END_LEVELS.get(SyncRun.State(run.state), logging.INFO),
-        "run %s of %s ended %s after %.1f s: %d files, %d bytes, %d deleted, %d failed%s",
+        "run %s of %s ended %s after %.1f s: "
+        "%d files, %d bytes, %d deleted, %d renamed, %d failed%s",
         run.pk,
         run.config_name,
         run.state,
@@ -131,6 +132,7 @@ def log_end(run: SyncRun) -> None:
         run.files_transferred,
         run.bytes_transferred,
         run.files_deleted,
+        run.files_renamed,
         run.files_failed,
         f"; {run.failure_class}: {run.message}" if run.message else "",
         extra=run.log_extra("run_finished"),
@@ -270,6 +272,7 @@ def _counters(result: engine.SyncResult) -> dict[str, object]:
         "files_transferred": totals.files_transferred,
         "bytes_transferred": totals.bytes_transferred,
         "files_deleted": totals.files_deleted,
+        "files_renamed": totals.files_renamed,
         "files_checked": totals.files_checked,
         "files_failed": totals.files_failed,
     }

@@ -179,6 +179,7 @@ class Recorder:
                 path=item.path,
                 size_bytes=item.size_bytes,
                 error=item.error or "",
+                old_path=item.old_path,
             )
         )
 

@@ -32,6 +32,7 @@ def summary(run: SyncRun) -> dict[str, object]:
         "files_transferred": run.files_transferred,
         "bytes_transferred": run.bytes_transferred,
         "files_deleted": run.files_deleted,
+        "files_renamed": run.files_renamed,
         "files_checked": run.files_checked,
         "files_failed": run.files_failed,
         "duration_s": run.duration_s,

@@ -113,7 +113,7 @@ def _check_undoable(run: SyncRun) -> None:
         raise NothingToUndo(engine.Text("run {pk} has been undone already", pk=run.pk))
     later = SyncRun.objects.filter(
         config=run.config_id, pk__gt=run.pk, dry_run=False, restore_of=None
-    ).filter(Q(files_transferred__gt=0) | Q(files_deleted__gt=0))
+    ).filter(Q(files_transferred__gt=0) | Q(files_deleted__gt=0) | Q(files_renamed__gt=0))
     newest = later.exclude(Exists(undone)).order_by("-pk").first()
     if newest is not None:
         raise NothingToUndo(

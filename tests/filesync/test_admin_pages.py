@@ -416,14 +416,46 @@ def test_the_csv_holds_every_chosen_item_and_no_formula(
 
     text = b"".join(answer.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
     assert list(csv.reader(io.StringIO(text))) == [
-        ["action", "path", "size_bytes", "error"],
-        ["ADDED", "'=1+1", "7", ""],
-        ["ADDED", 'a,"b"\nc', "7", ""],
-        ["ADDED", "报表.xlsx", "7", ""],
-        ["FAILED", "x", "", "'@sum"],
+        ["action", "path", "size_bytes", "error", "old_path"],
+        ["ADDED", "'=1+1", "7", "", ""],
+        ["ADDED", 'a,"b"\nc', "7", "", ""],
+        ["ADDED", "报表.xlsx", "7", "", ""],
+        ["FAILED", "x", "", "'@sum", ""],
     ]
     chosen = superuser.get(f"{RUNS}{run.pk}/items.csv?action=FAILED")
     assert len(b"".join(chosen.streaming_content).splitlines()) == 2  # type: ignore[attr-defined]
+
+
+def test_a_renamed_file_is_shown_and_found_by_both_names(
+    local_root: Path, superuser: Client
+) -> None:
+    renamed = {
+        "action": "RENAMED",
+        "path": "new/a.raw",
+        "size_bytes": 7 << 20,
+        "old_path": "=old/<b>.raw",
+    }
+    plan = {"renames": 1, "bytes_renamed": 7 << 20, "items": [renamed]}
+    config = make_config(local_root)
+    done = make_run(config, state=SyncRun.State.SUCCEEDED)
+    SyncRun.objects.filter(pk=done.pk).update(files_renamed=1)
+    RunItem.objects.create(run=done, **renamed)
+    rehearsed = make_run(config, state=SyncRun.State.SUCCEEDED, dry_run=True, plan=plan)
+
+    for run in (done, rehearsed):
+        url = f"{RUNS}{run.pk}/change/"
+        for query in ("", "q=A.RAW", "q=old/", "action=RENAMED"):
+            html = superuser.get(f"{url}?{query}").content.decode()
+            assert "new/a.raw" in html
+            assert "before: =old/&lt;b&gt;.raw" in html
+        assert "new/a.raw" not in superuser.get(f"{url}?q=other").content.decode()
+        csv_text = b"".join(
+            superuser.get(f"{RUNS}{run.pk}/items.csv").streaming_content  # type: ignore[attr-defined]
+        ).decode()
+        assert f"RENAMED,new/a.raw,{7 << 20},,'=old/<b>.raw" in csv_text
+    assert (
+        "7.0\xa0MB only to rename" in superuser.get(f"{RUNS}{rehearsed.pk}/change/").content.decode()
+    )
 
 
 PLANNED: dict[str, object] = {

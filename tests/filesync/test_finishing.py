@@ -34,6 +34,7 @@ SUCCEEDED = engine.SyncResult(
         files_transferred=3,
         bytes_transferred=42,
         files_deleted=1,
+        files_renamed=2,
         files_checked=7,
         files_failed=0,
     ),
@@ -83,7 +84,7 @@ def test_the_counters_are_the_engines(local_root: Path) -> None:
 
     run.refresh_from_db()
     assert (run.files_transferred, run.bytes_transferred, run.files_deleted) == (3, 42, 1)
-    assert (run.files_checked, run.files_failed) == (7, 0)
+    assert (run.files_checked, run.files_failed, run.files_renamed) == (7, 0, 2)
     result: dict[str, object] = AsyncResult(str(run.task_id)).get(timeout=5)
     assert (result["run_id"], result["state"], result["bytes_transferred"]) == (
         run.pk,

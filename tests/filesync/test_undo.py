@@ -22,9 +22,10 @@ from filesync.services.execution import execute
 from filesync.services.finishing import cancel_run, requeue_run
 from filesync.services.retention import delete_expired
 from filesync.services.undo import purge_expired, queue_restore, undo_request
-from tests.filesync.engine.lab import tree, write_tree
+from tests.filesync.engine.lab import engine_remote, tree, write_tree
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import claim, client_of, make_config, make_run, make_storage
+from tests.servers.s3 import S3Server
 
 pytestmark = pytest.mark.django_db
 
@@ -146,6 +147,43 @@ def test_the_latest_run_is_undone_first(local_root: Path, config: SyncConfig) ->
     for run in (second, first):
         assert carry_out(queue_restore(run.pk)).state == "SUCCEEDED"
     assert tree(local_root / "destination") == before
+
+
+def test_a_run_that_renamed_is_told_counted_and_undone(
+    local_root: Path, config: SyncConfig, s3_server: S3Server
+) -> None:
+    remote = engine_remote(s3_server.remote)
+    config.destination_storage = make_storage(
+        local_root,
+        backend="s3",
+        root=f"{remote.root}/{uuid4()}",
+        options=dict(remote.options),
+        secrets=dict(remote.secrets),
+    )
+    config.save()
+    first = carry_out(make_run(config))
+    assert (first.state, first.files_transferred) == ("SUCCEEDED", 3)
+    (local_root / "source" / "gone").rename(local_root / "source" / "new")
+
+    run = carry_out(make_run(config))
+
+    assert (run.state, run.files_renamed, run.files_deleted) == ("SUCCEEDED", 1, 0)
+    assert run.plan is not None
+    assert (run.plan["renames"], run.plan["bytes_renamed"]) == (1, 4)
+    assert run.plan["items"] == [
+        {"action": "RENAMED", "path": "new", "size_bytes": 4, "old_path": "gone"}
+    ]
+    answer = client_of("viewer").get(f"{RUNS}/{run.pk}/items")
+    assert [(row["action"], row["path"], row["old_path"]) for row in answer.data] == [
+        ("RENAMED", "new", "gone")
+    ]
+    with pytest.raises(NothingToUndo, match=f"run {run.pk} changed files after"):
+        queue_restore(first.pk)
+    undone = carry_out(queue_restore(run.pk))
+    assert (undone.state, undone.files_renamed) == ("SUCCEEDED", 1)
+    assert list(undone.items.values_list("action", "path", "old_path")) == [
+        ("RENAMED", "gone", "new")
+    ]
 
 
 def test_conflicts_are_left_and_told(local_root: Path, config: SyncConfig) -> None:

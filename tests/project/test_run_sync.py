@@ -119,7 +119,7 @@ def test_a_terminal_shows_a_bar_that_moves_and_the_outcome(place: Place) -> None
     assert len(between) >= 2, shown
     assert done == sorted(done)
     assert "transferring" in shown
-    assert "SUCCEEDED: 8 files, 3,200,000 bytes, 0 deleted, 0 failed" in shown
+    assert "SUCCEEDED: 8 files, 3,200,000 bytes, 0 deleted, 0 renamed, 0 failed" in shown
     assert tree(place.root / "to terminal") == FILES
 
 

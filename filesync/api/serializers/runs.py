@@ -88,6 +88,7 @@ class SyncRunSerializer(QuickRows, serializers.ModelSerializer[SyncRun]):
             "files_transferred",
             "bytes_transferred",
             "files_deleted",
+            "files_renamed",
             "files_checked",
             "files_failed",
             "kept_until",
@@ -106,7 +107,8 @@ class RunItemSerializer(serializers.ModelSerializer[RunItem]):
 
     class Meta:
         model = RunItem
-        fields = ["id", "action", "path", "size_bytes", "error"]
+        fields = ["id", "action", "path", "size_bytes", "error", "old_path"]
+        extra_kwargs = {"old_path": {"help_text": "what a RENAMED file was called before"}}
         read_only_fields = fields
 
 

@@ -41,6 +41,7 @@ class Command(BaseCommand):
         else:
             self.stdout.write(
                 f"{run.state}: {run.files_transferred} put back, {run.files_deleted} removed, "
+                f"{run.files_renamed} named as before, "
                 f"{run.files_failed} left as they are"
             )
         for path, why in run.items.filter(action="FAILED").values_list("path", "error")[:50]:

@@ -60,12 +60,13 @@ class Command(BaseCommand):
         else:
             self.stdout.write(
                 f"{run.state}: {run.files_transferred} files, {run.bytes_transferred:,} bytes, "
-                f"{run.files_deleted} deleted, {run.files_failed} failed, "
+                f"{run.files_deleted} deleted, {run.files_renamed} renamed, "
+                f"{run.files_failed} failed, "
                 f"{run.duration_s or 0:.1f} s"
             )
             if run.plan is not None and run.dry_run:
                 self.stdout.write(
-                    "would add {adds}, update {updates}, delete {deletes} "
+                    "would add {adds}, update {updates}, rename {renames}, delete {deletes} "
                     "({bytes_to_delete} bytes), send {bytes_to_send} bytes".format(**run.plan)
                 )
         if run.state != SyncRun.State.SUCCEEDED:
