@@ -453,9 +453,8 @@ def test_a_renamed_file_is_shown_and_found_by_both_names(
             superuser.get(f"{RUNS}{run.pk}/items.csv").streaming_content  # type: ignore[attr-defined]
         ).decode()
         assert f"RENAMED,new/a.raw,{7 << 20},,'=old/<b>.raw" in csv_text
-    assert (
-        "7.0\xa0MB only to rename" in superuser.get(f"{RUNS}{rehearsed.pk}/change/").content.decode()
-    )
+    page = superuser.get(f"{RUNS}{rehearsed.pk}/change/").content.decode()
+    assert "7.0\xa0MB only to rename" in page
 
 
 PLANNED: dict[str, object] = {
