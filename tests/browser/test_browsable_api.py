@@ -83,7 +83,7 @@ def test_a_person_makes_runs_and_reads_all_from_the_root(system: System, visitor
     # Each of the root's addresses is a page.
     root = page.locator(".response-info a")
     addresses = [one.inner_text() for one in root.all()]
-    assert len(addresses) == 15
+    assert len(addresses) == 17
     for address in addresses:
         follow(page, address)
         expect(page.locator(".response-info")).to_contain_text("HTTP 200 OK")

@@ -115,8 +115,8 @@ def test_an_outcome_is_told_whatever_bytes_are_in_its_message(
 
 
 @pytest.mark.django_db
-def test_a_run_is_found_by_a_chinese_name_in_its_message(local_root: Path) -> None:
-    run = make_run(make_config(local_root))
+def test_a_run_is_found_by_the_chinese_name_of_its_sync(local_root: Path) -> None:
+    run = make_run(make_config(local_root, name="照片 猫"))
     make_run(make_config(local_root))
     message = Text("left as it is: {why}", why="照片/猫.jpg")
     SyncRun.objects.filter(pk=run.pk).update(message=message)
