@@ -27,6 +27,8 @@ from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import client_of, make_config, make_run, make_user
 
 pytestmark = pytest.mark.django_db
+# No row decides: asked on one database, they take minutes.
+once = pytest.mark.only_on("sqlite")
 
 DOCUMENT: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
 DESCRIBED = {
@@ -67,6 +69,7 @@ def coded(answer: Any) -> tuple[int, str]:
 # What every operation refuses alike --------------------------------------------------------------
 
 
+@once
 @asked(401)
 def test_without_a_sign_in_it_is_401(local_root: Path, method: str, path: str) -> None:
     answer = client_of("anonymous").generic(method, address_of(path, local_root))
@@ -74,6 +77,7 @@ def test_without_a_sign_in_it_is_401(local_root: Path, method: str, path: str) -
     assert coded(answer) == (401, "not_authenticated")
 
 
+@once
 @asked(403)
 def test_without_the_right_it_is_403(local_root: Path, method: str, path: str) -> None:
     """A read without the permission, and a write of a session without its CSRF token."""
@@ -85,6 +89,7 @@ def test_without_the_right_it_is_403(local_root: Path, method: str, path: str) -
     assert coded(client.generic(method, address_of(path, local_root))) == (403, "permission_denied")
 
 
+@once
 @asked(400)
 def test_a_query_that_nobody_wants_is_400(local_root: Path, method: str, path: str) -> None:
     query = "&".join(f"p{number}=1" for number in range(1_001))
@@ -94,6 +99,7 @@ def test_a_query_that_nobody_wants_is_400(local_root: Path, method: str, path: s
     assert coded(answer) == (400, "too_many_fields")
 
 
+@once
 @asked(404)
 def test_a_format_that_there_is_not_is_404(local_root: Path, method: str, path: str) -> None:
     answer = superuser().generic(method, f"{address_of(path, local_root)}?format=xml")
@@ -111,6 +117,7 @@ def test_what_is_not_there_is_404(method: str, path: str) -> None:
     assert coded(client_of("superuser").generic(method, address)) == (404, "not_found")
 
 
+@once
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -130,6 +137,7 @@ def test_a_method_that_it_does_not_have_is_405_and_those_it_has_are_named(
     assert named == {one for one, other in DESCRIBED if other == path}
 
 
+@once
 @asked(406)
 def test_an_answer_that_it_cannot_give_is_406(local_root: Path, method: str, path: str) -> None:
     answer = superuser().generic(method, address_of(path, local_root), HTTP_ACCEPT=XML)
@@ -137,6 +145,7 @@ def test_an_answer_that_it_cannot_give_is_406(local_root: Path, method: str, pat
     assert coded(answer) == (406, "not_acceptable")
 
 
+@once
 @asked(413)
 def test_a_body_over_the_limit_is_413(local_root: Path, method: str, path: str) -> None:
     body = "x" * 1_048_577
@@ -146,6 +155,7 @@ def test_a_body_over_the_limit_is_413(local_root: Path, method: str, path: str) 
     assert coded(answer) == (413, "too_large")
 
 
+@once
 @asked(415)
 def test_a_body_that_it_cannot_read_is_415(local_root: Path, method: str, path: str) -> None:
     answer = superuser().generic(method, address_of(path, local_root), "<a/>", XML)
@@ -153,6 +163,7 @@ def test_a_body_that_it_cannot_read_is_415(local_root: Path, method: str, path: 
     assert coded(answer) == (415, "unsupported_media_type")
 
 
+@once
 @asked(429)
 def test_too_many_wrong_secrets_are_429(
     local_root: Path, settings: SettingsWrapper, method: str, path: str
@@ -168,6 +179,7 @@ def test_too_many_wrong_secrets_are_429(
     assert int(answer["Retry-After"]) > 0
 
 
+@once
 @asked(503)
 def test_without_the_database_it_is_503(local_root: Path, method: str, path: str) -> None:
     client, address = client_of("superuser"), address_of(path, local_root)
