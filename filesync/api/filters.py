@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
@@ -65,7 +65,8 @@ class _MomentField(IsoDateTimeField):
         # Near the ends of the calendar no span can be added, and no zone's clock be read.
         if moment is not None and not 1900 <= moment.year <= 9000:
             raise forms.ValidationError(_("This is not a time from 1900 to 9000."), "invalid")
-        return moment
+        # ISO 8601 knows offsets of up to a day, PostgreSQL up to 16 hours.
+        return None if moment is None else moment.astimezone(UTC)
 
 
 class MomentFilter(filters.IsoDateTimeFilter):
