@@ -83,10 +83,10 @@ class RestoreStages:
         made = {} if exit_code != 0 else (yield from self.listed("kept", [name]))
         ended_s = time.time()
         yield from self._drive(("deletefile",), (place,), Problems().note)
-        # Many storages tell whole seconds.
+        # Many storages tell whole seconds, and leave the rest of one out.
         if name not in made or made[name].changed_at_s <= ended_s + 1:
             return 0.0
-        return made[name].changed_at_s - begun_s
+        return made[name].changed_at_s + 1 - begun_s
 
     def carry_out(self, undo: UndoPlan) -> Driven:
         """Do what a plan says, and give the exit code of the first process that failed, or 0."""
