@@ -15,7 +15,7 @@ from rest_framework.serializers import Serializer
 
 from scheduler.api.strict import StrictSerializer
 
-LONGEST_VALUE = 1_000
+LONGEST_VALUE = 1_024
 # Each word of a search is a condition of its own, and SQLite refuses a thousand of them.
 LONGEST_SEARCH = 200
 

@@ -23,6 +23,7 @@ JSON_TYPES: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], type, Any],
     (serializers.CharField, str, _("This is not a text.")),
     (serializers.BooleanField, bool, _("This is neither true nor false.")),
     (serializers.IntegerField, int, _("This is not a whole number.")),
+    (serializers.FloatField, float, _("This is not a number.")),
     (serializers.PrimaryKeyRelatedField, int, _("This is not a whole number.")),
 )
 
@@ -80,6 +81,8 @@ def _is_a(value: object, wanted: type) -> bool:
     if wanted is int:
         whole = isinstance(value, float) and value.is_integer()
         return whole or (isinstance(value, int) and not isinstance(value, bool))
+    if wanted is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, wanted)
 
 

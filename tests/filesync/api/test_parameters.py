@@ -105,6 +105,14 @@ def test_no_read_ignores_a_parameter_that_it_does_not_have(path: str) -> None:
     assert list(answer.json()) == ["colour"]
 
 
+@pytest.mark.parametrize("query", ["page=2&page=1", "page=1.0", "path=a&path=b"])
+def test_a_page_of_a_folder_is_asked_for_once(query: str) -> None:
+    answer = client_of("superuser").get(f"/api/v1/sync/storages/1/browse?{query}")
+
+    assert answer.status_code == 400
+    assert list(answer.json()) == [query.partition("=")[0]]
+
+
 READS = {
     path: operations["get"]["parameters"]
     for path, operations in DOCUMENT["paths"].items()

@@ -162,6 +162,7 @@ def test_deleting_a_config_cancels_what_it_has_queued_and_keeps_its_history(
         ({"max_age_s": -1}, "max_age_s"),
         ({"checkers": 0}, "checkers"),
         ({"calls_per_s": 1001}, "calls_per_s"),
+        ({"calls_per_s": True}, "calls_per_s"),
         ({"max_bytes": 0}, "max_bytes"),
         ({"max_files": "many"}, "max_files"),
         ({"max_shrink_percent": 101}, "max_shrink_percent"),
