@@ -115,8 +115,8 @@ METHODS = (
     (
         _("Move"),
         _(
-            "New and changed files are copied, and each is deleted from the source once its copy "
-            "is verified. Nothing is deleted from the destination."
+            "Every file is sent, changed or not, and deleted from the source once its copy is "
+            "verified. Nothing is deleted from the destination."
         ),
     ),
     (_("Check"), _("Both sides are compared and the differences told. Nothing is changed.")),
