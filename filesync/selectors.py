@@ -154,7 +154,13 @@ def last_id_before(moment: datetime) -> QuerySet[SyncRun, int]:
 
 
 SEARCHED_CONFIGS = 500
-LONGEST_ID = 19
+LONGEST_ID = 18
+"""Digits of an id that both databases take."""
+
+
+def is_id(text: str) -> bool:
+    """Whether a row could have it as its id; databases refuse larger numbers."""
+    return text.isascii() and text.isdecimal() and len(text) <= LONGEST_ID
 
 
 def find_runs(runs: QuerySet[SyncRun], term: str) -> QuerySet[SyncRun]:
@@ -165,7 +171,7 @@ def find_runs(runs: QuerySet[SyncRun], term: str) -> QuerySet[SyncRun]:
     named = SyncConfig.objects.filter(Q(name__icontains=term) | Q(remark__icontains=term))
     ids = list(named.values_list("pk", flat=True)[:SEARCHED_CONFIGS])
     found = Q(config__in=ids) | Q(config=None, config_name__icontains=term)
-    if term.isdecimal() and len(term) < LONGEST_ID:
+    if is_id(term):
         found |= Q(pk=int(term))
     return runs.filter(found)
 

@@ -20,8 +20,8 @@ from django.utils.translation import ngettext
 
 from filesync import day_ahead
 from filesync.admin import words
-from filesync.admin.row_actions import is_id
 from filesync.ahead import WINDOWS, Window, look_ahead
+from filesync.selectors import is_id
 from filesync.services.configs import change_crons
 from scheduler import cron
 

@@ -15,9 +15,8 @@ from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateFilter
 from unfold.utils import parse_date_str
 
-from filesync.admin.row_actions import is_id
 from filesync.models import Storage, SyncRun
-from filesync.selectors import last_id_before
+from filesync.selectors import is_id, last_id_before
 
 COUNTED = 10_000
 

@@ -11,17 +11,11 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
-LONGEST_ID = 18
-"""Digits of an id that both databases take."""
+from filesync.selectors import is_id
 
 RUN_DIALOG = {"form_class": BaseDialogForm, "form_submit_text": _("Run")}
 
 Act = Callable[Concatenate[Any, HttpRequest, ...], HttpResponse]
-
-
-def is_id(text: str) -> bool:
-    """Whether a row could have it as its id; databases refuse larger numbers."""
-    return text.isascii() and text.isdecimal() and len(text) <= LONGEST_ID
 
 
 def row_action(**options: Any) -> Callable[[Act], Act]:

@@ -18,12 +18,12 @@ from unfold.forms import BaseDialogForm
 from filesync.admin import words
 from filesync.admin.filters import CappedPaginator, ConfigFilter, RunDaysFilter, StorageFilter
 from filesync.admin.live import COLUMNS, run_document
-from filesync.admin.row_actions import is_id, row_action
+from filesync.admin.row_actions import row_action
 from filesync.admin.run_page import items_csv, log_document, run_context
 from filesync.api.permissions import RUN
 from filesync.errors import FilesyncError
 from filesync.models import SyncRun
-from filesync.selectors import find_runs
+from filesync.selectors import find_runs, is_id
 from filesync.services.failures import can_mend
 from filesync.services.finishing import cancel_run
 from filesync.services.queueing import retry_run

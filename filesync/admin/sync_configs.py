@@ -22,11 +22,12 @@ from filesync.admin.config_form import TABS, SyncConfigForm
 from filesync.admin.filters import CappedPaginator
 from filesync.admin.live import config_document
 from filesync.admin.many_configs import ManyConfigs
-from filesync.admin.row_actions import RUN_DIALOG, go, is_id, row_action
+from filesync.admin.row_actions import RUN_DIALOG, go, row_action
 from filesync.admin.rule_sets import RuleSetUseInline
 from filesync.api.permissions import FORCE, RUN
 from filesync.errors import FilesyncError
 from filesync.models import SyncConfig
+from filesync.selectors import is_id
 from filesync.services import queueing
 from filesync.services.configs import duplicate_config
 from filesync.services.warnings import warnings_of
