@@ -82,9 +82,9 @@ class SyncTaskScheduler:
         with transaction.atomic():
             for chunk in chunks(ids):
                 errors += write_locked(model, chunk, report)
-        changed = report.created + report.updated + report.removed
-        if changed:
-            logger.info("%d schedules of %s changed", changed, model._meta.label_lower)
+        _log_changes(report)
+        if report.written:
+            logger.info("%d schedules of %s changed", report.written, model._meta.label_lower)
         return {row.id: error for row, error in zip(report.errors, errors, strict=True)}
 
     def remove(self, model: type[Schedulable], object_id: int, *, wake_beat: bool = True) -> int:

@@ -48,8 +48,8 @@ class RunReader:
 
     `one_section` says that both sides are one remote, so that a server-side move or copy is the
     transfer itself and not the keeping of an old file. `dirs_to_go` are the hashes of the folders
-    that the plan removes. `set_aside` are the files of the
-    destination that were moved to the kept folder, as long as nothing came in their place.
+    that the plan removes. `set_aside` are the files of the destination that were moved to the kept
+    folder, as long as nothing came in their place.
     """
 
     method: Method
