@@ -347,10 +347,10 @@ def test_the_form_says_what_each_method_deletes(local_root: Path) -> None:
     chinese = sign_in("superuser", language="zh-hans").get(url).content.decode()
 
     assert english.count("has not is deleted from the destination.") == 2  # Full and Overwrite
-    assert "each is deleted from the source" in english
+    assert "deleted from the source once its copy is verified" in english
     assert english.count("Nothing is deleted") == 2  # Incremental, and Move at the destination
     assert chinese.count("会从目标端删除") == 2
-    assert "会从源端删除" in chinese
+    assert "后从源端删除" in chinese
     assert len(METHODS) == len(SyncConfig.Method)
 
 

@@ -18,7 +18,7 @@ from filesync.admin.option_help import HELPS
 from filesync.admin.storage_fields import help_of
 from filesync.admin.storage_form import offered
 from filesync.admin.words import GUARDS, guard
-from filesync.engine.watch import MAX_RUNTIME
+from filesync.engine.watch import MAX_RUNTIME, STALL_TIMEOUT
 from filesync.models import SyncRun
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import make_config, make_run, make_user
@@ -105,7 +105,7 @@ def test_a_guard_has_words_and_an_unknown_one_its_name(local_root: Path) -> None
 
 def _guards_of_the_engine() -> set[str]:
     """Return every guard that the engine's code names."""
-    named = {MAX_RUNTIME}
+    named = {MAX_RUNTIME, STALL_TIMEOUT}
     for path in Path(engine.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.keyword) and node.arg == "guard":
