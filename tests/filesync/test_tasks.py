@@ -94,6 +94,14 @@ def worker(
     point_broker_at(before)
 
 
+@pytest.fixture(autouse=True)
+def patient(transactional_db: None) -> None:
+    """Wait for the worker's locks when a test's rows are removed: its query gives way, not ours."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET deadlock_timeout = '60s'")
+
+
 @pytest.fixture
 def root(worker: Worker) -> Path:
     """Return a folder of the test's own below the worker's allowed root."""
