@@ -298,6 +298,20 @@ def test_compose_gives_every_role_the_chosen_broker(
     assert login["RABBITMQ_DEFAULT_PASS"] == given.get("RABBITMQ_PASSWORD", "syncbeat")
 
 
+def test_compose_builds_its_image_once_and_takes_it_from_no_registry() -> None:
+    found = ours(compose_document(**REQUIRED))
+    assert [name for name, service in found.items() if "build" in service] == ["migrate"]
+    assert {service["pull_policy"] for service in found.values()} == {"never"}
+
+
+@pytest.mark.parametrize(("given", "count"), [({}, 1), ({"WORKERS": "3"}, 3)])
+def test_compose_keeps_the_number_of_workers_that_env_names(
+    given: dict[str, str], count: int
+) -> None:
+    worker = compose_document(**REQUIRED, **given)["services"]["worker"]
+    assert worker["deploy"] == {"replicas": count}
+
+
 def test_compose_starts_what_is_extra_only_where_it_is_chosen() -> None:
     services: dict[str, dict[str, Any]] = compose_document(**REQUIRED)["services"]
     profiles = {name: one["profiles"] for name, one in services.items() if "profiles" in one}
