@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import itertools
+import os
 import re
 import shlex
 import subprocess
@@ -46,6 +47,13 @@ def read(name: str) -> str:
 
 def code_blocks(name: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", read(name), re.DOTALL | re.MULTILINE)
+
+
+def block_with(words: str) -> str:
+    """Return the one block of commands of docs/operations.md that begins with these words."""
+    blocks = code_blocks("docs/operations.md", "bash")
+    [block] = [block for block in blocks if block.startswith(words)]
+    return block
 
 
 def block_commands(name: str) -> Iterator[Command]:
@@ -182,6 +190,8 @@ def check(command: Command) -> None:
             check_systemd_run(args)
         case ["ln", "-sfn", "/opt/syncbeat-2", "/opt/syncbeat"]:
             pass
+        case ["tests/containers/install.sh"]:
+            assert os.access(REPOSITORY / command[0], os.X_OK)
         case ["curl", *_]:
             curl_request(command[1:])
         case [".", ".venv/bin/activate"]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project.docs import code_blocks
+from tests.project.docs import block_with
 from tests.project.system import own_environment
 from tests.servers.installed import skip_unless_installed
 from tests.servers.postgres import PostgresServer, find_binaries
@@ -20,7 +20,6 @@ from tests.servers.process import REPOSITORY, short_temp_dir
 
 pytestmark = [pytest.mark.each_database, pytest.mark.timeout(240)]
 
-PAGE = "docs/operations.md"
 # Where there is no beat, worker or broker, these are what doctor has to say.
 NOT_STARTED = {"beat", "workers", "broker"}
 
@@ -50,12 +49,6 @@ found = {
 Storage.objects.create(name="new", backend="local", root="/tmp/other")
 print("FOUND", json.dumps(found))
 """
-
-
-def block_with(words: str) -> str:
-    """Return the one block of commands that begins with these words."""
-    [block] = [block for block in code_blocks(PAGE, "bash") if block.startswith(words)]
-    return block
 
 
 class Operator:
