@@ -25,10 +25,12 @@ KILL_AFTER_S = 10.0
 """From SIGTERM to SIGKILL: with a dead SFTP server rclone took 40 s to end by itself."""
 
 MAX_LINE_BYTES = 1 << 20
-_READ_BYTES = 1 << 18
-# rclone writes each line by itself; woken for each, we would cost a third of a core.
-_GATHER_S = 0.01
 _PIPE_BYTES = 1 << 20
+# rclone writes each line by itself; woken for each, we would cost a third of a core. Nothing waits
+# at its end: the wait is over when the pipe hangs up.
+_GATHER_MS = 50
+# A pipe of 64 KiB would be full long before.
+_GATHER_SMALL_MS = 5
 _PR_SET_PDEATHSIG = 1
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 # What an administrator sets for the whole machine; everything else is kept from rclone, whose
@@ -116,10 +118,14 @@ class RcloneProcess:
         finally:
             os.close(write_fd)
         os.set_blocking(self._fd, False)
+        self._gather_ms = _GATHER_SMALL_MS
         with contextlib.suppress(OSError):  # a quota of the user may forbid it
             fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            self._gather_ms = _GATHER_MS
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)
+        self._hang_up = select.poll()
+        self._hang_up.register(self._fd, 0)
         self._rest = b""
         self._cutting = False
         self._terminated_at: float | None = None
@@ -140,9 +146,9 @@ class RcloneProcess:
                 self.ended = gone
                 return []
             # Its last words came between the wait and its end.
-        time.sleep(_GATHER_S)
+        self._hang_up.poll(self._gather_ms)
         try:
-            chunk = os.read(self._fd, _READ_BYTES)
+            chunk = os.read(self._fd, _PIPE_BYTES)
         except BlockingIOError:
             return []
         if not chunk:

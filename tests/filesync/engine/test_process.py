@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from filesync.engine import RcloneUnusable
+from filesync.engine import process as engine_process
 from filesync.engine.process import MAX_LINE_BYTES, RcloneProcess
 
 ROOT = Path(__file__).parents[3]
@@ -47,6 +48,14 @@ def test_the_last_words_of_a_process_that_ends_after_a_wait_are_read(tmp_path: P
         )
 
         assert all_lines(process) == [b"last words"]
+
+
+def test_lines_are_gathered_until_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a wait of a day only its end can end it."""
+    monkeypatch.setattr(engine_process, "_GATHER_MS", 86_400_000)
+    with shell("echo a >&2; sleep 0.2; echo b >&2", tmp_path) as process:
+        assert process.read_lines(10) == [b"a", b"b"]
+        assert process.wait() == 0
 
 
 def test_a_line_without_end_is_cut_and_the_next_one_read(tmp_path: Path) -> None:
