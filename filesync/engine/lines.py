@@ -55,12 +55,12 @@ _LAST_WORDS = re.compile(r"^Failed to [\w ]+(?: with \d+ errors?: last error was
 # https://pkg.go.dev/runtime: a crash ends with exit code 2, as a wrong command line does.
 _CRASH = re.compile(r"^(?:panic|fatal error|runtime|unexpected fault address|SIG[A-Z]+):? ")
 # What rclone writes for each file of a large run, where nothing in the line is escaped. Read so, a
-# line takes 3 us instead of 15; whatever this does not match is read as JSON.
+# line takes 2 us instead of 15; whatever this does not match is read as JSON.
 _HOT = re.compile(
-    rb'\{"time":"[^"\\]+","level":"(?:info|notice)",'
-    rb'"msg":"(?:(Copied \((?:new|replaced existing)\))|(Deleted)|Skipped [^"\\\0-\x1f]+)",'
-    rb'(?:"skipped":"([a-z]+)",)?(?:"size":(-?\d{1,18}),)?"object":"([^"\\\0-\x1f]+)",'
-    rb'"objectType":"\*\w+\.Object","source":"[^"\\\0-\x1f]+"\}'
+    rb'\{"time":"[^"\\]++","level":"(?:info|notice)",'
+    rb'"msg":"(?:(Copied \((?:new|replaced existing)\))|(Deleted)|Skipped [^"\\\0-\x1f]++)",'
+    rb'(?:"skipped":"([a-z]++)",)?+(?:"size":(-?\d{1,18}),)?+"object":"([^"\\\0-\x1f]++)",'
+    rb'"objectType":"\*\w+\.Object","source":"[^"\\\0-\x1f]++"\}'
 )
 
 
@@ -75,7 +75,7 @@ def _hot(line: bytes) -> Message | None:
     if found is None:
         return None
     copied, deleted, skipped, size, name = found.groups()
-    path = name.decode("utf-8", errors="replace")
+    path = name.decode("utf-8", "replace")
     size_bytes = None if size is None else int(size)
     if skipped is not None:
         return Skipped(skipped.decode(), path, size_bytes)

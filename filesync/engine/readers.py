@@ -40,6 +40,14 @@ MAX_LOG_EVENTS = 1000
 # than its backlog of 10,000 files lies between them.
 _MAX_REMEMBERED = 100_000
 _LOUD = frozenset({"notice", "warning", "error", "critical", "plain"})
+_PHASE_OF = {
+    Action.ADDED: Phase.TRANSFERRING,
+    Action.UPDATED: Phase.TRANSFERRING,
+    Action.MOVED: Phase.TRANSFERRING,
+    Action.RENAMED: Phase.TRANSFERRING,
+    Action.DELETED: Phase.DELETING,
+    Action.DIR_REMOVED: Phase.DELETING,
+}
 
 
 @dataclass(slots=True)
@@ -127,7 +135,8 @@ class RunReader:
         item = self._item(message)
         if item is not None:
             self.problems.in_a_row = 0
-            return [*self._phase_of(item.action), item]
+            phase = _PHASE_OF.get(item.action, self.phase)
+            return [item] if phase is None or phase is self.phase else [*self._enter(phase), item]
         if isinstance(message, Stats):
             return self._stats(message)
         if isinstance(message, Problem):
@@ -294,13 +303,6 @@ class RunReader:
 
     def _transfers_begun(self, stats: Stats) -> bool:
         return self.phase is Phase.LISTING and bool(stats.in_flight or stats.transfers_done)
-
-    def _phase_of(self, action: Action) -> list[Event]:
-        if action in (Action.DELETED, Action.DIR_REMOVED):
-            return self._enter(Phase.DELETING)
-        if action in (Action.ADDED, Action.UPDATED, Action.MOVED, Action.RENAMED):
-            return self._enter(Phase.TRANSFERRING)
-        return []
 
     def _enter(self, phase: Phase) -> list[Event]:
         if self.phase is phase:
