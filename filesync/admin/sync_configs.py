@@ -65,7 +65,7 @@ class SyncConfigAdmin(ToldChannels, ManyConfigs):
 
     def save_model(self, request: HttpRequest, obj: SyncConfig, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        for text in warnings_of(obj):
+        for text in warnings_of(obj, changed=form.changed_data if change else ()):
             self.message_user(request, text, messages.WARNING)
 
     @admin.display(description=_("ping URL is set"), boolean=True)

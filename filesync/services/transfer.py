@@ -25,6 +25,7 @@ from filesync.secrets import decrypt, encrypt
 from filesync.services.passphrase import SALT_BYTES, cipher_from, opened, sealed
 from filesync.services.references import references_to
 from filesync.services.relations import Relation, found, listed, named, relate, related
+from filesync.services.warnings import no_limits
 
 VERSION = 1
 
@@ -60,6 +61,7 @@ class ImportReport:
     changed: list[str] = field(default_factory=list)
     unchanged: int = 0
     without_secrets: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def export_document(passphrase: str = "", *, by_reference: bool = False) -> Document:
@@ -207,6 +209,9 @@ def _import_entry(
         if related(row, name) != others:
             relate(row, others)
             changed.append(name)
+    is_saved = isinstance(row, SyncConfig) and bool(is_new or changed)
+    if is_saved and (warned := no_limits(row, () if is_new else changed)):
+        report.warnings.append(f"{label}: {warned}")
     if is_new:
         report.created.append(label)
     elif changed:

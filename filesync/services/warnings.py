@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from itertools import pairwise
 
@@ -20,12 +21,18 @@ CROWD = 5
 CROWD_LOOKED_AT = 1_000
 NO_LIMIT_PERCENT = 100
 DELETING = (SyncConfig.Method.FULL, SyncConfig.Method.OVERWRITE)
+DESTINATION = frozenset({"destination_storage", "destination_path"})
 
 
-def warnings_of(config: SyncConfig, *, now: datetime | None = None) -> list[str]:
-    """Return what a person should know of a saved config, in whole sentences."""
+def warnings_of(
+    config: SyncConfig, *, changed: Collection[str] = (), now: datetime | None = None
+) -> list[str]:
+    """Return what a person should know of a saved config, in whole sentences.
+
+    `changed` are the fields that this save has changed: no run says which destination it had.
+    """
     now = now or timezone.now()
-    found = [_too_often(config, now), _crowd(config, now), _no_limits(config)]
+    found = [_too_often(config, now), _crowd(config, now), no_limits(config, changed)]
     return [text for text in found if text]
 
 
@@ -79,12 +86,21 @@ def _crowd(config: SyncConfig, now: datetime) -> str:
     ) % {"count": count, "storage": storage.name, "slot": f"{slot:%H:%M}"}
 
 
-def _no_limits(config: SyncConfig) -> str:
+def no_limits(config: SyncConfig, changed: Collection[str]) -> str:
+    """Warn of what may delete everything at a destination where it never ran; "" where it may not.
+
+    A destination that was changed in this save is taken for such a one.
+    """
     if config.method not in DELETING or config.max_delete_files is not None:
         return ""
     limit = config.max_delete_percent
     if limit is not None and limit < NO_LIMIT_PERCENT:
         return ""
+    if not DESTINATION.isdisjoint(changed):
+        return _(
+            "Its destination is another one now, and it may delete everything there: make a dry "
+            "run first, or set the most deletions, or lower those in per cent."
+        )
     if SyncRun.objects.filter(config=config, state=SyncRun.State.SUCCEEDED, dry_run=False).exists():
         return ""
     return _(

@@ -6,11 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from filesync.models import SyncConfig, SyncRun
+from filesync.services.transfer import export_document, import_document
 from filesync.services.warnings import warnings_of
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import client_of, make_config, make_run, make_storage, make_user
@@ -120,6 +123,94 @@ def test_a_full_sync_without_limits_that_never_ran_is_told(
     assert bool(warnings_of(config)) is warned
 
 
+@pytest.mark.parametrize(
+    ("change", "warned"),
+    [
+        ({"destination_path": "another"}, True),
+        ({"destination_path": "destination"}, False),
+        ({"destination_storage": "another"}, True),
+        ({"source_path": "another", "remark": "another"}, False),
+        ({"destination_path": "another", "max_delete_percent": 50}, False),
+        ({"destination_path": "another", "method": "INCREMENTAL"}, False),
+    ],
+)
+@pytest.mark.parametrize("verb", ["put", "patch"])
+def test_the_api_tells_it_again_when_the_destination_is_another(
+    local_root: Path, verb: str, change: dict[str, object], *, warned: bool
+) -> None:
+    config = deleting_config(local_root)
+    client, route = client_of("editor"), f"/api/v1/sync/configs/{config.pk}"
+    if "destination_storage" in change:
+        change = {"destination_storage": make_storage(local_root).pk}
+    body = {
+        "name": config.name,
+        "source_storage": config.source_storage_id,
+        "source_path": config.source_path,
+        "destination_storage": config.destination_storage_id,
+        "destination_path": config.destination_path,
+        "method": "FULL",
+        "max_delete_percent": 100,
+        "max_delete_files": None,
+    }
+    answer = getattr(client, verb)(route, body | change if verb == "put" else change)
+    assert answer.status_code == 200, answer.json()
+    told = answer.json()["warnings"]
+    assert [text.startswith("Its destination is another one now") for text in told] == (
+        [True] * warned
+    )
+    assert client.get(route).json()["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "warned"),
+    [({"destination_path": "another"}, True), ({"remark": "another"}, False)],
+)
+def test_an_import_tells_it_again_when_the_destination_is_another(
+    local_root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, str],
+    *,
+    warned: bool,
+) -> None:
+    deleting_config(local_root, name="Photos")
+    document = export_document()
+    document["configs"][0] |= change
+    file = tmp_path / "export.yaml"
+    file.write_text(yaml.safe_dump(document))
+
+    told = []
+    for _ in range(2):
+        call_command("import_configs", str(file))
+        said = capsys.readouterr().out
+        told.append("warning: configs Photos: Its destination is another one now" in said)
+
+    # The second import changes nothing.
+    assert told == [warned, False]
+
+
+def test_an_import_tells_of_a_full_sync_without_limits_that_is_new(local_root: Path) -> None:
+    config = deleting_config(local_root, name="Photos")
+    document = export_document()
+    config.delete()
+    (warned,) = import_document(document).warnings
+    assert warned.startswith("configs Photos: It may delete everything at the destination, and ")
+
+
+def deleting_config(local_root: Path, name: str = "deleting") -> SyncConfig:
+    """Return a Full sync without limits, which has run."""
+    config = make_config(
+        local_root,
+        name=name,
+        method=SyncConfig.Method.FULL,
+        max_delete_percent=100,
+        max_delete_files=None,
+    )
+    took(config, 1, times=1)
+    assert warnings_of(config) == []
+    return config
+
+
 def test_the_api_tells_it_in_its_answers_and_not_in_lists(local_root: Path) -> None:
     config = make_config(local_root)
     client, route = client_of("editor"), f"/api/v1/sync/configs/{config.pk}"
@@ -133,15 +224,38 @@ def test_the_api_tells_it_in_its_answers_and_not_in_lists(local_root: Path) -> N
     assert [row["warnings"] for row in listed] == [None]
 
 
-def test_the_admin_tells_it_when_it_is_saved(local_root: Path) -> None:
-    config = make_config(local_root)
+def save_in_admin(config: SyncConfig, change: dict[str, object]) -> str:
+    """Change fields in the config's form; return the page that comes then."""
     client = Client()
     client.force_login(make_user("superuser"))
     page = reverse("admin:filesync_syncconfig_change", args=[config.pk])
     form = client.get(page).context["adminform"].form
     data = {name: value for name, value in form.initial.items() if value is not None}
-    data |= {"method": "FULL", "max_delete_percent": "100", "max_delete_files": ""}
+    data |= {"max_delete_percent": "100", "max_delete_files": ""}
     data |= {"rule_set_uses-TOTAL_FORMS": "0", "rule_set_uses-INITIAL_FORMS": "0"}
-    answer = client.post(page, data, follow=True)
+    answer = client.post(page, data | change, follow=True)
     assert answer.redirect_chain, answer.context["adminform"].form.errors
-    assert "make a dry run first" in answer.content.decode()
+    return answer.content.decode()
+
+
+def test_the_admin_tells_it_when_it_is_saved(local_root: Path) -> None:
+    config = make_config(local_root)
+    assert "make a dry run first" in save_in_admin(config, {"method": "FULL"})
+
+
+@pytest.mark.parametrize(
+    ("change", "warned"),
+    [
+        ({"destination_path": "another"}, True),
+        ({"destination_storage": "another"}, True),
+        ({"source_path": "another", "remark": "another"}, False),
+    ],
+)
+def test_the_admin_tells_it_again_when_the_destination_is_another(
+    local_root: Path, change: dict[str, object], *, warned: bool
+) -> None:
+    config = deleting_config(local_root)
+    if "destination_storage" in change:
+        change = {"destination_storage": make_storage(local_root).pk}
+    page = save_in_admin(config, change)
+    assert ("Its destination is another one now" in page) is warned

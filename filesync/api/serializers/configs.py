@@ -23,7 +23,7 @@ from filesync.notifications.targets import TargetRefused, check_ping_url
 from filesync.services.channels import check_channels, tell_channels
 from filesync.services.rules import use_rule_sets
 from filesync.services.switching import MOST_SWITCHED
-from filesync.services.warnings import warnings_of
+from filesync.services.warnings import DESTINATION, warnings_of
 from filesync.texts import say
 from scheduler.api.strict import StrictModelSerializer, StrictSerializer
 
@@ -137,13 +137,18 @@ class SyncConfigSerializer(Withholding, QuickRows, StrictModelSerializer):
         ]
         read_only_fields = ["created_at", "updated_at"]
 
+    # What this save has changed of them.
+    _changed: Collection[str] = ()
+
     @cached_property
     def withheld(self) -> Collection[str]:
         return () if self.context["request"].user.has_perm(VIEW_CHANNELS) else ("channels",)
 
     def get_warnings(self, config: SyncConfig) -> list[str] | None:
         view = self.context.get("view")
-        return warnings_of(config) if getattr(view, "action", "list") != "list" else None
+        if getattr(view, "action", "list") == "list":
+            return None
+        return warnings_of(config, changed=self._changed)
 
     def get_ping_url_set(self, config: SyncConfig) -> bool:
         return bool(config.encrypted_ping_url)
@@ -167,6 +172,11 @@ class SyncConfigSerializer(Withholding, QuickRows, StrictModelSerializer):
         return self._save(super().create, validated_data)
 
     def update(self, instance: SyncConfig, validated_data: dict[str, Any]) -> SyncConfig:
+        self._changed = [
+            name
+            for name in DESTINATION & validated_data.keys()
+            if getattr(instance, name) != validated_data[name]
+        ]
         return self._save(partial(super().update, instance), validated_data)
 
     def _save(self, save: Callable[[Any], SyncConfig], values: dict[str, Any]) -> SyncConfig:

@@ -46,6 +46,8 @@ class Command(BaseCommand):
             self.stdout.write(f"changed {line}")
         for line in report.without_secrets:
             self.stdout.write(f"enter the secrets of {line}: the file has none for it")
+        for line in report.warnings:
+            self.stdout.write(f"warning: {line}")
         verb = "would change" if options["dry_run"] else "changed"
         self.stdout.write(
             f"{verb}: {len(report.created)} created, {len(report.changed)} changed, "
