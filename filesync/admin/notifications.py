@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.text import capfirst
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
@@ -162,7 +162,7 @@ DELIVERY_COLOURS = {"SENT": "success", "WAITING": "info", "SENDING": "info", "FA
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
-    list_display = ["title", "channel", "state_badge", "created_at", "sent_at", "error"]
+    list_display = ["title", "channel", "state_badge", "created_at", "sent_at", "reason"]
     list_filter = ["state", "channel"]
     list_select_related = ["channel"]
     list_per_page = 25
@@ -171,13 +171,18 @@ class DeliveryAdmin(ReadOnlyAdmin):
         ("title", "channel", "event"),
         "body",
         ("state", "attempts", "not_before"),
-        "error",
+        "reason",
         ("created_at", "sent_at"),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         messages: QuerySet[Delivery] = super().get_queryset(request)
         return messages.filter(channel__isnull=False)
+
+    @display(description=_("error"))
+    def reason(self, delivery: Delivery) -> str:
+        """Return why it was not delivered; what its target said is in the target's words."""
+        return gettext(delivery.error) if delivery.error else ""
 
     @display(description=_("state"), ordering="state", label=DELIVERY_COLOURS)
     def state_badge(self, delivery: Delivery) -> tuple[str, str]:

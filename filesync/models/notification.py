@@ -182,6 +182,7 @@ class Delivery(models.Model):
     WAITING -> SENDING -> SENT | FAILED
     SENDING -> WAITING     the target did not take it; tried again at `not_before`
     SENDING -> SENDING     the sender died, `claimed_until` passed: it is sent once more
+    SENDING -> FAILED      as many senders died as it has attempts
 
     `dedupe_key` makes writing it twice impossible; only a process that is killed between the
     target's answer and its commit sends a second time.

@@ -1,7 +1,8 @@
 """The outbox: rows are written once each, rung like runs, and sent by whoever takes them first.
 
 At least once: the row is claimed before and marked after the sending, so that only a process
-killed between the target's answer and the commit makes a second copy. A target that hangs holds up
+killed between the target's answer and the commit makes a second copy. What kills each of its
+senders is given up after as many claims as a target has attempts. A target that hangs holds up
 one sender and its own messages, and neither runs nor other targets.
 """
 
@@ -18,6 +19,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import BooleanField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
 
 from filesync.models import Delivery, NotificationChannel, Story, SyncConfig, SyncRun
 from filesync.notifications.seats import senders_at_most, take_seat
@@ -55,6 +57,11 @@ PING_ATTEMPTS = {"start": 2}
 DEFAULT_PING_ATTEMPTS = 5
 # Later than this a ping tells the monitor an untruth.
 PING_KEEPS_S = 900
+# Why what was not refused is given up; said in the reader's language where it is shown.
+TOO_LATE = gettext_noop("it could not be sent in time")
+SENDERS_DIED = gettext_noop(
+    "each process that was to send it ended before it was done: it may be what kills them"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +178,7 @@ def _give_up_old_pings() -> None:
     old = Delivery.objects.filter(
         channel=None, state=Delivery.State.WAITING, created_at__lt=from_now(-PING_KEEPS_S)
     )
-    old.update(state=Delivery.State.FAILED, error="it could not be sent in time")
+    old.update(state=Delivery.State.FAILED, error=TOO_LATE)
 
 
 def _ring(deliveries: Sequence[Delivery]) -> None:
@@ -211,11 +218,15 @@ def deliver(delivery_id: int) -> bool:
 
 def _claim(delivery_id: int) -> Ticket | None:
     with transaction.atomic():
-        found = due().filter(pk=delivery_id).values_list("state", "attempts").first()
+        found = due().filter(pk=delivery_id).first()
         if found is None:
             return None
-        state, attempts = found
-        taken = Delivery.objects.filter(pk=delivery_id, state=state, attempts=attempts).update(
+        attempts = found.attempts
+        if found.state == Delivery.State.SENDING and attempts >= _attempts(found):
+            _failed(found, Ticket(delivery_id, attempts), SENDERS_DIED, again=False)
+            return None
+        same = Delivery.objects.filter(pk=delivery_id, state=found.state, attempts=attempts)
+        taken = same.update(
             state=Delivery.State.SENDING,
             attempts=F("attempts") + 1,
             claimed_until=from_now(CLAIM_S),

@@ -9,7 +9,8 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from filesync.models import ChannelUse, NotificationChannel, SyncConfig
+from filesync.models import ChannelUse, Delivery, NotificationChannel, SyncConfig
+from filesync.notifications import outbox
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import make_config, make_user
 from tests.filesync.test_admin import config_form, url_of
@@ -272,3 +273,24 @@ def test_who_may_not_change_a_config_changes_no_channels(local_root: Path, role:
 
     assert answer.status_code == 403
     assert not config.channels.exists()
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("en", outbox.SENDERS_DIED), ("zh-hans", "每个要发送它的进程都在发送完成之前结束了")],
+)
+def test_a_message_says_why_it_was_not_delivered(language: str, said: str) -> None:
+    message = Delivery.objects.create(
+        channel=channel("ops"),
+        title="Photos failed",
+        event="FAILURE",
+        dedupe_key="one",
+        state=Delivery.State.FAILED,
+        error=outbox.SENDERS_DIED,
+    )
+    client = signed_in("superuser", language)
+    for page in (
+        url_of("filesync.delivery", "changelist"),
+        url_of("filesync.delivery", "change", message),
+    ):
+        assert said in client.get(page).content.decode()

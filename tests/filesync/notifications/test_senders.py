@@ -111,6 +111,57 @@ def test_a_message_that_is_never_taken_does_not_block_its_channel(hook: WebhookR
     assert due() == ["good"]
 
 
+def test_a_message_that_kills_each_of_its_senders_is_given_up(hook: WebhookReceiver) -> None:
+    channel = make_channel(hook)
+    (deadly,) = put(channel, "deadly")
+    mine = Delivery.objects.filter(pk=deadly)
+
+    claims = 0
+    while outbox._claim(deadly) is not None:
+        claims += 1
+        # Its sender is gone, and its time is over.
+        mine.update(claimed_until=from_now(-1))
+        assert claims < 100
+
+    assert claims == outbox.MESSAGE_ATTEMPTS
+    assert list(mine.values_list("state", "attempts", "error")) == [
+        ("FAILED", outbox.MESSAGE_ATTEMPTS, outbox.SENDERS_DIED)
+    ]
+    channel.refresh_from_db()
+    assert channel.last_error == outbox.SENDERS_DIED
+    put(channel, "good")
+    outbox.work_off()
+    assert hook.titles == ["good"]
+
+
+@pytest.mark.parametrize(("word", "claims"), [("start", 2), ("success", 5)])
+def test_a_ping_that_kills_each_of_its_senders_is_given_up(
+    local_root: Path, hook: WebhookReceiver, word: str, claims: int
+) -> None:
+    config = make_config(local_root)
+    config.ping_url = f"http://{hook.address}/ping"
+    config.save()
+    outbox.put_ping(config, make_run(config), word)
+    Delivery.objects.update(state="SENDING", attempts=claims - 1, claimed_until=from_now(-1))
+    assert outbox._claim(Delivery.objects.get().pk) is not None
+
+    Delivery.objects.update(claimed_until=from_now(-1))
+    outbox.work_off()
+
+    assert Delivery.objects.get().state == "FAILED"
+    assert hook.paths == []
+
+
+def test_one_that_its_target_refused_before_its_sender_died_is_sent_again(
+    hook: WebhookReceiver,
+) -> None:
+    (message,) = put(make_channel(hook), "message")
+    Delivery.objects.update(
+        state="SENDING", attempts=outbox.MESSAGE_ATTEMPTS - 1, claimed_until=from_now(-1)
+    )
+    assert outbox.deliver(message)
+
+
 def test_messages_go_before_pings_and_a_late_ping_is_given_up(
     local_root: Path, hook: WebhookReceiver
 ) -> None:
