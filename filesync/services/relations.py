@@ -7,7 +7,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from filesync.models import ChannelUse, SyncConfig
+from filesync.models import ChannelUse, NotificationChannel, SyncConfig
 from filesync.services.channels import hear_of
 from filesync.services.rules import use_rule_sets
 
@@ -63,6 +63,14 @@ def found(many: Any, value: object, label: str) -> Relation:
             raise ValidationError({label: error.messages}) from None
         events[named(many, told.get("name"), label)] = use.events
     return events
+
+
+def as_meant(row: models.Model, entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a channel's entry as the admin and the API take it: chosen syncs are those alone."""
+    if not isinstance(row, NotificationChannel):
+        return entry
+    is_chosen = entry["configs"] if "configs" in entry else row.pk and row.configs.exists()
+    return entry | {"chosen_only": True} if is_chosen else entry
 
 
 def named(relation: Any, name: object, label: str) -> models.Model:

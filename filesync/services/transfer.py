@@ -24,7 +24,7 @@ from filesync.notifications.targets import scheme_of
 from filesync.secrets import decrypt, encrypt
 from filesync.services.passphrase import SALT_BYTES, cipher_from, opened, sealed
 from filesync.services.references import references_to
-from filesync.services.relations import Relation, found, listed, named, relate, related
+from filesync.services.relations import Relation, as_meant, found, listed, named, relate, related
 from filesync.services.warnings import no_limits
 
 VERSION = 1
@@ -183,7 +183,7 @@ def _import_entry(
     is_new = row is None
     row = row or model()
     try:
-        changed, relations = _apply(row, entry, is_new=is_new)
+        changed, relations = _apply(row, as_meant(row, entry), is_new=is_new)
         if hidden := [name for name in HIDDEN if name in entry]:
             if column is None:
                 raise ValidationError({hidden[0]: "nothing of it is secret"})

@@ -189,6 +189,33 @@ def test_a_sync_of_a_channel_is_a_name_or_a_name_with_its_events() -> None:
     assert export_document()["channels"][0]["configs"] == ["Photos"]
 
 
+@pytest.mark.usefixtures("filled")
+def test_a_channel_of_chosen_syncs_hears_of_those_alone_whatever_the_document_says() -> None:
+    document = export_document()
+    (channel,) = document["channels"]
+    assert channel["chosen_only"] is True
+    channel["chosen_only"] = False
+
+    def chosen_only() -> bool:
+        return NotificationChannel.objects.values_list("chosen_only", flat=True).get()
+
+    # As the admin and the API take it; and twice is once.
+    assert import_document(document).changed == []
+    assert chosen_only() is True
+    chosen = channel.pop("configs")
+    assert import_document(document).changed == []
+    assert chosen_only() is True
+    channel["configs"] = []
+    assert import_document(document).changed == ["channels ops: chosen_only, configs"]
+    assert chosen_only() is False
+    channel["configs"] = chosen
+    assert import_document(document).changed == ["channels ops: chosen_only, configs"]
+    assert chosen_only() is True
+    NotificationChannel.objects.all().delete()
+    assert import_document(document).created == ["channels ops"]
+    assert chosen_only() is True
+
+
 @pytest.mark.parametrize(
     ("configs", "said"),
     [
