@@ -19,6 +19,10 @@ class Window:
     bucket: timedelta
 
     @property
+    def days(self) -> int:
+        return self.hours // 24
+
+    @property
     def buckets(self) -> int:
         return int(timedelta(hours=self.hours) / self.bucket)
 
@@ -34,7 +38,7 @@ class Ahead:
     """What was found; `storages` has name and limit of each, `counts` the starts of each span.
 
     `plans` are those of the storage that was asked for, `names` those of all configs; `clashes` are
-    of the time until `clashes_until`.
+    of the time `clashes_within`.
     """
 
     begins: datetime
@@ -44,16 +48,17 @@ class Ahead:
     storages: dict[int, tuple[str, int]]
     counts: list[int]
     clashes: list[Clash]
-    clashes_until: datetime
+    clashes_within: tuple[datetime, datetime]
     changes: list[day_ahead.ClockChange]
     moves: list[Move]
 
 
-def look_ahead(window: Window, now: datetime, *, storage: int | None = None) -> Ahead:
+def look_ahead(window: Window, now: datetime, *, storage: int | None = None, day: int = 0) -> Ahead:
     """Return what starts from `now` on, of one storage or of all, as where there is none of the id.
 
     A week of every storage is too much to lay side by side, it took a third of a second: its
-    clashes are those of the first day. What is moved away from a clash knows all configs.
+    clashes are those of one `day` of it, 24 hours from the begin or a multiple of them on. What is
+    moved away from a clash knows all configs.
     """
     ends = now + timedelta(hours=window.hours)
     storages = day_ahead.storage_limits()
@@ -63,8 +68,11 @@ def look_ahead(window: Window, now: datetime, *, storage: int | None = None) -> 
     plans = every if storage is None else [plan for plan in every if storage in plan.storages]
     # Counted from a full quarter of an hour, or a span would hold the ends of two.
     begins = _floor(now, window.bucket)
-    until = min(ends, now + timedelta(days=1)) if storage is None else ends
-    clashing = clashes(every, limits, until=until, only=storage)
+    since, until = now, ends
+    if storage is None:
+        since = now + min(day, window.days - 1) * timedelta(days=1)
+        until = since + timedelta(days=1)
+    clashing = clashes(every, limits, since=since, until=until, only=storage)
     return Ahead(
         begins,
         storage,
@@ -73,7 +81,7 @@ def look_ahead(window: Window, now: datetime, *, storage: int | None = None) -> 
         storages,
         day_ahead.histogram(plans, begins, window.bucket, window.buckets),
         clashing,
-        until,
+        (since, until),
         day_ahead.clock_changes(plans, now, now + timedelta(days=7)),
         spread(every, clashing, at_most=MOVES),
     )

@@ -7,15 +7,17 @@ minute the same others clash as with one that ends on its last second.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate, takewhile
+from itertools import accumulate
 
 from filesync.day_ahead import MINUTE_S, Planned, minute_of, moment_of
 
 MINUTES = 60
+DAY_MIN = 24 * MINUTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,33 +50,25 @@ def clashes(
     plans: Sequence[Planned],
     limits: Mapping[int, int],
     *,
+    since: datetime | None = None,
     until: datetime | None = None,
     only: int | None = None,
     at_most: int = 20,
 ) -> list[Clash]:
-    """Return the earliest times in which a storage's limit is passed; runs from starts to `until`.
+    """Return the earliest times in which a storage's limit is passed that go on after `since`.
 
-    With `only` of that storage alone. A run is taken to last as long as its config's usual one;
-    while it goes on, its config starts no other. 10,000 configs take 16 ms.
+    Counted are runs that start up to `until`; with `only` those of that storage alone. A run is
+    taken to last as long as its config's usual one; while it goes on, its config starts no other.
+    A day of 10,000 configs takes 16 ms.
     """
+    first = -math.inf if since is None else minute_of(since)
     last = math.inf if until is None else minute_of(until)
-    by_storage: dict[int, list[_Member]] = defaultdict(list)
-    # Many configs share a schedule, and thus the very tuple of starts.
-    early: dict[int, list[int]] = {}
-    for plan in plans:
-        starts = early.get(id(plan.starts))
-        if starts is None:
-            starts = list(takewhile(lambda minute: minute <= last, plan.starts))
-            early[id(plan.starts)] = starts
-        if starts:
-            member = starts, length_min(plan.usual_s), plan.config_id
-            for storage_id in plan.storages:
-                if only is None or storage_id == only:
-                    by_storage[storage_id].append(member)
+    members_of = _members(plans, first, last, only)
     earliest = sorted(
         (starts, storage_id, ends, peak, most)
-        for storage_id, members in by_storage.items()
+        for storage_id, members in members_of.items()
         for starts, ends, peak, most in _passed(members, limits[storage_id])
+        if ends > first
     )[:at_most]
     return [
         Clash(
@@ -83,10 +77,33 @@ def clashes(
             moment_of(ends),
             most,
             limits[storage_id],
-            _running_at(peak, by_storage[storage_id]),
+            _running_at(peak, members_of[storage_id]),
         )
         for starts, storage_id, ends, peak, most in earliest
     ]
+
+
+def _members(
+    plans: Sequence[Planned], first: float, last: float, only: int | None
+) -> dict[int, list[_Member]]:
+    """Return by storage who starts in these minutes, or up to a day before and goes on in them."""
+    longest = max((plan.usual_s for plan in plans), default=0)
+    begin = first - min(length_min(longest), DAY_MIN)
+    found: dict[int, list[_Member]] = defaultdict(list)
+    # Many configs share a schedule, and thus the very tuple of starts.
+    within: dict[int, Sequence[int]] = {}
+    for plan in plans:
+        starts = within.get(id(plan.starts))
+        if starts is None:
+            own = plan.starts
+            starts = own[bisect_left(own, begin) : bisect_right(own, last)]
+            within[id(own)] = starts
+        if starts:
+            member = starts, length_min(plan.usual_s), plan.config_id
+            for storage_id in plan.storages:
+                if only is None or storage_id == only:
+                    found[storage_id].append(member)
+    return found
 
 
 def _passed(members: Iterable[_Member], limit: int) -> Iterator[tuple[int, int, int, int]]:

@@ -34,18 +34,21 @@ SEPARATOR = "|"
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is asked for: how far, the one storage or None, and the page of the drawn configs."""
+    """What is asked for: how far, the one storage or None, which day's clashes, which page."""
 
     name: str
     storage: int | None
+    day: int
     page: int
 
     @property
     def window(self) -> Window:
         return WINDOWS[self.name]
 
-    def link(self, page: int) -> str:
-        return urlencode({"window": self.name, "storage": self.storage or "", "page": page})
+    def link(self, **place: int) -> str:
+        """Return the query of another page or day of the same."""
+        asked = {"window": self.name, "storage": self.storage or ""}
+        return urlencode(asked | ({"day": self.day} if self.day else {}) | place)
 
 
 def ahead(request: HttpRequest) -> HttpResponse:
@@ -66,8 +69,12 @@ def ahead(request: HttpRequest) -> HttpResponse:
 def _wish(request: HttpRequest) -> Wish:
     name = "week" if request.GET.get("window") == "week" else "day"
     storage, page = request.GET.get("storage", ""), request.GET.get("page", "")
+    day = request.GET.get("day", "")
     return Wish(
-        name, int(storage) if is_id(storage) else None, max(1, int(page)) if is_id(page) else 1
+        name,
+        int(storage) if is_id(storage) else None,
+        min(int(day), WINDOWS[name].days - 1) if is_id(day) else 0,
+        max(1, int(page)) if is_id(page) else 1,
     )
 
 
@@ -96,8 +103,9 @@ def _apply(request: HttpRequest) -> HttpResponse:
 
 def _timeline(wish: Wish, now: datetime) -> dict[str, Any]:
     window = wish.window
-    seen = look_ahead(window, now, storage=wish.storage)
-    first_day = seen.clashes_until < now + timedelta(hours=window.hours)
+    seen = look_ahead(window, now, storage=wish.storage, day=wish.day)
+    since, until = seen.clashes_within
+    days = _days(wish, now) if seen.storage is None else []
     now = seen.begins
     ticks = _ticks(window, now)
     return {
@@ -112,7 +120,9 @@ def _timeline(wish: Wish, now: datetime) -> dict[str, Any]:
         "bars": _bars(seen.counts, window, now),
         "peaks": _peaks(seen.counts, window, now),
         **_lanes(seen.plans, wish, now),
-        "first_day": first_day,
+        "days": days,
+        "clashes_from": _hm(since),
+        "clashes_to": _hm(until),
         "clashes": [
             {
                 "storage": seen.storages[clash.storage_id][0],
@@ -139,9 +149,19 @@ def _lanes(plans: list[day_ahead.Planned], wish: Wish, now: datetime) -> dict[st
         "lanes": [_lane(plan, wish.window, now) for plan in soonest[(page - 1) * LANES :]],
         "page": page,
         "pages": pages,
-        "previous": wish.link(page - 1) if page > 1 else "",
-        "next": wish.link(page + 1) if page < pages else "",
+        "previous": wish.link(page=page - 1) if page > 1 else "",
+        "next": wish.link(page=page + 1) if page < pages else "",
     }
+
+
+def _days(wish: Wish, now: datetime) -> list[tuple[str, str, bool]]:
+    """Return date, link and whether it is the chosen one of each day of a week; of a day none."""
+    if wish.window.days == 1:
+        return []
+    begins = (timezone.localtime(now + timedelta(days=day)) for day in range(wish.window.days))
+    return [
+        (f"{begin:%m-%d}", wish.link(day=day), day == wish.day) for day, begin in enumerate(begins)
+    ]
 
 
 def _x(moment: datetime, window: Window, now: datetime) -> float:

@@ -229,11 +229,11 @@ class SyncConfigViewSet(StrictQuery, ModelViewSet):  # type: ignore[type-arg]
     @action(detail=False, methods=["get"], filter_backends=[], pagination_class=None)
     def ahead(self, request: Request) -> Response:
         """Count the starts of a day or a week, and say where they clash and what would help."""
-        check_parameters(request, {"window", "format"})
+        check_parameters(request, {"window", "day", "format"})
         wish = AheadQuerySerializer(data=request.query_params.dict())
         wish.is_valid(raise_exception=True)
         window = WINDOWS[wish.validated_data["window"]]
-        seen = look_ahead(window, timezone.now())
+        seen = look_ahead(window, timezone.now(), day=wish.validated_data["day"])
         answer = {
             "begins": seen.begins,
             "span_s": window.bucket.seconds,

@@ -8,6 +8,7 @@ import io
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -914,7 +915,7 @@ def test_every_config_is_on_one_of_the_pages_of_the_day_ahead(
     assert f'href="?window=week&amp;storage={storage.pk}&amp;page=2#lanes"' in page
 
 
-def test_a_week_tells_the_clashes_of_its_first_day_and_of_one_storage_all(
+def test_a_week_tells_the_clashes_of_each_of_its_days_and_of_one_storage_all(
     local_root: Path, superuser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("django.utils.timezone.now", lambda: datetime(2026, 3, 4, tzinfo=UTC))
@@ -933,8 +934,20 @@ def test_a_week_tells_the_clashes_of_its_first_day_and_of_one_storage_all(
     every = superuser.get(f"{AHEAD}?window=week").content.decode()
     one = superuser.get(f"{AHEAD}?window=week&storage={storage.pk}").content.decode()
 
-    assert ("weekly 0, weekly 1" in every, "Of the first day" in every) == (False, True)
-    assert ("weekly 0, weekly 1" in one, "Of the first day" in one) == (True, False)
+    tabs = re.findall(r'href="(\?window=week[^"]*)#clashes"[^>]*>([^<]*)</a>', every)
+    assert [date for _link, date in tabs] == [f"03-{4 + day:02}" for day in range(7)]
+    pages = [superuser.get(AHEAD + unescape(link)).content.decode() for link, _date in tabs]
+    # From Wednesday on: Sunday's are those of the fifth day.
+    assert ["weekly 0, weekly 1" in page for page in pages] == [day == 4 for day in range(7)]
+    assert "From 03-08 00:00 to 03-09 00:00" in pages[4]
+    assert re.findall(r'aria-current="page">(03-\d\d)', pages[4]) == ["03-08"]
+    assert pages[0].count("aria-current") == every.count("aria-current")
+    assert ("weekly 0, weekly 1" in one, "#clashes" in one) == (True, False)
+
+
+@pytest.mark.parametrize("query", ["window=week&day=7", "window=week&day=x", "day=3", "day=-1"])
+def test_a_day_that_there_is_not_is_another_one(superuser: Client, query: str) -> None:
+    assert superuser.get(f"{AHEAD}?{query}").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,33 @@ def test_clashes_are_looked_for_until_a_moment_and_the_earliest_are_kept() -> No
     assert hours(None, 1) == [2]
 
 
+def test_what_goes_on_into_a_day_clashes_in_it_and_what_ended_before_does_not() -> None:
+    long = [plan(number, "0 2 * * *", usual_s=3600 * number) for number in (1, 2, 3)]
+
+    def told(since: datetime) -> list[tuple[datetime, datetime]]:
+        found = clashes(long, {1: 1}, since=since, until=since + DAY)
+        return [(clash.starts, clash.ends) for clash in found]
+
+    assert told(at(2, 0)) == told(at(3, 59)) == [(at(2, 0), at(4, 0))]
+    assert told(at(4, 0)) == []
+
+
+@pytest.mark.parametrize("hour", [0, 1, 3, 12])
+def test_the_clashes_of_a_part_of_the_time_are_those_of_all_of_it(hour: int) -> None:
+    chance = random.Random(hour)
+    crons = ["*/7 1-3 * * *", "0 * * * *", "*/20 * * * *", "5,6,9 3 * * *"]
+    # None lasts until its next start: where such a one begins depends on the start before.
+    plans = [
+        plan(number, chance.choice(crons), usual_s=chance.choice([60, 119]), storages=(1, 2))
+        for number in range(12)
+    ]
+    since, until = at(hour, 30), at(hour + 4, 0)
+    whole = clashes(plans, {1: 2, 2: 3}, at_most=10_000)
+    assert clashes(plans, {1: 2, 2: 3}, since=since, until=until, at_most=10_000) == [
+        clash for clash in whole if clash.ends > since and clash.starts <= until
+    ]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_clashes_are_those_that_counting_minute_by_minute_finds(seed: int) -> None:
     chance = random.Random(seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
@@ -16,6 +17,17 @@ class AheadQuerySerializer(serializers.Serializer[Any]):
     window = serializers.ChoiceField(
         choices=list(WINDOWS), default="day", help_text="how far is looked"
     )
+    day = serializers.IntegerField(
+        min_value=0,
+        max_value=max(window.days for window in WINDOWS.values()) - 1,
+        default=0,
+        help_text="whose clashes of a week are told: 0 is the next 24 hours, 1 those after them",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["day"] >= WINDOWS[attrs["window"]].days:
+            raise serializers.ValidationError({"day": _("A window of a day has no other day.")})
+        return attrs
 
 
 class ClashSerializer(serializers.Serializer[Any]):
@@ -59,6 +71,6 @@ class AheadSerializer(serializers.Serializer[Any]):
         child=serializers.IntegerField(),
         help_text="runs that start in each span, from `begins` on",
     )
-    clashes = ClashSerializer(many=True, help_text="of the first day, the earliest 20")
+    clashes = ClashSerializer(many=True, help_text="of the day that was asked for, the earliest 20")
     clock_changes = ClockChangeSerializer(many=True, help_text="of the first week")
     moves = MoveSerializer(many=True, help_text="crons that would clash less; nothing is changed")

@@ -63,7 +63,27 @@ def test_a_week_is_counted_by_hours_and_says_when_clocks_change(
     )
 
 
-@pytest.mark.parametrize("query", ["window=month", "window=", "colour=blue"])
+def test_the_clashes_of_each_day_of_a_week_can_be_asked_for(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = make_storage(local_root, max_concurrent_runs=1)
+    for _ in range(2):
+        make_config(local_root, cron="0 2 * * 0", timezone="UTC", source_storage=storage)
+    # A Friday.
+    moment = timezone.now().replace(2026, 3, 27, 12, 10)
+    monkeypatch.setattr("filesync.api.views.timezone.now", lambda: moment)
+    client = client_of("viewer")
+
+    days = [client.get(f"{AHEAD}?window=week&day={day}").json() for day in range(7)]
+
+    assert [len(body["clashes"]) for body in days] == [0, 1, 0, 0, 0, 0, 0]
+    assert [len(body["moves"]) for body in days] == [0, 1, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["window=month", "window=", "colour=blue", "day=7&window=week", "day=-1", "day=1", "day=x"],
+)
 def test_another_window_is_refused(query: str) -> None:
     answer = client_of("viewer").get(f"{AHEAD}?{query}")
 
