@@ -37,6 +37,35 @@ def django_db_modify_db_settings(pytestconfig: pytest.Config) -> None:
         settings["TEST"]["NAME"] = str(data_dir / "test.sqlite3")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def static_files_listed_once() -> Iterator[None]:
+    """Let one walk over the static files do for every test client: each took 40 ms."""
+    from whitenoise.middleware import WhiteNoiseMiddleware
+
+    listed: dict[str, object] = {}
+    walk = WhiteNoiseMiddleware.add_files_from_finders
+
+    def take(whitenoise: WhiteNoiseMiddleware) -> None:
+        if not listed:
+            walk(whitenoise)
+            listed.update(whitenoise.files)
+        whitenoise.files.update(listed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", take)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def passwords_hashed_in_few_rounds() -> Iterator[None]:
+    """Let Django's own hash of a password be quick: a million rounds took a seventh of the time."""
+    from django.contrib.auth.hashers import PBKDF2PasswordHasher
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PBKDF2PasswordHasher, "iterations", 10)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def untouched_process() -> None:
     """Let no test count what another one has tried, or speak the language of its last request."""
