@@ -26,6 +26,8 @@ from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import browser_of, client_of, make_config
 
 pytestmark = pytest.mark.django_db
+# No row decides: asked on one database, they would say the same on the other.
+once = pytest.mark.only_on("sqlite")
 
 CONFIGS = "/api/v1/sync/configs"
 CHANNELS = "/api/v1/notifications/channels"
@@ -73,6 +75,7 @@ def test_a_limit_counts_each_key_for_itself_and_forgets_with_the_minute(clock: C
 # Sign-in -----------------------------------------------------------------------------------------
 
 
+@once
 @pytest.mark.parametrize("path", LOGINS)
 def test_a_name_whose_password_is_guessed_is_shut_for_the_minute(
     path: str, kim: User, settings: SettingsWrapper, clock: Clock
@@ -95,6 +98,7 @@ def test_a_name_whose_password_is_guessed_is_shut_for_the_minute(
     assert sign_in("right") == 302
 
 
+@once
 @pytest.mark.parametrize("path", LOGINS)
 def test_an_address_that_tries_name_after_name_is_refused_before_a_hash(
     path: str, kim: User, settings: SettingsWrapper, clock: Clock
@@ -116,6 +120,7 @@ def test_an_address_that_tries_name_after_name_is_refused_before_a_hash(
     assert sign_in("kim", "right") == 302
 
 
+@once
 def test_signing_in_rightly_is_never_counted(kim: User, settings: SettingsWrapper) -> None:
     settings.FILESYNC_SIGN_INS_PER_MINUTE = 1
 
@@ -194,6 +199,7 @@ def test_an_address_that_guesses_hooks_is_told_to_wait(settings: SettingsWrapper
     assert [answer.status_code for answer in answers] == [404, 404, 429]
 
 
+@once
 def test_an_account_tries_rules_only_so_often() -> None:
     client = client_of("viewer")
     body = {"filters": "- *.tmp", "paths": ["a"]}
@@ -337,6 +343,7 @@ FILES = (FILE % b"a").removesuffix(b"--x--\r\n") * 101 + b"--x--\r\n"
 BIG = "9" * 40
 
 
+@once
 @pytest.mark.parametrize(
     ("query", "kind", "body"),
     [
@@ -378,6 +385,7 @@ def test_no_address_is_a_server_error(path: str, accept: str, status: int) -> No
     assert answer.status_code == status
 
 
+@once
 @pytest.mark.parametrize(
     ("query", "status"),
     [("version=%00", 400), ("version=%0a", 400), ("lang=zh-hans", 400), ("format=json", 200)],
@@ -386,6 +394,7 @@ def test_no_query_of_the_schema_is_a_server_error(query: str, status: int) -> No
     assert client_of("viewer").get(f"/api/schema?{query}").status_code == status
 
 
+@once
 @pytest.mark.parametrize(
     ("path", "kind", "body"),
     [
@@ -467,6 +476,7 @@ def test_a_hook_s_secret_is_in_no_log(
     assert text not in "".join(lines)
 
 
+@once
 @pytest.mark.parametrize(
     ("url", "body", "field"),
     [

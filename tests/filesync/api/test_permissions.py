@@ -20,6 +20,7 @@ from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import browser_of, client_of, make_config, make_run, make_user
 
 pytestmark = pytest.mark.django_db
+once = pytest.mark.only_on("sqlite")
 
 TASK = "task/scheduler"
 ROLES = ("anonymous", "nobody", "viewer", "operator", "editor", "superuser")
@@ -132,7 +133,12 @@ def places_of(run: SyncRun) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("method", "path", "body", "role", "status"),
     [
-        pytest.param(method, path, body, role, status, id=f"{method}-{path or 'root'}-{role}")
+        # On PostgreSQL as a superuser alone, who reaches the rows: the rest is refused before them.
+        pytest.param(
+            *(method, path, body, role, status),
+            id=f"{method}-{path or 'root'}-{role}",
+            marks=() if role == "superuser" else once,
+        )
         for method, path, body, statuses in MATRIX
         for role, status in zip(ROLES, statuses, strict=True)
     ],
@@ -191,6 +197,7 @@ def test_the_list_of_routes_needs_a_login(role: str) -> None:
     assert answer.status_code == (401 if role == "anonymous" else 200)
 
 
+@once
 @pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete", "options"])
 @pytest.mark.parametrize("path", ["sync/photos", "sync/configs/", "task/scheduler/run/1"])
 def test_an_address_that_is_no_route_is_404_as_the_api_says_it(method: str, path: str) -> None:
