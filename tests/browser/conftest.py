@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, StorageState, sync_playwright
 
 from tests.project.system import System
 from tests.servers.installed import program, skip_unless_installed
@@ -74,9 +74,18 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
+@pytest.fixture(scope="module")
+def signed_in(system: System) -> list[StorageState]:
+    """Hold the cookies of the first who signed in to this system: the next ones come with them."""
+    return []
+
+
 @pytest.fixture
-def visitor(system: System, browser: Browser) -> Iterator[Visitor]:
-    """Return a function that opens a signed-in browser; all are judged at the end of the test."""
+def visitor(system: System, browser: Browser, signed_in: list[StorageState]) -> Iterator[Visitor]:
+    """Return a function that opens a signed-in browser; all are judged at the end of the test.
+
+    Who will sign out asks for a session of his own.
+    """
     contexts: list[BrowserContext] = []
     visits: list[Visit] = []
 
@@ -85,12 +94,15 @@ def visitor(system: System, browser: Browser) -> Iterator[Visitor]:
         language: str = "en",
         theme: str = "light",
         screen: tuple[int, int] = DESKTOP,
+        own_session: bool = False,
     ) -> Visit:
         width, height = screen
+        shared = None if own_session or not signed_in else signed_in[0]
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if theme == "dark" else "light",
             locale={"en": "en-GB", "zh-hans": "zh-CN"}[language],
+            storage_state=shared,
         )
         context.set_default_timeout(20_000)
         context.add_init_script(TELL_VIOLATIONS)
@@ -98,7 +110,10 @@ def visitor(system: System, browser: Browser) -> Iterator[Visitor]:
         found = Visit(context.new_page(), system.base, language)
         found.watch()
         visits.append(found)
-        sign_in(found, system.password)
+        if shared is None:
+            sign_in(found, system.password)
+            if not own_session:
+                signed_in.append({"cookies": context.storage_state()["cookies"]})
         return found
 
     yield visit

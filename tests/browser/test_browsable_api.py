@@ -72,7 +72,7 @@ def test_a_person_makes_runs_and_reads_all_from_the_root(system: System, visitor
     folder = system.files / "by hand"
     (folder / "source" / "a.txt").write_text("a")
     (folder / "source" / "junk.tmp").write_text("x")
-    visit = visitor()
+    visit = visitor(own_session=True)
     page = visit.go(f"{API}/")
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_role("link", name="Log in")).to_be_visible()
@@ -171,7 +171,7 @@ def test_a_viewer_is_offered_reading_only(system: System, visitor: Visitor) -> N
         "user.groups.add(Group.objects.get(name='viewer'))",
     )
     assert made.returncode == 0, made.stderr
-    visit = visitor()
+    visit = visitor(own_session=True)
     page = visit.go(f"{API}/")
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_role("link", name="Log in")).to_be_visible()
