@@ -80,8 +80,13 @@ def _percent(progress: Document) -> str:
 
 
 def _amount(progress: Document) -> str:
-    if not progress.get("bytes_total"):
+    if not progress.get("files_total"):
         return ""
+    if not progress["bytes_total"]:
+        return _("%(files)d of %(all)d files") % {
+            "files": progress["files_done"],
+            "all": progress["files_total"],
+        }
     return _("%(done)s of %(total)s, %(files)d of %(all)d files") % {
         "done": words.size(progress["bytes_done"]),
         "total": words.size(progress["bytes_total"]),

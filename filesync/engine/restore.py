@@ -104,7 +104,6 @@ class _Restore:
             yield from self.reader.leave(undo.conflicts, self.request.kept_dir)
             exit_code = 0
             if not self.request.dry_run:
-                yield PhaseChanged(Phase.TRANSFERRING)
                 exit_code = yield from stages.carry_out(undo)
             yield self._finished(*self.reader.ended(exit_code, undo))
         except EngineError as error:
@@ -180,7 +179,9 @@ class _Restore:
             undo.conflicts[f"{self.request.kept_dir}/{folder}"] = Text(
                 "it holds files of an attempt whose log is lost; put them back by hand"
             )
-        self.plan = _as_plan(undo, now)
+        self.plan = _as_plan(undo, now, kept)
+        self.reader.files_total = _steps(undo)
+        self.reader.bytes_total = self.plan.bytes_to_send
         yield PlanReady(self.plan)
         return undo
 
@@ -228,7 +229,12 @@ class _Restore:
         )
 
 
-def _as_plan(undo: UndoPlan, now: Mapping[str, FileFacts]) -> Plan:
+def _steps(undo: UndoPlan) -> int:
+    """Count what is done to files, each of it once."""
+    return len(undo.remove) + len(undo.take_back) + len(undo.send_back) + len(undo.put_back)
+
+
+def _as_plan(undo: UndoPlan, now: Mapping[str, FileFacts], kept: Mapping[str, KeptFile]) -> Plan:
     """Show an undoing as the plan of a run: what is put back, replaced, removed."""
     items = [PlanItem(Action.DELETED, path) for path in undo.remove]
     items += [
@@ -243,6 +249,8 @@ def _as_plan(undo: UndoPlan, now: Mapping[str, FileFacts]) -> Plan:
         updates=replaced,
         deletes=len(undo.remove),
         renames=len(undo.take_back),
+        bytes_to_send=sum(now[path].size_bytes for path in undo.send_back)
+        + sum(kept[path].facts.size_bytes for path in undo.put_back),
         bytes_renamed=sum(old.size_bytes or 0 for old in undo.take_back.values()),
         items=tuple(items[:MAX_ITEMS]),
         items_left_off=max(0, len(items) - MAX_ITEMS),

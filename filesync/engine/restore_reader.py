@@ -6,8 +6,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from filesync.engine.errors import Failure, FailureClass
-from filesync.engine.events import Action, Event, ItemDone, Outcome, Totals
-from filesync.engine.messages import Copied, Deleted, LastWords, Message, MovedServerSide, Problem
+from filesync.engine.events import (
+    Action,
+    Event,
+    ItemDone,
+    Outcome,
+    Phase,
+    PhaseChanged,
+    Progress,
+    Totals,
+)
+from filesync.engine.messages import (
+    Copied,
+    Deleted,
+    LastWords,
+    Message,
+    MovedServerSide,
+    Problem,
+    Stats,
+)
 from filesync.engine.outcome import conclude
 from filesync.engine.problems import Problems
 from filesync.engine.texts import Text
@@ -19,12 +36,16 @@ class RestoreReader:
     """Read the messages of an undoing.
 
     `action` is what the running process does to its files, and `folder` the one that it names
-    them in; of those that it renames, `names` has the name then and the one before.
+    them in; of those that it renames, `names` has the name then and the one before. `files_total`
+    and `bytes_total` are what the plan has to be done.
     """
 
     action: Action = Action.RESTORED
     folder: str = ""
     names: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    files_total: int = 0
+    bytes_total: int = 0
+    phase: Phase | None = None
     problems: Problems = field(default_factory=Problems)
     _done: dict[Action, int] = field(default_factory=dict)
     _bytes_done: int = 0
@@ -50,10 +71,20 @@ class RestoreReader:
                 Action.FAILED, path or kept_dir, error=Text("left as it is: {why}", why=why)
             )
 
+    def begin(self, action: Action) -> list[Event]:
+        """Start reading processes that do this; tell where the undoing stands."""
+        self.action = action
+        phase = Phase.DELETING if action is Action.DELETED else Phase.TRANSFERRING
+        told: list[Event] = [] if phase is self.phase else [PhaseChanged(phase)]
+        self.phase = phase
+        return [*told, self._progress()]
+
     def take(self, message: Message) -> list[Event]:
         """Turn what rclone did into items."""
         if isinstance(message, Problem):
             return self._problem(message)
+        if isinstance(message, Stats):
+            return [self._progress(message)]
         if isinstance(message, LastWords):
             self.problems.last_words = message
         if self.action is Action.RENAMED:
@@ -64,6 +95,26 @@ class RestoreReader:
         if isinstance(message, Deleted) and self.action is Action.DELETED:
             return [self._item(message.path, None)]
         return []
+
+    def _progress(self, stats: Stats | None = None) -> Progress:
+        """Tell what is done of the plan; rclone's own counters are those of one process."""
+        flying = () if stats is None else stats.in_flight
+        speed = 0.0 if stats is None else stats.speed_bytes_per_s
+        on_their_way = sum(file.bytes_done for file in flying)
+        bytes_done = min(self._bytes_done + on_their_way, self.bytes_total)
+        return Progress(
+            bytes_done=bytes_done,
+            bytes_total=self.bytes_total,
+            files_done=sum(self._done.values()),
+            files_total=self.files_total,
+            checks_done=0,
+            checks_total=0,
+            deletes=self._done.get(Action.DELETED, 0),
+            errors=self._failed,
+            speed_bytes_per_s=speed,
+            eta_s=(self.bytes_total - bytes_done) / speed if speed else None,
+            in_flight=flying,
+        )
 
     def _problem(self, problem: Problem) -> list[Event]:
         self.problems.add(problem)

@@ -106,7 +106,7 @@ class RestoreStages:
             exit_code = yield from self._take_back_names(undo)
         for action, words, where, concerned in stages:
             if exit_code == 0 and concerned:
-                self.reader.action = action
+                yield from self.reader.begin(action)
                 limited = (*words, *self._only(concerned))
                 exit_code = yield from self._drive(limited, where, self.reader.take)
         if exit_code == 0:
@@ -117,7 +117,7 @@ class RestoreStages:
 
     def _send_back_renamed(self, undo: UndoPlan) -> Driven:
         """Send back what a rename rule named anew, one by one: rclone renames by rules alone."""
-        self.reader.action = Action.MOVED
+        yield from self.reader.begin(Action.MOVED)
         for path, origin in undo.send_back.items():
             if path != origin:
                 self.reader.folder = path.rpartition("/")[0]
@@ -132,7 +132,7 @@ class RestoreStages:
 
     def _take_back_names(self, undo: UndoPlan) -> Driven:
         """Give files their old names: those of a folder that was renamed all together."""
-        self.reader.action = Action.RENAMED
+        yield from self.reader.begin(Action.RENAMED)
         folders: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
         for new, old in undo.take_back.items():
             there, back, name = _folders_of(new, old.path)

@@ -7,11 +7,8 @@ from filesync import engine
 
 def progress_document(progress: engine.Progress) -> dict[str, object]:
     """Return the JSON that a run's `progress` column holds; `percent` is None while unknown."""
-    percent = (
-        round(100 * progress.bytes_done / progress.bytes_total, 1) if progress.bytes_total else None
-    )
     return {
-        "percent": percent,
+        "percent": _percent(progress),
         "bytes_done": progress.bytes_done,
         "bytes_total": progress.bytes_total,
         "files_done": progress.files_done,
@@ -26,6 +23,14 @@ def progress_document(progress: engine.Progress) -> dict[str, object]:
             for file in progress.in_flight
         ],
     }
+
+
+def _percent(progress: engine.Progress) -> float | None:
+    """Count bytes; where there are none, as where files are only removed, files."""
+    done, total = progress.bytes_done, progress.bytes_total
+    if not total:
+        done, total = progress.files_done, progress.files_total
+    return round(100 * done / total, 1) if total else None
 
 
 def plan_document(plan: engine.Plan) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -12,9 +13,12 @@ from django.utils.translation import gettext, override
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit, Visitor
+from tests.browser.test_live import moves
 from tests.browser.test_pages import (
     CONFIGS,
     LANGUAGES,
+    SLOW,
+    SLOW_BYTES,
     agree,
     badge,
     make_config,
@@ -109,6 +113,52 @@ def test_a_run_is_undone_by_clicking(system: System, visitor: Visitor, language:
     expect(rows.filter(has_text="0.txt").first).to_contain_text(said(visit, "put back"))
     assert names_in(destination) == ["0.txt", "1.txt", "2.txt", "3.txt"]
     assert (destination / "0.txt").read_text() == "0"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_undoing_is_watched_cancelled_and_finished(
+    system: System, visitor: Visitor, language: str
+) -> None:
+    name = f"restored slowly {language}"
+    config = make_config(system, name)
+    source, destination = system.files / name / "source", system.files / name / "destination"
+    (source / "large.bin").write_bytes(os.urandom(SLOW_BYTES))
+    change(system, config, method="FULL", keep_deleted_days=7, max_delete_percent=100)
+    visit = visitor(language=language)
+    run_to(visit, config, "Succeeded")
+    (source / "large.bin").write_text("small")
+    (source / "new.txt").write_text("new")
+    ended = run_to(visit, config, "Succeeded")
+    change(system, config, bandwidth=SLOW)
+    page = visit.page
+
+    visit.go(ended)
+    press(visit, "Undo")
+
+    expect(page).not_to_have_url(re.compile(re.escape(ended)))
+    moves(page.locator("progress").first)
+    expect(page.locator("#progress")).to_contain_text(said(visit, "Transferring"))
+    amount = said(visit, "%(done)s of %(total)s, %(files)d of %(all)d files")
+    told = amount % {"done": "DONE", "total": "TOTAL", "files": 1, "all": 2}
+    parts = re.escape(told).replace("DONE", ".+").replace("TOTAL", r"24[^\d].*")
+    expect(page.locator("[data-text=amount]")).to_have_text(re.compile(parts))
+    undoing = page.url
+    visit.go("/admin/")
+    entry = page.locator("[aria-labelledby=running] .sb-runs > li", has_text=name)
+    moves(entry.locator("progress").first)
+    expect(entry).to_contain_text(re.compile(parts))
+    entry.get_by_role("button", name=said(visit, "Cancel")).click()
+    agree(page)
+    page.wait_for_url(undoing)
+    expect(badge(page)).to_have_text(said(visit, "Cancelled"))
+
+    change(system, config, bandwidth="")
+    visit.go(ended)
+    press(visit, "Undo")
+    expect(page).not_to_have_url(re.compile(re.escape(ended)))
+    expect(badge(page)).to_have_text(said(visit, "Succeeded"))
+    assert names_in(destination) == ["large.bin"]
+    assert (destination / "large.bin").stat().st_size == SLOW_BYTES
 
 
 def names_in(folder: Path) -> list[str]:

@@ -21,7 +21,7 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 from pytest_django.fixtures import DjangoAssertNumQueries
 
-from filesync import selectors
+from filesync import engine, selectors
 from filesync.engine.log import command_line
 from filesync.models import (
     NotificationChannel,
@@ -32,6 +32,7 @@ from filesync.models import (
     SyncRun,
 )
 from filesync.services.channels import tell_channels
+from filesync.services.documents import progress_document
 from filesync.services.leases import Claim
 from filesync.services.rules import use_rule_sets
 from filesync.services.run_logs import log_path
@@ -181,6 +182,17 @@ def test_the_dashboards_poll_tells_what_runs_in_words(local_root: Path, superuse
         "Broker",
         "Database",
     ]
+
+
+def test_where_no_bytes_are_to_come_files_are_counted(local_root: Path, superuser: Client) -> None:
+    # As of an undoing that only removes what a run had added.
+    told = progress_document(engine.Progress(0, 0, 3, 12, 0, 0, 3, 0, 0.0, None))
+    make_run(make_config(local_root), state=SyncRun.State.RUNNING, progress=told)
+
+    (running,) = superuser.get("/admin/live/").json()["runs"]
+
+    assert (running["percent_words"], running["amount"]) == ("25 %", "3 of 12 files")
+    assert progress_document(engine.Progress(0, 0, 0, 0, 0, 0, 0, 0, 0.0, None))["percent"] is None
 
 
 def test_the_strip_is_told_in_each_readers_language(local_root: Path) -> None:

@@ -137,6 +137,33 @@ def test_a_run_whose_rclone_was_killed_before_a_file_came_can_be_undone(
     assert tree(local_root / "destination") == before
 
 
+def test_an_undoing_shows_its_progress_while_it_goes_on_and_obeys_cancel(
+    local_root: Path, config: SyncConfig
+) -> None:
+    write_tree(local_root / "destination", {"changed": "x" * 2_000_000})
+    run = changing_run(config, local_root)
+    SyncConfig.objects.filter(pk=config.pk).update(bandwidth="64K")
+    undoing = queue_restore(run.pk)
+    seen: list[SyncRun] = []
+
+    def look(_event: engine.Event) -> None:
+        row = SyncRun.objects.get(pk=undoing.pk)
+        if row.progress.get("bytes_done"):
+            seen.append(row)
+            cancel_run(row.pk)
+
+    execute(claim(undoing), watch=look)
+
+    undoing.refresh_from_db()
+    assert (undoing.state, undoing.reason) == ("CANCELLED", "CANCELLED_BY_USER")
+    progress = seen[0].progress
+    assert seen[0].phase == "TRANSFERRING"
+    # The file that came is removed, and of two that were there one is on its way.
+    assert (progress["files_total"], progress["bytes_total"]) == (3, 2_000_004)
+    assert 1 <= progress["files_done"] < 3
+    assert 0 < progress["percent"] < 100
+
+
 def test_the_latest_run_is_undone_first(local_root: Path, config: SyncConfig) -> None:
     before = tree(local_root / "destination")
     first = changing_run(config, local_root)

@@ -21,6 +21,8 @@ from filesync.engine import (
     Limits,
     Method,
     Outcome,
+    PhaseChanged,
+    Progress,
     Remote,
     Rules,
     StopSignal,
@@ -29,6 +31,9 @@ from filesync.engine import (
     list_folder,
     run_restore,
 )
+from filesync.engine.events import InFlight, Phase
+from filesync.engine.messages import Copied, MovedServerSide, Stats
+from filesync.engine.restore_reader import RestoreReader
 from filesync.engine.undo import FileFacts, KeptFile, Standing, Touched, plan_undo
 from tests.filesync.engine.lab import NO_GUARDS, Lab, Ran, engine_remote, files_of, tree, write_tree
 
@@ -603,3 +608,77 @@ def test_a_name_that_a_rule_gave_to_two_files_of_a_move_is_left_and_told() -> No
 
     assert set(plan.conflicts) == {"x1"}
     assert (plan.send_back, plan.put_back, plan.remove) == ({}, {}, [])
+
+
+# Where it stands ----------------------------------------------------------------------------------
+
+
+def test_an_undoing_tells_how_many_files_and_bytes_are_back(lab: Lab) -> None:
+    write_tree(lab.source, {"large": "x" * 3_000_000, "small": "x" * 1_000, "same": "same"})
+    full = lab.asking(Method.FULL)
+    assert lab.run(full).result.outcome is Outcome.SUCCEEDED
+    write_tree(lab.source, {"large": "new", "small": "new", "added": "new", "more": "new"})
+    changing = keeping(full)
+    assert lab.run(changing).result.outcome is Outcome.SUCCEEDED
+
+    undone = restore(lab, undo_of(changing, lab, limits=Limits(transfers=1, bandwidth="1M")))
+
+    assert undone.result.outcome is Outcome.SUCCEEDED, undone.result.failure
+    told = [event for event in undone.events if isinstance(event, Progress)]
+    assert {(one.files_total, one.bytes_total) for one in told} == {(4, 3_001_000)}
+    assert (told[0].files_done, told[0].bytes_done) == (0, 0)
+    assert (told[-1].files_done, told[-1].bytes_done, told[-1].deletes) == (4, 3_001_000, 2)
+    assert [one.files_done for one in told] == sorted(one.files_done for one in told)
+    # A file that is on its way counts with what has come of it.
+    assert [one.bytes_done for one in told] == sorted(one.bytes_done for one in told)
+    assert any(one.in_flight and 0 < one.bytes_done < 3_000_000 for one in told)
+    phases = [event.phase for event in undone.events if isinstance(event, PhaseChanged)]
+    assert phases == [Phase.PLANNING, Phase.TRANSFERRING, Phase.DELETING, Phase.TRANSFERRING]
+    assert undone.result.plan is not None
+    assert undone.result.plan.bytes_to_send == 3_001_000
+
+
+def test_files_that_are_sent_back_and_put_back_and_renamed_count_each() -> None:
+    reader = RestoreReader(files_total=3, bytes_total=30)
+    reader.begin(Action.MOVED)
+    reader.take(Copied("a", 10, True))
+    reader.begin(Action.RESTORED)
+    reader.take(Copied("a", 20, True))
+    reader.begin(Action.RENAMED)
+    reader.names = {"new": ("old", "new")}
+
+    *_, told = reader.take(MovedServerSide("new"))
+    (progress,) = reader.begin(Action.RENAMED)
+
+    assert isinstance(told, ItemDone)
+    assert isinstance(progress, Progress)
+    assert (progress.files_done, progress.bytes_done, progress.deletes) == (3, 30, 0)
+
+
+def test_what_is_on_its_way_is_never_more_than_all() -> None:
+    reader = RestoreReader(files_total=1, bytes_total=100)
+    reader.begin(Action.RESTORED)
+    reader.take(Copied("a", 100, True))
+    (progress,) = reader.take(stats(speed=50.0, flying=InFlight("a", 100, 100)))
+    assert isinstance(progress, Progress)
+    assert (progress.bytes_done, progress.eta_s) == (100, 0.0)
+
+
+def stats(*, speed: float, flying: InFlight) -> Stats:
+    return Stats(
+        bytes_done=0,
+        bytes_total=0,
+        transfers_done=0,
+        transfers_total=0,
+        checks_done=0,
+        checks_total=0,
+        deletes=0,
+        deleted_dirs=0,
+        renames=0,
+        errors=0,
+        listed=0,
+        speed_bytes_per_s=speed,
+        eta_s=None,
+        last_error=None,
+        in_flight=(flying,),
+    )
