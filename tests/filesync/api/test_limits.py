@@ -19,9 +19,9 @@ from gunicorn.http.errors import ChunkMissingTerminator
 from pytest_django.fixtures import SettingsWrapper
 from rest_framework.test import APIClient
 
-from filesync import rates
 from filesync.models import ApiToken, Hook, SyncConfig, SyncRun
 from filesync.rates import RateLimit
+from tests.filesync.api.conftest import Clock
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import browser_of, client_of, make_config
 
@@ -34,23 +34,6 @@ CHANNELS = "/api/v1/notifications/channels"
 TASK = "/api/v1/task/scheduler"
 TRY = "/api/v1/sync/rule-sets/try"
 LOGINS = ("/admin/login/", "/api-auth/login/")
-
-
-class Clock:
-    """Stands in for `time` in `filesync.rates`."""
-
-    now_s = 1_800_000_000.0
-
-    def time(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Stop the limits' clock at the begin of a minute."""
-    clock = Clock()
-    monkeypatch.setattr(rates, "time", clock)
-    return clock
 
 
 @pytest.fixture
