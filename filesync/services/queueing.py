@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from operator import itemgetter
 
 from celery import current_app
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -59,7 +60,7 @@ def queue_run(
         ConfigDisabled: it is disabled and `force` is off.
         RunActive: it has an active run; the database's constraint decides between racers.
     """
-    config = SyncConfig.objects.filter(pk=config_id).first()
+    config = SyncConfig.objects.filter(pk=config_id).only("name", "enable", "queue").first()
     if config is None:
         raise unknown_error(config_id)
     # A disabled config may be undone: that is often why it was disabled.
@@ -82,10 +83,11 @@ def queue_run(
         rung_at=timezone.now() if ring_bell else None,
     )
     try:
-        with transaction.atomic():
+        # Alone it is a transaction by itself, without the round trips of its begin and its end.
+        with transaction.atomic() if connection.in_atomic_block else nullcontext():
             run.save(force_insert=True)
-            if ring_bell:
-                transaction.on_commit(lambda: _send([run]))
+        if ring_bell:
+            transaction.on_commit(lambda: _send([run]))
     except IntegrityError:
         active = SyncRun.objects.filter(config=config, state__in=SyncRun.ACTIVE).first()
         raise active_error(config, active) from None

@@ -114,6 +114,7 @@ def reads(filled: Filled, configs: int) -> dict[str, str]:
         "configs, last page": f"configs?page={configs // 50}",
         "configs, enabled": "configs?enable=true",
         "configs, newest first": "configs?ordering=-created_at",
+        "configs, searched": "configs?search=00777",
         "runs, first page": "runs",
         "runs of a config": f"runs?config={config}",
         "runs that failed": "runs?state=FAILED",

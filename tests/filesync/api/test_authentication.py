@@ -6,11 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
+from django.test import RequestFactory
 from django.utils import timezone
 from pytest_django.fixtures import SettingsWrapper
+from rest_framework.request import Request
 from rest_framework.test import APIClient
 
+from filesync.api.authentication import TokenAuthentication
 from filesync.models import ApiToken, SyncRun
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import make_config, make_user
@@ -127,6 +130,21 @@ def test_the_use_of_a_token_is_noted_at_most_once_a_minute(viewer: User) -> None
     client_with(f"Bearer {text}").get(CONFIGS)
     row.refresh_from_db()
     assert row.last_used_at > first
+
+
+@pytest.mark.parametrize("role", ["operator", "editor", "nobody"])
+def test_a_token_may_what_its_user_and_the_groups_may(role: str, rf: RequestFactory) -> None:
+    user = make_user(role)
+    user.user_permissions.add(Permission.objects.get(codename="view_logentry"))
+    _, text = ApiToken.issue(user, "script")
+
+    request = rf.get("/", headers={"Authorization": f"Bearer {text}"})
+    signed_in = TokenAuthentication().authenticate(Request(request))
+
+    assert signed_in is not None
+    expected = User.objects.get(pk=user.pk).get_all_permissions()
+    assert "admin.view_logentry" in expected
+    assert signed_in[0].get_all_permissions() == expected
 
 
 def test_a_refused_token_notes_no_use(viewer: User) -> None:
