@@ -89,7 +89,17 @@ class KnownSearch(SearchFilter):
 
 
 class KnownOrdering(OrderingFilter):
-    """Orders by the fields that a list offers, and refuses others instead of ignoring them."""
+    """Orders by the fields that a list offers, and refuses others instead of ignoring them.
+
+    Rows made at the same moment follow by their ids: no page repeats what another has shown.
+    """
+
+    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: APIView) -> Any:
+        asked = super().get_ordering(request, queryset, view)
+        column = queryset.model._meta.get_field
+        if not asked or any(column(field.removeprefix("-")).unique for field in asked):
+            return asked
+        return [*asked, "-id" if asked[-1].startswith("-") else "id"]
 
     def remove_invalid_fields(
         self, queryset: QuerySet[Model], fields: Any, view: APIView, request: Request

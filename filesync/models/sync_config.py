@@ -245,9 +245,13 @@ class SyncConfig(Schedulable):
             ("run_syncconfig", gettext_noop("Can run and cancel syncs")),
             ("force_syncconfig", gettext_noop("Can force a run past its guards")),
         ]
+        # PostgreSQL finds texts within name and remark by one more, which migration 0012 makes.
         indexes = [
             # The API's filter by `enable` in the order of its lists, and how many there are.
             models.Index(fields=["enable", "name"], name="filesync_config_enabled"),
+            # The API's orders that its lists offer beside the name.
+            models.Index(fields=["created_at", "id"], name="filesync_config_created"),
+            models.Index(fields=["updated_at", "id"], name="filesync_config_updated"),
             # The distinct schedules, and who has one of them: the next runs of all configs.
             models.Index(
                 fields=["cron", "timezone", "start_time", "end_time", "id"],

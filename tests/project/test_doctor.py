@@ -111,7 +111,7 @@ def test_a_missing_migration_and_a_missing_rclone_are_problems(
     local_root: Path, settings: SettingsWrapper, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings.FILESYNC_RCLONE_BINARY = "/nowhere/rclone"
-    MigrationRecorder(connection).record_unapplied("filesync", "0011_renamed_files")
+    MigrationRecorder(connection).record_unapplied("filesync", "0012_finding_configs")
     found = findings(capsys)
     assert found["migrations"][0] == found["rclone"][0] == "problem"
     assert "manage.py migrate" in found["migrations"][1]

@@ -246,7 +246,7 @@ def test_with_a_migration_missing_it_is_not_ready(
     broker: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "_migrated", False)
-    MigrationRecorder(connection).record_unapplied("filesync", "0011_renamed_files")
+    MigrationRecorder(connection).record_unapplied("filesync", "0012_finding_configs")
     answer = Client().get("/health/ready")
     assert answer.status_code == 503
     assert "manage.py migrate" in answer.json()["migrations"]

@@ -742,6 +742,48 @@ def test_the_last_page_of_a_long_list_is_read_from_its_end(local_root: Path) -> 
     assert not any("OFFSET" in entry["sql"] for entry in asked)
 
 
+@pytest.mark.parametrize("field", ["created_at", "updated_at"])
+@pytest.mark.parametrize(("sign", "page"), [("", 1), ("-", 1), ("", 40)])
+def test_configs_in_an_order_of_time_are_read_by_index_and_not_sorted(
+    local_root: Path, field: str, sign: str, page: int
+) -> None:
+    storage = make_storage(local_root)
+    SyncConfig.objects.bulk_create(
+        SyncConfig(name=f"{number}", source_storage=storage, destination_storage=storage)
+        for number in range(2_000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+    with CaptureQueriesContext(connection) as asked:
+        answer = client_of("viewer").get(f"{CONFIGS}?ordering={sign}{field}&page={page}")
+    listed = next(entry["sql"] for entry in asked if "LIMIT 50" in entry["sql"])
+    how = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{how} {listed}")
+        plan = "\n".join(str(line[-1]) for line in cursor.fetchall())
+
+    assert len(answer.json()["results"]) == 50
+    assert f"filesync_config_{field.removesuffix('_at')}" in plan, plan
+    assert not any(word in plan for word in ("Sort", "TEMP B-TREE")), plan
+    assert "OFFSET" not in listed
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_configs_made_at_the_same_moment_stand_on_one_page_each(
+    local_root: Path, sign: str
+) -> None:
+    made = [make_config(local_root).pk for _ in range(7)]
+    SyncConfig.objects.update(created_at=timezone.now())
+    client, seen = client_of("viewer"), []
+
+    for page in range(1, 5):
+        address = f"{CONFIGS}?ordering={sign}created_at&page_size=2&page={page}"
+        seen += [row["id"] for row in client.get(address).json()["results"]]
+
+    assert seen == (made[::-1] if sign else made)
+
+
 @pytest.mark.parametrize(
     "url",
     [
