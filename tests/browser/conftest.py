@@ -110,10 +110,12 @@ def visitor(system: System, browser: Browser, signed_in: list[StorageState]) -> 
         found = Visit(context.new_page(), system.base, language)
         found.watch()
         visits.append(found)
-        if shared is None:
-            sign_in(found, system.password)
-            if not own_session:
-                signed_in.append({"cookies": context.storage_state()["cookies"]})
+        if shared is not None:
+            found.go("/admin/")
+            return found
+        sign_in(found, system.password)
+        if not own_session:
+            signed_in.append({"cookies": context.storage_state()["cookies"]})
         return found
 
     yield visit
