@@ -21,7 +21,7 @@ CROWD = 5
 CROWD_LOOKED_AT = 1_000
 NO_LIMIT_PERCENT = 100
 DELETING = (SyncConfig.Method.FULL, SyncConfig.Method.OVERWRITE)
-DESTINATION = frozenset({"destination_storage", "destination_path"})
+ENDS = frozenset({"source_storage", "source_path", "destination_storage", "destination_path"})
 
 
 def warnings_of(
@@ -29,7 +29,7 @@ def warnings_of(
 ) -> list[str]:
     """Return what a person should know of a saved config, in whole sentences.
 
-    `changed` are the fields that this save has changed: no run says which destination it had.
+    `changed` are the fields that this save has changed: no run says which folders it had.
     """
     now = now or timezone.now()
     found = [_too_often(config, now), _crowd(config, now), no_limits(config, changed)]
@@ -89,17 +89,19 @@ def _crowd(config: SyncConfig, now: datetime) -> str:
 def no_limits(config: SyncConfig, changed: Collection[str]) -> str:
     """Warn of what may delete everything at a destination where it never ran; "" where it may not.
 
-    A destination that was changed in this save is taken for such a one.
+    A source or a destination that was changed in this save is taken for one of those: what another
+    source lacks is deleted as well.
     """
     if config.method not in DELETING or config.max_delete_files is not None:
         return ""
     limit = config.max_delete_percent
     if limit is not None and limit < NO_LIMIT_PERCENT:
         return ""
-    if not DESTINATION.isdisjoint(changed):
+    if not ENDS.isdisjoint(changed):
         return _(
-            "Its destination is another one now, and it may delete everything there: make a dry "
-            "run first, or set the most deletions, or lower those in per cent."
+            "Its source or destination is another one now, and it may delete everything at the "
+            "destination: make a dry run first, or set the most deletions, or lower those in per "
+            "cent."
         )
     if SyncRun.objects.filter(config=config, state=SyncRun.State.SUCCEEDED, dry_run=False).exists():
         return ""

@@ -129,13 +129,14 @@ def test_a_full_sync_without_limits_that_never_ran_is_told(
         ({"destination_path": "another"}, True),
         ({"destination_path": "destination"}, False),
         ({"destination_storage": "another"}, True),
-        ({"source_path": "another", "remark": "another"}, False),
+        ({"source_path": "another"}, True),
+        ({"source_path": "source", "remark": "another"}, False),
         ({"destination_path": "another", "max_delete_percent": 50}, False),
         ({"destination_path": "another", "method": "INCREMENTAL"}, False),
     ],
 )
 @pytest.mark.parametrize("verb", ["put", "patch"])
-def test_the_api_tells_it_again_when_the_destination_is_another(
+def test_the_api_tells_it_again_when_its_folders_are_others(
     local_root: Path, verb: str, change: dict[str, object], *, warned: bool
 ) -> None:
     config = deleting_config(local_root)
@@ -155,7 +156,7 @@ def test_the_api_tells_it_again_when_the_destination_is_another(
     answer = getattr(client, verb)(route, body | change if verb == "put" else change)
     assert answer.status_code == 200, answer.json()
     told = answer.json()["warnings"]
-    assert [text.startswith("Its destination is another one now") for text in told] == (
+    assert [text.startswith("Its source or destination is another one now") for text in told] == (
         [True] * warned
     )
     assert client.get(route).json()["warnings"] == []
@@ -163,9 +164,13 @@ def test_the_api_tells_it_again_when_the_destination_is_another(
 
 @pytest.mark.parametrize(
     ("change", "warned"),
-    [({"destination_path": "another"}, True), ({"remark": "another"}, False)],
+    [
+        ({"destination_path": "another"}, True),
+        ({"source_path": "another"}, True),
+        ({"remark": "another"}, False),
+    ],
 )
-def test_an_import_tells_it_again_when_the_destination_is_another(
+def test_an_import_tells_it_again_when_its_folders_are_others(
     local_root: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -183,7 +188,7 @@ def test_an_import_tells_it_again_when_the_destination_is_another(
     for _ in range(2):
         call_command("import_configs", str(file))
         said = capsys.readouterr().out
-        told.append("warning: configs Photos: Its destination is another one now" in said)
+        told.append("warning: configs Photos: Its source or destination is another one now" in said)
 
     # The second import changes nothing.
     assert told == [warned, False]
@@ -248,14 +253,15 @@ def test_the_admin_tells_it_when_it_is_saved(local_root: Path) -> None:
     [
         ({"destination_path": "another"}, True),
         ({"destination_storage": "another"}, True),
-        ({"source_path": "another", "remark": "another"}, False),
+        ({"source_path": "another"}, True),
+        ({"remark": "another"}, False),
     ],
 )
-def test_the_admin_tells_it_again_when_the_destination_is_another(
+def test_the_admin_tells_it_again_when_its_folders_are_others(
     local_root: Path, change: dict[str, object], *, warned: bool
 ) -> None:
     config = deleting_config(local_root)
     if "destination_storage" in change:
         change = {"destination_storage": make_storage(local_root).pk}
     page = save_in_admin(config, change)
-    assert ("Its destination is another one now" in page) is warned
+    assert ("Its source or destination is another one now" in page) is warned

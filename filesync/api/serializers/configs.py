@@ -23,7 +23,7 @@ from filesync.notifications.targets import TargetRefused, check_ping_url
 from filesync.services.channels import check_channels, tell_channels
 from filesync.services.rules import use_rule_sets
 from filesync.services.switching import MOST_SWITCHED
-from filesync.services.warnings import DESTINATION, warnings_of
+from filesync.services.warnings import ENDS, warnings_of
 from filesync.texts import say
 from scheduler.api.strict import StrictModelSerializer, StrictSerializer
 
@@ -174,7 +174,7 @@ class SyncConfigSerializer(Withholding, QuickRows, StrictModelSerializer):
     def update(self, instance: SyncConfig, validated_data: dict[str, Any]) -> SyncConfig:
         self._changed = [
             name
-            for name in DESTINATION & validated_data.keys()
+            for name in ENDS & validated_data.keys()
             if getattr(instance, name) != validated_data[name]
         ]
         return self._save(partial(super().update, instance), validated_data)
