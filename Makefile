@@ -24,19 +24,17 @@ demo: $(VENV)/.installed ## Sync a sample, or SRC=folder DST=folder; ONCE=1 ends
 up: $(VENV)/.installed ## Run everything: web, worker, beat, and Redis unless CELERY_BROKER is set
 	@$(PY) manage.py up
 
-# Two halves at once: most tests wait for servers and processes more than they compute. The second,
-# PostgreSQL and then the engine, which knows no database, is shown when both are over.
+# Three parts at once: most tests wait for servers and processes more than they compute. The one on
+# PostgreSQL, and the engine's, which knows no database, are shown when they are over.
 CHOSEN = -m "not drill and not browser" $(PYTEST_ARGS)
 test: $(VENV)/.tested ## Run the tests on SQLite, and those that touch a database on PostgreSQL
-	@log=$$(mktemp); \
-	( status=0; trap 'kill $$part 2>/dev/null; exit 143' TERM; \
-	  $(PY) -m pytest --database=postgres $(CHOSEN) & part=$$!; wait $$part || status=1; \
-	  $(PY) -m pytest $(CHOSEN) tests/filesync/engine & part=$$!; wait $$part || status=1; \
-	  exit $$status ) >"$$log" 2>&1 & half=$$!; \
-	trap 'kill $$half 2>/dev/null; rm -f "$$log"' EXIT; trap 'exit 130' INT TERM; \
-	status=0; \
-	$(PY) -m pytest --ignore=tests/filesync/engine $(CHOSEN) || status=1; \
-	echo "The half on PostgreSQL, and the engine:"; wait $$half || status=1; cat "$$log"; exit $$status
+	@logs=$$(mktemp -d); others=; \
+	trap 'kill $$others 2>/dev/null; rm -rf "$$logs"' EXIT; trap 'exit 130' INT TERM; \
+	$(PY) -m pytest --database=postgres $(CHOSEN) >"$$logs/postgres" 2>&1 & others=$$!; postgres=$$!; \
+	$(PY) -m pytest $(CHOSEN) tests/filesync/engine >"$$logs/engine" 2>&1 & others="$$others $$!"; engine=$$!; \
+	status=0; $(PY) -m pytest --ignore=tests/filesync/engine $(CHOSEN) || status=1; \
+	echo "The tests on PostgreSQL:"; wait $$postgres || status=1; cat "$$logs/postgres"; \
+	echo "The tests of the engine:"; wait $$engine || status=1; cat "$$logs/engine"; exit $$status
 
 test-browser: $(VENV)/.tested ## Drive the admin with Debian's chromium, in both languages
 	@$(PY) -m pytest -m browser $(PYTEST_ARGS) tests/browser
