@@ -25,16 +25,17 @@ up: $(VENV)/.installed ## Run everything: web, worker, beat, and Redis unless CE
 	@$(PY) manage.py up
 
 # Three parts at once: most tests wait for servers and processes more than they compute. The one on
-# PostgreSQL, and the engine's, which knows no database, are shown when they are over.
+# PostgreSQL, and the one that knows no database, are shown when they are over.
+NO_DATABASE = tests/filesync/engine tests/test_servers.py
 CHOSEN = -m "not drill and not browser" $(PYTEST_ARGS)
 test: $(VENV)/.tested ## Run the tests on SQLite, and those that touch a database on PostgreSQL
 	@logs=$$(mktemp -d); others=; \
 	trap 'kill $$others 2>/dev/null; rm -rf "$$logs"' EXIT; trap 'exit 130' INT TERM; \
 	$(PY) -m pytest --database=postgres $(CHOSEN) >"$$logs/postgres" 2>&1 & others=$$!; postgres=$$!; \
-	$(PY) -m pytest $(CHOSEN) tests/filesync/engine >"$$logs/engine" 2>&1 & others="$$others $$!"; engine=$$!; \
-	status=0; $(PY) -m pytest --ignore=tests/filesync/engine $(CHOSEN) || status=1; \
+	$(PY) -m pytest $(CHOSEN) $(NO_DATABASE) >"$$logs/engine" 2>&1 & others="$$others $$!"; engine=$$!; \
+	status=0; $(PY) -m pytest $(NO_DATABASE:%=--ignore=%) $(CHOSEN) || status=1; \
 	echo "The tests on PostgreSQL:"; wait $$postgres || status=1; cat "$$logs/postgres"; \
-	echo "The tests of the engine:"; wait $$engine || status=1; cat "$$logs/engine"; exit $$status
+	echo "The tests of the engine and the servers:"; wait $$engine || status=1; cat "$$logs/engine"; exit $$status
 
 test-browser: $(VENV)/.tested ## Drive the admin with Debian's chromium, in both languages
 	@$(PY) -m pytest -m browser $(PYTEST_ARGS) tests/browser
