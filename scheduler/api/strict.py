@@ -29,7 +29,10 @@ JSON_TYPES: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], type, Any],
 
 
 class StrictMixin:
-    """Refuse unknown fields and values of another type in a write; mix it in before a Serializer.
+    """Refuse unknown fields, values of another type and texts that are too long in a write.
+
+    Mix it in before a Serializer. A text is as long as it was sent, which is what the schema says;
+    DRF measures it without the spaces around it.
 
     HTML forms know texts only, so their values are read as DRF reads them; their
     `csrfmiddlewaretoken` is let through.
@@ -47,11 +50,11 @@ class StrictMixin:
                         for name in unknown
                     }
                 )
-            if not isinstance(data, QueryDict) and (wrong := self._wrong_types(data)):
+            if not isinstance(data, QueryDict) and (wrong := self._wrong_values(data)):
                 raise serializers.ValidationError(wrong)
         return super().to_internal_value(data)  # type: ignore[misc]
 
-    def _wrong_types(self, data: Mapping[str, Any]) -> dict[str, list[serializers.ErrorDetail]]:
+    def _wrong_values(self, data: Mapping[str, Any]) -> dict[str, list[serializers.ErrorDetail]]:
         wrong: dict[str, list[serializers.ErrorDetail]] = {}
         for name, field in self.fields.items():  # type: ignore[attr-defined]
             value = data.get(name)
@@ -61,6 +64,10 @@ class StrictMixin:
                 for kind, wanted, message in JSON_TYPES:
                     if isinstance(inner, kind) and not _is_a(part, wanted):
                         wrong[name] = [serializers.ErrorDetail(str(message), code="invalid")]
+                longest = inner.max_length if isinstance(inner, serializers.CharField) else None
+                if longest is not None and isinstance(part, str) and len(part) > longest:
+                    text = inner.error_messages["max_length"].format(max_length=longest)
+                    wrong[name] = [serializers.ErrorDetail(text, code="max_length")]
         return wrong
 
 

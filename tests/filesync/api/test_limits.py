@@ -488,3 +488,16 @@ def test_values_of_another_type_within_lists_and_objects_are_refused(
 
     assert answer.status_code == 400
     assert field in answer.json()
+
+
+@once
+@pytest.mark.parametrize(("spaces", "status"), [(20, 201), (21, 400)])
+def test_a_text_is_as_long_as_it_was_sent(spaces: int, status: int) -> None:
+    body = {"name": "x" * 100 + " " * spaces, "filters": "- *.tmp"}
+    answer = client_of("editor").post("/api/v1/sync/rule-sets", body)
+
+    assert answer.status_code == status, answer.json()
+    if status == 201:
+        assert answer.json()["name"] == "x" * 100
+    else:
+        assert answer.json()["name"] == ["Ensure this field has no more than 120 characters."]
