@@ -3,7 +3,7 @@
 import logging
 
 from django.apps.registry import Apps
-from django.db import ProgrammingError, migrations, models, transaction
+from django.db import NotSupportedError, ProgrammingError, migrations, models, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 logger = logging.getLogger(__name__)
@@ -16,7 +16,11 @@ SEARCH = """
 
 
 def index_search(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Index each three letters on PostgreSQL, where its pg_trgm is there and may be used."""
+    """Index each three letters on PostgreSQL, where its pg_trgm is there and may be used.
+
+    A hosted PostgreSQL may refuse an extension that its operator has not allowed, with
+    `feature_not_supported`, and everybody but an administrator even where it is installed already.
+    """
     connection = schema_editor.connection
     if connection.vendor != "postgresql":
         return
@@ -26,9 +30,11 @@ def index_search(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
             if cursor.fetchone() is None:
                 logger.warning("a search reads the names of all configs: pg_trgm is not there")
                 return
-            cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+            cursor.execute("SELECT 1 FROM pg_extension WHERE extname = 'pg_trgm'")
+            if cursor.fetchone() is None:
+                cursor.execute("CREATE EXTENSION pg_trgm")
             cursor.execute(SEARCH)
-    except ProgrammingError as error:
+    except (ProgrammingError, NotSupportedError) as error:
         logger.warning("a search reads the names of all configs: %s", error)
 
 

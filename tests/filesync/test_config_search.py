@@ -102,3 +102,46 @@ def test_an_account_that_may_not_install_the_extension_goes_without_the_index(
     assert ask(f"SELECT 1 FROM pg_indexes WHERE indexname = '{INDEX}'") == []
     with connection.cursor() as cursor:
         cursor.execute("RESET ROLE")
+
+
+@pytest.mark.only_on("postgres")
+@pytest.mark.usefixtures("trigrams")
+def test_a_server_whose_operator_allows_no_extension_goes_without_the_index(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As a hosted one does: an event trigger refuses the command as such a server refuses it."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP INDEX {INDEX}")
+        cursor.execute("DROP EXTENSION pg_trgm")
+        cursor.execute(
+            """
+            CREATE FUNCTION refuse_extensions() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+            RAISE EXCEPTION 'extension is not allow-listed' USING ERRCODE = '0A000'; END $$
+            """
+        )
+        cursor.execute(
+            "CREATE EVENT TRIGGER refuse_extensions ON ddl_command_start "
+            "WHEN TAG IN ('CREATE EXTENSION') EXECUTE FUNCTION refuse_extensions()"
+        )
+
+    with connection.schema_editor(atomic=False) as editor:
+        MIGRATION.index_search(apps, editor)
+
+    assert "not allow-listed" in caplog.text
+    assert ask(f"SELECT 1 FROM pg_indexes WHERE indexname = '{INDEX}'") == []
+
+
+@pytest.mark.only_on("postgres")
+@pytest.mark.usefixtures("trigrams")
+def test_an_extension_that_is_installed_is_not_installed_again() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP INDEX {INDEX}")
+
+    with (
+        CaptureQueriesContext(connection) as asked,
+        connection.schema_editor(atomic=False) as editor,
+    ):
+        MIGRATION.index_search(apps, editor)
+
+    assert not any("CREATE EXTENSION" in query["sql"] for query in asked)
+    assert ask(f"SELECT 1 FROM pg_indexes WHERE indexname = '{INDEX}'")
