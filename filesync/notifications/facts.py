@@ -58,6 +58,7 @@ def facts_of(run: SyncRun) -> RunFacts:
         advice=run.next_step,
         files_sent=run.files_transferred,
         bytes_sent=run.bytes_transferred,
+        files_renamed=run.files_renamed,
         files_deleted=run.files_deleted,
         files_failed=run.files_failed,
         duration_s=run.duration_s,

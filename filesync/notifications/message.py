@@ -28,6 +28,7 @@ class RunFacts:
     advice: str
     files_sent: int
     bytes_sent: int
+    files_renamed: int
     files_deleted: int
     files_failed: int
     duration_s: float | None
@@ -227,9 +228,13 @@ def _listed(syncs: Sequence[str]) -> str:
 
 def _run_lines(run: RunFacts) -> list[str]:
     state = f"{run.state} ({run.failure_class})" if run.failure_class else run.state
-    counts = _("%(sent)d files (%(size)s) sent, %(deleted)d deleted, %(failed)d failed") % {
+    counts = _(
+        "%(sent)d files (%(size)s) sent, %(renamed)d renamed, %(deleted)d deleted, "
+        "%(failed)d failed"
+    ) % {
         "sent": run.files_sent,
         "size": size(run.bytes_sent),
+        "renamed": run.files_renamed,
         "deleted": run.files_deleted,
         "failed": run.files_failed,
     }

@@ -25,6 +25,7 @@ RUN = RunFacts(
     advice="Check address, port and network.",
     files_sent=12,
     bytes_sent=3_400_000,
+    files_renamed=3,
     files_deleted=0,
     files_failed=2,
     duration_s=75,
@@ -139,7 +140,7 @@ def test_a_failure_says_what_where_why_and_what_to_do() -> None:
         "State: Failed (NETWORK)",
         "Reason: connection refused",
         "Next step: Check address, port and network.",
-        "Counts: 12 files (3.4 MB) sent, 0 deleted, 2 failed",
+        "Counts: 12 files (3.4 MB) sent, 3 renamed, 0 deleted, 2 failed",
         "Duration: 1 min",
         "https://sync.example.org/admin/filesync/syncrun/7/change/",
     ]
