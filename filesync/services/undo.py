@@ -113,12 +113,18 @@ def _check_undoable(run: SyncRun) -> None:
         raise NothingToUndo(engine.Text("run {pk} has been undone already", pk=run.pk))
     later = SyncRun.objects.filter(
         config=run.config_id, pk__gt=run.pk, dry_run=False, restore_of=None
-    ).filter(Q(files_transferred__gt=0) | Q(files_deleted__gt=0) | Q(files_renamed__gt=0))
+    ).filter(
+        Q(files_transferred__gt=0)
+        | Q(files_deleted__gt=0)
+        | Q(files_renamed__gt=0)
+        # The numbers are those of its last attempt; an earlier one may have changed files.
+        | Q(kept_until__isnull=False)
+    )
     newest = later.exclude(Exists(undone)).order_by("-pk").first()
     if newest is not None:
         raise NothingToUndo(
             engine.Text(
-                "run {later} changed files after run {pk}: undo that one first",
+                "run {later} changed files after run {pk}, or may have: undo that one first",
                 later=newest.pk,
                 pk=run.pk,
             )

@@ -176,6 +176,22 @@ def test_the_latest_run_is_undone_first(local_root: Path, config: SyncConfig) ->
     assert tree(local_root / "destination") == before
 
 
+def test_a_run_whose_last_attempt_changed_nothing_is_undone_before_the_one_below(
+    local_root: Path, config: SyncConfig
+) -> None:
+    first = changing_run(config, local_root)
+    second = changing_run(config, local_root, "newer and much longer")
+    # As after an attempt that changed files, and further ones that could not even connect.
+    SyncRun.objects.filter(pk=second.pk).update(
+        state="FAILED", files_transferred=0, files_deleted=0, files_renamed=0
+    )
+
+    with pytest.raises(NothingToUndo, match=f"run {second.pk} changed files .*, or may have"):
+        queue_restore(first.pk)
+    assert carry_out(queue_restore(second.pk)).state == "SUCCEEDED"
+    assert carry_out(queue_restore(first.pk)).state == "SUCCEEDED"
+
+
 def test_a_run_that_renamed_is_told_counted_and_undone(
     local_root: Path, config: SyncConfig, s3_server: S3Server
 ) -> None:
@@ -373,7 +389,7 @@ def test_the_command_undoes_a_run_here_and_now(
     run = changing_run(config, local_root)
 
     call_command("restore_run", str(run.pk), "--dry-run")
-    assert "would put back 2, remove 1" in capsys.readouterr().out
+    assert "would put back 2, remove 1, rename 0" in capsys.readouterr().out
     assert tree(local_root / "destination") != before
     call_command("restore_run", str(run.pk))
 

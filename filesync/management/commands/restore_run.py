@@ -13,7 +13,7 @@ from filesync.services.undo import queue_restore
 
 
 class Command(BaseCommand):
-    help = "Undo a run: put back what it deleted or overwrote, remove what it added."
+    help = "Undo a run: put back what it deleted or overwrote, remove what it added, rename back."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("run_id", type=int)
@@ -37,7 +37,9 @@ class Command(BaseCommand):
         plan = run.plan or {}
         if run.dry_run and plan:
             back = plan["adds"] + plan["updates"]
-            self.stdout.write(f"would put back {back}, remove {plan['deletes']}")
+            self.stdout.write(
+                f"would put back {back}, remove {plan['deletes']}, rename {plan['renames']}"
+            )
         else:
             self.stdout.write(
                 f"{run.state}: {run.files_transferred} put back, {run.files_deleted} removed, "
