@@ -223,7 +223,9 @@ def _claim(delivery_id: int) -> Ticket | None:
             return None
         attempts = found.attempts
         if found.state == Delivery.State.SENDING and attempts >= _attempts(found):
-            _failed(found, Ticket(delivery_id, attempts), SENDERS_DIED, again=False)
+            # Some of the attempts may have been refused: what the target said is more to the point.
+            reason = found.error or SENDERS_DIED
+            _failed(found, Ticket(delivery_id, attempts), reason, again=False)
             return None
         same = Delivery.objects.filter(pk=delivery_id, state=found.state, attempts=attempts)
         taken = same.update(

@@ -134,6 +134,26 @@ def test_a_message_that_kills_each_of_its_senders_is_given_up(hook: WebhookRecei
     assert hook.titles == ["good"]
 
 
+def test_one_that_its_target_refused_and_whose_last_sender_died_says_what_the_target_said(
+    hook: WebhookReceiver,
+) -> None:
+    channel = make_channel(hook)
+    (message,) = put(channel, "message")
+    mine = Delivery.objects.filter(pk=message)
+    mine.update(
+        state="SENDING",
+        attempts=outbox.MESSAGE_ATTEMPTS,
+        claimed_until=from_now(-1),
+        error="the address answered 503",
+    )
+
+    assert outbox._claim(message) is None
+
+    assert list(mine.values_list("state", "error")) == [("FAILED", "the address answered 503")]
+    channel.refresh_from_db()
+    assert channel.last_error == "the address answered 503"
+
+
 @pytest.mark.parametrize(("word", "claims"), [("start", 2), ("success", 5)])
 def test_a_ping_that_kills_each_of_its_senders_is_given_up(
     local_root: Path, hook: WebhookReceiver, word: str, claims: int
