@@ -200,7 +200,7 @@ def test_what_people_entered_moves_into_another_installation(operator: Operator)
     assert found["configs"] == [["照片", "0 2 * * *"]]
     assert found["rows"] == [[True]]
 
-    operator.type(block_with("python manage.py export_configs --output syncbeat.yaml --secret"))
-    exported = (operator.folder / "syncbeat.yaml").read_text()
+    operator.type(block_with("python manage.py export_configs --output references.yaml --secret"))
+    exported = (operator.folder / "references.yaml").read_text()
     assert "env: SECRET_STORAGE_" in exported
     assert "canary-secret" not in exported
