@@ -58,7 +58,8 @@ class KnownParameters(BaseFilterBackend):
         self, request: Request, queryset: QuerySet[Any], view: APIView
     ) -> QuerySet[Any]:
         is_page = getattr(request.accepted_renderer, "format", "") == "api"
-        check_parameters(request, self.known(view), may_be_empty=is_page)
+        known = self.known(view)
+        check_parameters(request, known, may_be_empty=known if is_page else ())
         return queryset
 
     @staticmethod

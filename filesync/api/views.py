@@ -125,7 +125,7 @@ class StorageViewSet(StrictQuery, ModelViewSet):  # type: ignore[type-arg]
 
         A storage that does not answer is 200 with its `failure`.
         """
-        check_parameters(request, {"path", "page", "format"}, may_be_empty=True)
+        check_parameters(request, {"path", "page", "format"}, may_be_empty={"path"})
         query = BrowseQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         asked = query.validated_data

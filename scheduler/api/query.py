@@ -5,6 +5,7 @@ Nothing unknown, empty or too long passes.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -38,15 +39,21 @@ class StrictQuery:
             StrictSerializer(data=request.data).is_valid(raise_exception=True)
 
 
-def check_parameters(request: Request, known: set[str], *, may_be_empty: bool = False) -> None:
+def check_parameters(
+    request: Request, known: set[str], *, may_be_empty: Collection[str] = ()
+) -> None:
     """Refuse parameters of the query that are unknown, said twice, empty, or too long.
+
+    `may_be_empty` names those of which an empty one is as good as none.
 
     Raises:
         ValidationError: it names each of them.
     """
     errors: dict[str, list[ErrorDetail]] = {}
     for name, values in request.query_params.lists():
-        wrong = _wrong(name, [str(value) for value in values], known, may_be_empty=may_be_empty)
+        wrong = _wrong(
+            name, [str(value) for value in values], known, may_be_empty=name in may_be_empty
+        )
         if wrong is not None:
             errors[name] = [wrong]
     if errors:

@@ -143,6 +143,7 @@ def test_a_folder_that_is_not_there_is_an_answer_with_its_failure(local_root: Pa
         ({"path": "x" * 2000}, "path"),
         ({"page": "0"}, "page"),
         ({"page": "x"}, "page"),
+        ({"page": ""}, "page"),
         ({"colour": "red"}, "colour"),
     ],
 )
