@@ -50,9 +50,11 @@ class RenameLog:
         return not planned
 
     def take(self, message: Renamed) -> None:
-        """Note a rename; one of an earlier attempt's is one rename with it."""
+        """Note a rename; with one of an earlier attempt it is one, or none: there and back."""
         before = self.taken.pop(message.old_path, None)
-        self.taken[message.path] = before or OldName(message.old_path, self.size_of(message))
+        old = before or OldName(message.old_path, self.size_of(message))
+        if old.path != message.path:
+            self.taken[message.path] = old
 
     def size_of(self, message: Renamed) -> int | None:
         """Return the size of a renamed file."""

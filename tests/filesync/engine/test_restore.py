@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ from filesync.engine import (
 from filesync.engine.events import InFlight, Phase
 from filesync.engine.messages import Copied, MovedServerSide, Stats
 from filesync.engine.restore_reader import RestoreReader
-from filesync.engine.undo import FileFacts, KeptFile, Standing, Touched, plan_undo
+from filesync.engine.undo import FileFacts, KeptFile, Standing, Touched, UndoPlan, plan_undo
 from tests.filesync.engine.lab import NO_GUARDS, Lab, Ran, engine_remote, files_of, tree, write_tree
 
 KEPT = f"{KEPT_FOLDER}/2026-11-24-run-1"
@@ -608,6 +609,23 @@ def test_a_name_that_a_rule_gave_to_two_files_of_a_move_is_left_and_told() -> No
 
     assert set(plan.conflicts) == {"x1"}
     assert (plan.send_back, plan.put_back, plan.remove) == ({}, {}, [])
+
+
+def renamed(old: str, new: str, size_bytes: int = 5) -> list[bytes]:
+    """Return what the log of an attempt says that renames a file, its plan first."""
+    planned = {"skipped": f"move to {new}", "size": size_bytes, "object": old, "level": "notice"}
+    done = {"msg": f'Renamed from "{old}"', "object": new, "level": "info"}
+    return [json.dumps(line).encode() for line in (planned, done, done)]
+
+
+def test_a_file_that_two_attempts_renamed_there_and_back_is_as_it_was() -> None:
+    touched = Touched()
+    for attempt, (old, new) in enumerate((("a", "b"), ("b", "c"), ("c", "a"))):
+        touched.read(attempt, renamed(old, new))
+
+    plan = plan_undo(touched, Standing({"a": FileFacts(5, 1.0)}, {}, ENDED_S))
+
+    assert plan == UndoPlan()
 
 
 # Where it stands ----------------------------------------------------------------------------------
