@@ -217,18 +217,19 @@ def _below(place: str, path: str) -> str:
 def _folders_of(new: str, old: str) -> tuple[str, str, str]:
     """Give two folders in which a file has one name, as far up as possible, and that name.
 
-    The two paths and "" where they have no name in common, or where one folder holds the other:
-    rclone moves nothing between such.
+    The two paths and "" where there are none of which neither holds the other: rclone moves
+    nothing between such.
     """
     one, other = new.split("/"), old.split("/")
     common = 0
     while common < min(len(one), len(other)) and one[-1 - common] == other[-1 - common]:
         common += 1
-    there, back = "/".join(one[: len(one) - common]), "/".join(other[: len(other) - common])
-    inside = f"{there}/".startswith(f"{back}/") or f"{back}/".startswith(f"{there}/")
-    if not (common and there and back) or inside:
-        return new, old, ""
-    return there, back, "/".join(one[len(one) - common :])
+    for shared in range(common, 0, -1):
+        there, back = "/".join(one[:-shared]), "/".join(other[:-shared])
+        inside = f"{there}/".startswith(f"{back}/") or f"{back}/".startswith(f"{there}/")
+        if there and back and not inside:
+            return there, back, "/".join(one[-shared:])
+    return new, old, ""
 
 
 def _on_disk(path: str) -> str:

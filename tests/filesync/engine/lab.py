@@ -106,6 +106,7 @@ class Lab:
     root: Path
     rclone: Path
     log_path: Path = field(init=False)
+    undo_log_path: Path = field(init=False)
     request: SyncRequest = field(init=False)
     source: Path = field(init=False)
     destination: Path = field(init=False)
@@ -119,6 +120,7 @@ class Lab:
         self.destination.mkdir()
         self.work_dir = self.root / "work"
         self.log_path = self.root / "run.log.gz"
+        self.undo_log_path = self.root / "undo.log.gz"
         self.request = SyncRequest(
             Endpoint(remote, "source"), Endpoint(remote, "destination"), guards=NO_GUARDS
         )

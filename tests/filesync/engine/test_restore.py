@@ -78,7 +78,12 @@ def restore(lab: Lab, undo: UndoRequest, *, stop_at: Action | None = None) -> Ra
     stop = StopSignal()
     events: list[Event] = []
     for event in run_restore(
-        undo, work_dir=lab.work_dir, rclone=lab.rclone, local_roots=roots, stop=stop
+        undo,
+        work_dir=lab.work_dir,
+        rclone=lab.rclone,
+        local_roots=roots,
+        stop=stop,
+        log_path=lab.undo_log_path,
     ):
         events.append(event)
         if isinstance(event, ItemDone) and event.action is stop_at:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import time
 from dataclasses import replace
@@ -320,3 +322,38 @@ def test_a_renamed_file_that_changed_since_keeps_its_name_and_is_told(
         "old fine": "finefinefine",
         "old back": "backbackback",
     }
+
+
+@pytest.mark.parametrize(("old", "new"), [("old", "archive/old"), ("a/old", "b/a/old")])
+def test_a_folder_that_was_moved_into_another_comes_back_as_one(
+    lab: Lab, remote: Remote, old: str, new: str
+) -> None:
+    """What else is in the folder stays there."""
+    folder = {name.replace("old", old): content for name, content in FOLDER.items()}
+    write_tree(lab.source, {**folder, f"{old}/deep/{old}/one": "one"})
+    sent(lab, full(lab, remote))
+    before = look(lab, remote)
+    (lab.source / old).rename(lab.root / "files/aside")
+    (lab.source / new).parent.mkdir(parents=True, exist_ok=True)
+    (lab.root / "files/aside").rename(lab.source / new)
+    request = keeping(full(lab, remote))
+    sent(lab, request)
+    undo = undo_of(request, lab)
+    write_tree(lab.source, {f"{new}/mine": "mine", f"{new}/deep/mine": "mine too"})
+    sent(lab, replace(request, method=Method.INCREMENTAL))
+
+    back = restore(lab, undo)
+
+    assert back.result.outcome is Outcome.SUCCEEDED, (back.result.failure, back.items)
+    mine = {f"{new}/mine".encode(), f"{new}/deep/mine".encode()}
+    after = look(lab, remote)
+    assert after.keys() == {*before, *mine}
+    assert {name: after[name] for name in before} == before
+    assert verbs_of(lab.undo_log_path).count("move") == 1
+    assert "moveto" not in verbs_of(lab.undo_log_path)
+
+
+def verbs_of(log: Path) -> list[str]:
+    """Return what each process was to do whose command line a log tells."""
+    lines = map(json.loads, gzip.decompress(log.read_bytes()).splitlines())
+    return [line["msg"].split()[1] for line in lines if line["level"] == "command"]
