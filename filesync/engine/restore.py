@@ -158,6 +158,8 @@ class _Restore:
         kept, unknown = self._kept((yield from stages.listed("kept")))
         concerned = {*touched.names, *kept}
         now = yield from stages.listed("dst", concerned)
+        if self.request.begun_at_s is not None and (doubled := touched.doubled(now)):
+            now |= yield from stages.listed("dst", doubled, by_hash=True)
         source = None
         if self.request.source is not None:
             source = yield from stages.listed("src", map(touched.origin, concerned))

@@ -44,9 +44,11 @@ class RestoreStages:
     reader: RestoreReader
 
     def listed(
-        self, place: str, only: Iterable[str] | None = None
+        self, place: str, only: Iterable[str] | None = None, *, by_hash: bool = False
     ) -> Generator[Event, None, dict[str, FileFacts]]:
         """List the files of a place, or some of them; a folder that is not there has none.
+
+        `by_hash` asks for their hashes too, for which some storages read each file.
 
         Raises:
             Stopped: it cannot be listed.
@@ -57,6 +59,8 @@ class RestoreStages:
         # request per file.
         if self.request.destination.remote.backend == "s3":
             flags += ("--use-server-modtime",)
+        if by_hash:
+            flags += ("--hash",)
         listing = ("lsjson", "-R", "--files-only", "--no-mimetype", *flags)
         problems = Problems()
         exit_code = yield from self._drive(listing, (self.places[place],), problems.note, answer)
@@ -205,7 +209,9 @@ def _read(answer: Path, found: dict[str, FileFacts]) -> Iterator[None]:
             if line.startswith(b"{"):
                 entry = json.loads(line.rstrip(b",\n"))
                 changed_at = datetime.fromisoformat(entry["ModTime"])
-                found[entry["Path"]] = FileFacts(int(entry["Size"]), changed_at.timestamp())
+                hashes = tuple(entry.get("Hashes", {}).items())
+                facts = FileFacts(int(entry["Size"]), changed_at.timestamp(), hashes)
+                found[entry["Path"]] = facts
             yield
 
 

@@ -21,15 +21,20 @@ _SAME_TIME_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """A file as a listing shows it; `changed_at_s` is a Unix time."""
+    """A file as a listing shows it; `changed_at_s` is a Unix time, hashes are seldom asked for."""
 
     size_bytes: int
     changed_at_s: float
+    hashes: tuple[tuple[str, str], ...] = ()
 
     def equals(self, other: FileFacts) -> bool:
         """Whether both are one file, as far as size and time can say."""
         apart_s = abs(self.changed_at_s - other.changed_at_s)
         return self.size_bytes == other.size_bytes and apart_s <= _SAME_TIME_S
+
+    def is_copy_of(self, other: FileFacts) -> bool:
+        """Whether both have the same contents for sure, which hashes alone tell."""
+        return self.size_bytes == other.size_bytes and self.hashes == other.hashes != ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,15 @@ class Touched:
         renamed = self.renames.taken
         return {*self.left_with, *renamed, *(old.path for old in renamed.values())}
 
+    def doubled(self, now: Mapping[str, FileFacts]) -> set[str]:
+        """Give both names of each renamed file that may stand under the old one again."""
+        found: set[str] = set()
+        for new, old in self.renames.taken.items():
+            one, other = now.get(new), now.get(old.path)
+            if one is not None and other is not None and one.size_bytes == other.size_bytes:
+                found |= {new, old.path}
+        return found
+
     def origin(self, path: str) -> str:
         """Return the name that a file of the destination has at the source."""
         return self.origins.get(path, path)
@@ -166,9 +180,15 @@ def _take_back(plan: UndoPlan, touched: Touched, standing: Standing) -> set[str]
     """Decide what gets its old name again; return all names of which that decides."""
     for new, old in sorted(touched.renames.taken.items()):
         is_changed = {new, old.path} & {*touched.left_with, *standing.kept}
-        conflict = _rename_conflict(new, old, standing, is_changed=bool(is_changed))
+        # What the run gave that name is another file, which loses it again: no copy to rely on.
+        may_be_back = standing.begun_at_s is not None and old.path not in touched.renames.taken
+        conflict = _rename_conflict(
+            new, old, standing, is_changed=bool(is_changed), may_be_back=may_be_back
+        )
         if conflict is not None:
             plan.conflicts[new] = conflict
+        elif new in standing.now and old.path in standing.now:
+            plan.remove.append(new)
         elif new in standing.now:
             plan.take_back[new] = old
     taken = touched.renames.taken
@@ -176,7 +196,7 @@ def _take_back(plan: UndoPlan, touched: Touched, standing: Standing) -> set[str]
 
 
 def _rename_conflict(
-    new: str, old: OldName, standing: Standing, *, is_changed: bool
+    new: str, old: OldName, standing: Standing, *, is_changed: bool, may_be_back: bool
 ) -> Text | None:
     """Say why a renamed file must keep its new name; None too where it has the old one again."""
     now, there = standing.now.get(new), standing.now.get(old.path)
@@ -191,7 +211,8 @@ def _rename_conflict(
         return Text("it was changed or made since the run")
     if now.size_bytes != old.size_bytes:
         return Text("its size is another than the run left")
-    if there is not None:
+    # An attempt before may have copied it back, and was to remove it next.
+    if there is not None and not (may_be_back and there.is_copy_of(now)):
         return Text("the run renamed it from {old}, and there is such a file again", old=old.path)
     return None
 

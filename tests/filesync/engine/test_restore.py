@@ -34,6 +34,7 @@ from filesync.engine import (
 )
 from filesync.engine.events import InFlight, Phase
 from filesync.engine.messages import Copied, MovedServerSide, Stats
+from filesync.engine.renamed import OldName
 from filesync.engine.restore_reader import RestoreReader
 from filesync.engine.undo import FileFacts, KeptFile, Standing, Touched, UndoPlan, plan_undo
 from tests.filesync.engine.lab import NO_GUARDS, Lab, Ran, engine_remote, files_of, tree, write_tree
@@ -631,6 +632,50 @@ def test_a_file_that_two_attempts_renamed_there_and_back_is_as_it_was() -> None:
     plan = plan_undo(touched, Standing({"a": FileFacts(5, 1.0)}, {}, ENDED_S))
 
     assert plan == UndoPlan()
+
+
+def with_hash(changed_at_s: float, md5: str, size_bytes: int = 5) -> FileFacts:
+    return FileFacts(size_bytes, changed_at_s, (("md5", md5),))
+
+
+@pytest.mark.parametrize(
+    ("there", "now", "begun", "told"),
+    [
+        # Copied back, on a storage that shows when and on one that keeps the times.
+        (with_hash(REDONE_S, "x"), with_hash(1.0, "x"), BEGUN_S, False),
+        (with_hash(1.0, "x"), with_hash(1.0, "x"), BEGUN_S, False),
+        # Nobody tried to undo the run yet: a person made it.
+        (with_hash(REDONE_S, "x"), with_hash(1.0, "x"), None, True),
+        # Another file, of one size and of another; one that nobody knows enough of.
+        (with_hash(REDONE_S, "y"), with_hash(1.0, "x"), BEGUN_S, True),
+        (with_hash(REDONE_S, "x", 6), with_hash(1.0, "x"), BEGUN_S, True),
+        (FileFacts(5, 1.0), FileFacts(5, 1.0), BEGUN_S, True),
+        (FileFacts(5, REDONE_S), with_hash(1.0, "x"), BEGUN_S, True),
+        # The renamed file was changed since.
+        (with_hash(REDONE_S, "x"), with_hash(15.0, "x"), BEGUN_S, True),
+    ],
+)
+def test_a_new_name_goes_where_the_file_has_the_old_one_again_for_sure(
+    there: FileFacts, now: FileFacts, begun: float | None, *, told: bool
+) -> None:
+    touched = Touched()
+    touched.read(0, renamed("a", "b"))
+
+    plan = plan_undo(touched, Standing({"a": there, "b": now}, {}, ENDED_S, begun))
+
+    assert (set(plan.conflicts), plan.remove) == (({"b"}, []) if told else (set(), ["b"]))
+    assert not plan.take_back
+
+
+def test_two_equal_files_of_which_one_got_the_name_of_the_other_both_stay() -> None:
+    touched = Touched()
+    touched.read(0, [*renamed("a", "b"), *renamed("z", "a")])
+    now = {"a": with_hash(1.0, "x"), "b": with_hash(1.0, "x")}
+
+    plan = plan_undo(touched, Standing(now, {}, ENDED_S, BEGUN_S))
+
+    assert plan.remove == []
+    assert (plan.take_back, set(plan.conflicts)) == ({"a": OldName("z", 5)}, {"b"})
 
 
 # Where it stands ----------------------------------------------------------------------------------

@@ -324,6 +324,41 @@ def test_a_renamed_file_that_changed_since_keeps_its_name_and_is_told(
     }
 
 
+@pytest.mark.parametrize("remote", ["s3"], indirect=True)
+def test_an_undoing_that_ended_within_a_rename_is_finished_by_the_next(
+    lab: Lab, remote: Remote
+) -> None:
+    """Where a storage cannot rename, a file has both names for a moment."""
+    write_tree(lab.source, {**FOLDER, "old/person's": "12345"})
+    sent(lab, full(lab, remote))
+    before = look(lab, remote)
+    (lab.source / "old").rename(lab.source / "new")
+    request = keeping(full(lab, remote))
+    sent(lab, request)
+    undo = undo_of(request, lab, begun_at_s=time.time())
+    copied(lab, remote, "new", "old", "1.bin", "2.bin")
+    write_tree(lab.source, {"old/person's": "54321"})
+    sent(lab, full(lab, remote, only_paths=("old/person's",)))
+
+    rehearsed = restore(lab, replace(undo, dry_run=True))
+    back = restore(lab, undo)
+
+    assert (back.result.outcome, back.guard) == (Outcome.PARTIAL, "changed_since")
+    failed = {item.path for item in back.items if item.action is Action.FAILED}
+    assert failed == {"new/person's"}
+    after = look(lab, remote)
+    assert after.keys() == {*before, b"new/person's"}
+    assert after[b"new/person's"] == before.pop(b"old/person's") != after.pop(b"old/person's")
+    assert {name: after[name] for name in before} == before
+    assert back.result.plan == rehearsed.result.plan
+
+
+def copied(lab: Lab, remote: Remote, folder: str, into: str, *names: str) -> None:
+    """Let the storage copy files from one of its folders into another."""
+    source, destination = (Endpoint(remote, f"copy/{path}") for path in (folder, into))
+    sent(lab, SyncRequest(source, destination, Method.INCREMENTAL, only_paths=names))
+
+
 @pytest.mark.parametrize(("old", "new"), [("old", "archive/old"), ("a/old", "b/a/old")])
 def test_a_folder_that_was_moved_into_another_comes_back_as_one(
     lab: Lab, remote: Remote, old: str, new: str
