@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from filesync.engine.messages import Renamed, Skipped
+from filesync.engine.messages import Copied, Renamed, Skipped
 
 MOVE_TO = "move to "
 """What a dry run skips where a file would take the name that follows."""
@@ -22,17 +22,19 @@ class OldName:
 class RenameLog:
     """The renames of a run's attempts: `taken` maps each new name to the old one.
 
+    `begun` does so for those of the latest attempt that are copied, and were not told to be done.
     Only the plan of an attempt tells the sizes, and which folders there were not.
     """
 
     taken: dict[str, OldName] = field(default_factory=dict)
-    _sizes: dict[str, int | None] = field(default_factory=dict)
+    begun: dict[str, OldName] = field(default_factory=dict)
+    _planned: dict[str, OldName] = field(default_factory=dict)
     _only_planned: set[str] = field(default_factory=set)
     _folders: set[str] = field(default_factory=set)
 
     def begin_attempt(self) -> None:
-        """Forget what an earlier attempt planned."""
-        self._sizes, self._only_planned, self._folders = {}, set(), set()
+        """Forget what an earlier attempt planned and began."""
+        self.begun, self._planned, self._only_planned, self._folders = {}, {}, set(), set()
 
     def plan(self, message: Skipped) -> None:
         """Note what a dry run says."""
@@ -40,8 +42,14 @@ class RenameLog:
             self._folders.add(message.path)
         elif message.what.startswith(MOVE_TO):
             new = message.what.removeprefix(MOVE_TO)
-            self._sizes[new] = message.size_bytes
+            self._planned[new] = OldName(message.path, message.size_bytes)
             self._only_planned.add(new)
+
+    def begin(self, message: Copied) -> None:
+        """Note a copy that begins a rename where a storage cannot rename; no other is one."""
+        old = self._planned.get(message.stored_as)
+        if old is not None and old.path == message.path:
+            self.begun[message.stored_as] = old
 
     def is_done(self, message: Renamed) -> bool:
         """Whether a file was renamed in earnest: a dry run says so too, once."""
@@ -58,7 +66,8 @@ class RenameLog:
 
     def size_of(self, message: Renamed) -> int | None:
         """Return the size of a renamed file."""
-        return self._sizes.get(message.path)
+        planned = self._planned.get(message.path)
+        return None if planned is None else planned.size_bytes
 
     def folders_made_for(self, path: str) -> list[str]:
         """Return the folders that a new name needed, topmost first."""

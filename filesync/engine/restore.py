@@ -158,7 +158,8 @@ class _Restore:
         kept, unknown = self._kept((yield from stages.listed("kept")))
         concerned = {*touched.names, *kept}
         now = yield from stages.listed("dst", concerned)
-        if self.request.begun_at_s is not None and (doubled := touched.doubled(now)):
+        is_begun = self.request.begun_at_s is not None
+        if doubled := touched.doubled(now, is_begun=is_begun):
             now |= yield from stages.listed("dst", doubled, by_hash=True)
         source = None
         if self.request.source is not None:

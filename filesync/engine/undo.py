@@ -50,7 +50,8 @@ class Touched:
     """What the attempts of one run did, read from their logs, oldest first.
 
     `origins` are the names at the source of those files that a rename rule named anew, `shared`
-    the names that several files took one after the other.
+    the names that several files took one after the other. `halfway` maps a new name to the old one
+    where an attempt ended between the copy that begins a rename and what tells its end.
     """
 
     first_arrival: dict[str, int] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class Touched:
     folders_made: set[str] = field(default_factory=set)
     folders_removed: set[str] = field(default_factory=set)
     renames: RenameLog = field(default_factory=RenameLog)
+    halfway: dict[str, OldName] = field(default_factory=dict)
     incomplete: bool = False
 
     def read(self, attempt: int, lines: Iterable[bytes]) -> None:
@@ -70,7 +72,9 @@ class Touched:
                 self.incomplete = True
                 continue
             message = parse_line(line)
-            if isinstance(message, Copied) and not message.server_side:
+            if isinstance(message, Copied) and message.server_side:
+                self.renames.begin(message)
+            elif isinstance(message, Copied):
                 self._arrived(message, attempt)
             elif isinstance(message, MovedToBackup):
                 self.left_with[message.path] = None
@@ -82,9 +86,12 @@ class Touched:
                 self._folder(message.path, self.folders_made, self.folders_removed)
             elif isinstance(message, DirRemoved):
                 self._folder(message.path, self.folders_removed, self.folders_made)
+        for new, old in self.renames.begun.items():
+            self._stayed_halfway(new, old, attempt)
 
     def _arrived(self, message: Copied, attempt: int) -> None:
         name = message.stored_as
+        self.renames.begun.pop(name, None)
         if name in self.first_arrival and self.origin(name) != message.path:
             self.shared.add(name)
         self.first_arrival.setdefault(name, attempt)
@@ -94,8 +101,12 @@ class Touched:
 
     def _took_name(self, message: Renamed, attempt: int) -> None:
         old, new = message.old_path, message.path
-        for folder in self.renames.folders_made_for(new):
-            self._folder(folder, self.folders_made, self.folders_removed)
+        self.renames.begun.pop(new, None)
+        self._made_folders_for(new)
+        if old in self.halfway:
+            # Both are one rename; whether that can be taken back is seen when it is undone.
+            self.renames.taken[old] = self.halfway.pop(old)
+            del self.first_arrival[old], self.left_with[old]
         if old in self.first_arrival:
             # An earlier attempt had sent it.
             self.first_arrival.setdefault(new, attempt)
@@ -104,16 +115,31 @@ class Touched:
         else:
             self.renames.take(message)
 
+    def _stayed_halfway(self, new: str, old: OldName, attempt: int) -> None:
+        self._made_folders_for(new)
+        if old.path in self.halfway or old.path not in self.first_arrival:
+            self.halfway[new] = self.halfway.get(old.path, old)
+        self.first_arrival.setdefault(new, attempt)
+        self.left_with[new] = old.size_bytes
+
+    def _made_folders_for(self, new: str) -> None:
+        for folder in self.renames.folders_made_for(new):
+            self._folder(folder, self.folders_made, self.folders_removed)
+
     @property
     def names(self) -> set[str]:
         """The names of all files at the destination that the run touched."""
-        renamed = self.renames.taken
+        renamed = self.renames.taken | self.halfway
         return {*self.left_with, *renamed, *(old.path for old in renamed.values())}
 
-    def doubled(self, now: Mapping[str, FileFacts]) -> set[str]:
-        """Give both names of each renamed file that may stand under the old one again."""
+    def doubled(self, now: Mapping[str, FileFacts], *, is_begun: bool) -> set[str]:
+        """Give both names of each file that may stand under its new and its old one.
+
+        A rename that was told is so only where an attempt at undoing the run has begun.
+        """
         found: set[str] = set()
-        for new, old in self.renames.taken.items():
+        renamed = self.renames.taken if is_begun else {}
+        for new, old in (renamed | self.halfway).items():
             one, other = now.get(new), now.get(old.path)
             if one is not None and other is not None and one.size_bytes == other.size_bytes:
                 found |= {new, old.path}
@@ -251,10 +277,45 @@ class _Path:
         if self.goes_back and self.now is not None:
             plan.send_back[self.path] = self.origin
             self._put_back(plan)
+        elif self.path in self.touched.halfway:
+            return self._end_rename(plan, self.touched.halfway[self.path])
         elif self.kept is not None:
             self._put_back(plan)
         elif self.now is not None:
             plan.remove.append(self.path)
+        return None
+
+    def _end_rename(self, plan: UndoPlan, old: OldName) -> Text | None:
+        """Remove a copy if the file is safe without it; give it the old name if that is free."""
+        there, kept = self.standing.now.get(old.path), self.standing.kept.get(old.path)
+        # Else a later attempt kept the copy, and what stands here is another file that it sent.
+        is_copy = self.path not in self.standing.kept
+        if there is None and kept is None:
+            return self._name_back(plan, old, is_copy=is_copy)
+        if self.now is None:
+            return None
+        # What the run sent or gave to the old name is another file, which goes from it again.
+        is_new = old.path in self.touched.first_arrival or old.path in self.touched.renames.taken
+        is_there = there is not None and (there.is_copy_of(self.now) or not is_copy)
+        if kept is None and (is_new or not is_there):
+            return Text(
+                "the run renamed it from {old}, and there is such a file again", old=old.path
+            )
+        plan.remove.append(self.path)
+        return None
+
+    def _name_back(self, plan: UndoPlan, old: OldName, *, is_copy: bool) -> Text | None:
+        others = (*self.touched.renames.taken.values(), *plan.take_back.values())
+        is_elsewhere = old.path in {other.path for other in others}
+        if is_elsewhere and self.now is None:
+            return None
+        if is_elsewhere or not is_copy:
+            return Text(
+                "the run renamed it from {old}, and changed one of the two too", old=old.path
+            )
+        if self.now is None:
+            return Text("it was deleted since the run")
+        plan.take_back[self.path] = old
         return None
 
     def _put_back(self, plan: UndoPlan) -> None:

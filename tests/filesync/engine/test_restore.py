@@ -620,8 +620,15 @@ def test_a_name_that_a_rule_gave_to_two_files_of_a_move_is_left_and_told() -> No
 def renamed(old: str, new: str, size_bytes: int = 5) -> list[bytes]:
     """Return what the log of an attempt says that renames a file, its plan first."""
     planned = {"skipped": f"move to {new}", "size": size_bytes, "object": old, "level": "notice"}
+    copied = {"msg": f"Copied (server-side copy) to: {new}", "size": size_bytes, "object": old}
+    deleted = {"msg": "Deleted", "object": old}
     done = {"msg": f'Renamed from "{old}"', "object": new, "level": "info"}
-    return [json.dumps(line).encode() for line in (planned, done, done)]
+    return [json.dumps(line).encode() for line in (planned, done, copied, deleted, done)]
+
+
+def half_renamed(old: str, new: str) -> list[bytes]:
+    """Return what the log of an attempt says that was killed after the copy of a file."""
+    return renamed(old, new)[:3]
 
 
 def test_a_file_that_two_attempts_renamed_there_and_back_is_as_it_was() -> None:
@@ -676,6 +683,96 @@ def test_two_equal_files_of_which_one_got_the_name_of_the_other_both_stay() -> N
 
     assert plan.remove == []
     assert (plan.take_back, set(plan.conflicts)) == ({"a": OldName("z", 5)}, {"b"})
+
+
+SAME, OTHER, UNKNOWN = with_hash(1.0, "x"), with_hash(1.0, "y"), FileFacts(5, 1.0)
+TAKEN_BACK = OldName("a", 5)
+
+
+@pytest.mark.parametrize(
+    ("now", "kept", "planned", "told"),
+    [
+        # The old one is there still: for sure, maybe, or another.
+        ({"a": SAME, "b": SAME}, {}, UndoPlan(remove=["b"]), set()),
+        ({"a": UNKNOWN, "b": UNKNOWN}, {}, UndoPlan(), {"b"}),
+        ({"a": OTHER, "b": SAME}, {}, UndoPlan(), {"b"}),
+        # The next attempt kept it.
+        ({"b": SAME}, {"a": SAME}, UndoPlan(remove=["b"], put_back={"a": 1}), set()),
+        ({"a": SAME}, {"a": SAME}, UndoPlan(), set()),
+        # It was deleted, and nobody was left to tell.
+        ({"b": SAME}, {}, UndoPlan(take_back={"b": TAKEN_BACK}), set()),
+        ({"a": SAME}, {}, UndoPlan(), set()),
+        # A person took part since.
+        ({"b": with_hash(15.0, "x")}, {}, UndoPlan(), {"b"}),
+        ({}, {}, UndoPlan(), {"b"}),
+    ],
+)
+def test_a_run_that_was_killed_within_a_rename_is_undone_by_what_is_there(
+    now: dict[str, FileFacts], kept: dict[str, FileFacts], planned: UndoPlan, told: set[str]
+) -> None:
+    touched = Touched()
+    touched.read(0, half_renamed("a", "b"))
+    touched.read(
+        1, [json.dumps({"msg": "Moved into backup dir", "object": path}).encode() for path in kept]
+    )
+    kept_files = {path: KeptFile(1, facts) for path, facts in kept.items()}
+
+    plan = plan_undo(touched, Standing(now, kept_files, ENDED_S))
+
+    assert plan == replace(planned, conflicts=plan.conflicts)
+    assert plan.conflicts.keys() == told
+    assert touched.names == {"a", "b"}
+    assert touched.doubled(now, is_begun=False) == ({"a", "b"} if len(now) == 2 else set())
+
+
+ADDED = b'{"msg":"Copied (new)","size":5,"object":"a","level":"info"}'
+REPLACED = b'{"msg":"Copied (replaced existing)","size":4,"object":"b","level":"info"}'
+
+
+@pytest.mark.parametrize(
+    ("lines", "now", "kept", "planned", "told"),
+    [
+        # The name went on, came back, or was given from the old one once more.
+        (renamed("b", "c"), {"c": SAME}, {}, UndoPlan(take_back={"c": TAKEN_BACK}), set()),
+        (renamed("b", "a"), {"a": SAME}, {}, UndoPlan(), set()),
+        (renamed("a", "c"), {"c": SAME}, {"b"}, UndoPlan(take_back={"c": TAKEN_BACK}), set()),
+        (
+            renamed("a", "c"),
+            {"b": SAME, "c": SAME},
+            {},
+            UndoPlan(take_back={"c": TAKEN_BACK}),
+            {"b"},
+        ),
+        (half_renamed("b", "c"), {"a": SAME, "c": SAME}, {}, UndoPlan(remove=["c"]), set()),
+        # An equal file came under the old name, which loses it again.
+        ([ADDED], {"a": SAME, "b": SAME}, {}, UndoPlan(remove=["a"]), {"b"}),
+        (
+            renamed("z", "a"),
+            {"a": SAME, "b": SAME},
+            {},
+            UndoPlan(take_back={"a": OldName("z", 5)}),
+            {"b"},
+        ),
+        # Another file was sent under the new name.
+        ([REPLACED], {"a": SAME, "b": NEW}, {"b"}, UndoPlan(remove=["b"]), set()),
+        ([REPLACED], {"b": NEW}, {"b"}, UndoPlan(), {"b"}),
+    ],
+)
+def test_what_the_next_attempt_does_with_a_half_renamed_file_is_undone_too(
+    lines: list[bytes],
+    now: dict[str, FileFacts],
+    kept: set[str],
+    planned: UndoPlan,
+    told: set[str],
+) -> None:
+    touched = Touched()
+    touched.read(0, half_renamed("a", "b"))
+    touched.read(1, lines)
+
+    plan = plan_undo(touched, Standing(now, {path: KeptFile(1, SAME) for path in kept}, ENDED_S))
+
+    assert plan == replace(planned, conflicts=plan.conflicts)
+    assert plan.conflicts.keys() == told
 
 
 # Where it stands ----------------------------------------------------------------------------------

@@ -353,6 +353,35 @@ def test_an_undoing_that_ended_within_a_rename_is_finished_by_the_next(
     assert back.result.plan == rehearsed.result.plan
 
 
+@pytest.mark.parametrize("remote", ["s3"], indirect=True)
+@pytest.mark.parametrize("is_gone", [False, True])
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_run_that_was_killed_within_a_rename_is_undone_whole(
+    lab: Lab, remote: Remote, *, is_gone: bool, goes_on: bool
+) -> None:
+    """It was killed before it deleted the old name, or before it told so."""
+    write_tree(lab.source, FOLDER)
+    sent(lab, full(lab, remote))
+    before = look(lab, remote)
+    (lab.source / "old").rename(lab.source / "new")
+    request = keeping(full(lab, remote))
+    sent(lab, request)
+    first, second = lab.root / "first", lab.root / "second"
+    said = gzip.decompress(lab.log_path.read_bytes()).splitlines(keepends=True)
+    cut = max(number for number, line in enumerate(said) if b"server-side copy" in line)
+    first.write_bytes(gzip.compress(b"".join(said[: cut + 1])))
+    if not is_gone:
+        copied(lab, remote, "new", "old", json.loads(said[cut])["object"].removeprefix("old/"))
+    if goes_on:
+        sent(lab, keeping(full(lab, remote), 1))
+        lab.log_path.rename(second)
+
+    back = restore(lab, undo_of(request, lab, first, *([second] if goes_on else [])))
+
+    assert back.result.outcome is Outcome.SUCCEEDED, (back.result.failure, back.items)
+    assert look(lab, remote) == before
+
+
 def copied(lab: Lab, remote: Remote, folder: str, into: str, *names: str) -> None:
     """Let the storage copy files from one of its folders into another."""
     source, destination = (Endpoint(remote, f"copy/{path}") for path in (folder, into))
