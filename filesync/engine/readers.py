@@ -183,12 +183,11 @@ class RunReader:
         return ItemDone(Action.DIR_REMOVED, path)
 
     def _copied(self, message: Copied) -> ItemDone | None:
-        if self._renaming and message.server_side:
-            self._leaving.add(message.path)
-            return None
         if message.server_side and not self.one_section:
             # Where a storage cannot rename: the old file goes next.
             self._keeps = True
+            if self._renaming:
+                self._leaving.add(message.path)
             return None
         self._arrived.add(message.path)
         new = message.new and message.stored_as not in self.set_aside

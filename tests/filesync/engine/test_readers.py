@@ -131,6 +131,17 @@ def test_a_rename_is_no_deletion_by_whatever_means_the_storage_renames(
     assert reader.changed_files
 
 
+def test_a_copy_that_begins_a_rename_is_a_change() -> None:
+    """A run that ends there can be undone."""
+    reader = RunReader(Method.FULL, keeps_deleted=True)
+    reader.begin_stage(renaming=True)
+
+    found = items(reader, [Copied("old", 1, new=True, server_side=True, renamed_to="new")])
+
+    assert found == []
+    assert reader.changed_files
+
+
 def test_a_file_fails_once_however_often_it_is_named() -> None:
     reader = RunReader(Method.FULL)
     messages: list[Message] = [problem("permission denied"), problem("permission denied")]
