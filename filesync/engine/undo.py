@@ -204,12 +204,13 @@ def plan_undo(touched: Touched, standing: Standing) -> UndoPlan:
 
 def _take_back(plan: UndoPlan, touched: Touched, standing: Standing) -> set[str]:
     """Decide what gets its old name again; return all names of which that decides."""
+    changed = touched.left_with.keys() | standing.kept.keys()
     for new, old in sorted(touched.renames.taken.items()):
-        is_changed = {new, old.path} & {*touched.left_with, *standing.kept}
+        is_changed = not changed.isdisjoint({new, old.path})
         # What the run gave that name is another file, which loses it again: no copy to rely on.
         may_be_back = standing.begun_at_s is not None and old.path not in touched.renames.taken
         conflict = _rename_conflict(
-            new, old, standing, is_changed=bool(is_changed), may_be_back=may_be_back
+            new, old, standing, is_changed=is_changed, may_be_back=may_be_back
         )
         if conflict is not None:
             plan.conflicts[new] = conflict
