@@ -17,8 +17,9 @@ from celery import signals as celery_signals
 from django.db import connections
 from django.utils import timezone
 
+from filesync.models import SyncConfig
 from filesync.notifications.watch import WATCH_EVERY_S, watch
-from filesync.services import retention, sweeping, undo
+from filesync.services import leases, retention, sweeping, undo
 from scheduler.models import Heartbeat
 from scheduler.outages import DATABASE_AWAY
 
@@ -97,6 +98,28 @@ def _queues_of(consumer: object) -> str:
 
 def _on_worker_stopping(**_: object) -> None:
     _stopping.set()
+    # Not here: the signal may have come while this thread held the connection or a lock. The worker
+    # waits for it as it ends, and is ended by force where the database does not answer.
+    threading.Thread(target=_give_doorbells_back, name="filesync-doorbells").start()
+
+
+def _give_doorbells_back() -> None:
+    """Have the runs called again whose messages this worker took and may not come to answer.
+
+    Celery's pool acknowledges a message before its process has read it; one that was told to stop
+    meanwhile reads no more, and the run waited a minute for a sweep that took the message for lost.
+    """
+    # Imported here: it is a worker's.
+    from celery.worker import state
+
+    requests = list(state.requests.values())
+    taken = [one.id for one in requests if one.name == SyncConfig.schedule_task]
+    try:
+        leases.forget_doorbells(taken)
+    except DATABASE_AWAY as error:
+        logger.error("doorbells: the database does not answer: %s", error)
+    finally:
+        connections.close_all()
 
 
 def _die_with(worker_pid: int, **_: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -57,7 +58,7 @@ def answer_doorbell(task_id: str, *, worker: str) -> Claim | None:
     if claim is not None:
         return claim
     # Before the look at who may start: whoever ends a run after that look rings this one again.
-    SyncRun.objects.filter(task_id=task_id, state=SyncRun.State.QUEUED).update(rung_at=None)
+    forget_doorbells([task_id])
     for _ in range(TURN_TRIES):
         run_id = _whose_turn(task_id)
         if run_id is None or not _is_for_same_workers(task_id, run_id):
@@ -66,6 +67,11 @@ def answer_doorbell(task_id: str, *, worker: str) -> Claim | None:
         if claim is not None:
             return claim
     return None
+
+
+def forget_doorbells(task_ids: Collection[str]) -> None:
+    """Let the next sweep ring again for those of these runs that are still queued."""
+    SyncRun.objects.filter(task_id__in=task_ids, state=SyncRun.State.QUEUED).update(rung_at=None)
 
 
 def _is_for_same_workers(task_id: str, run_id: int) -> bool:

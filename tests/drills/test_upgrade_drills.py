@@ -57,7 +57,8 @@ disk = Storage.objects.create(name="disk", backend="local", root=root, max_concu
 for name, bandwidth in names:
     SyncConfig.objects.create(
         name=name, cron="* * * * *", timezone="UTC", start_time=datetime.fromisoformat(first),
-        bandwidth=bandwidth, transfers=1, source_storage=disk, source_path=f"from {{name}}",
+        bandwidth=bandwidth, transfers=1, method="OVERWRITE" if bandwidth else "INCREMENTAL",
+        source_storage=disk, source_path=f"from {{name}}",
         destination_storage=disk, destination_path=f"to {{name}}",
     )
 """
@@ -97,6 +98,18 @@ def lab(
         yield lab
 
 
+def wait_for_long_runs(lab: RunLab) -> None:
+    """Wait until all short runs of a slot have ended and all long ones transfer."""
+    lab.wait_for(
+        lambda: (
+            len(lab.sampler.now()) == LONG
+            and sum(not run.finished_at for run in lab.ask(runs)) == LONG
+        ),
+        "only long runs go on",
+        timeout_s=STARTS_WITHIN_S,
+    )
+
+
 def test_an_upgrade_under_runs_costs_no_slot_and_no_run(
     lab: RunLab, before: Path, record_property: RecordProperty
 ) -> None:
@@ -110,9 +123,7 @@ def test_an_upgrade_under_runs_costs_no_slot_and_no_run(
     lab.manage("shell", "--no-imports", "-c", code, checkout=before)
 
     sleep_until(first)
-    lab.wait_for(
-        lambda: len(lab.sampler.now()) == LONG, "long runs go on", timeout_s=STARTS_WITHIN_S
-    )
+    wait_for_long_runs(lab)
     lab.manage("migrate")
     assert lab.sampler.now(), "the migration came too late to matter"
     sleep_until(slots[1])
@@ -120,9 +131,7 @@ def test_an_upgrade_under_runs_costs_no_slot_and_no_run(
     new_worker = lab.start_worker()
     sleep_until(slots[2])
     wait_for_runs(lab, 3 * len(names))
-    lab.wait_for(
-        lambda: len(lab.sampler.now()) == LONG, "long runs go on", timeout_s=STARTS_WITHIN_S
-    )
+    wait_for_long_runs(lab)
     left = {run.pk: run.config_id for run in lab.ask(runs) if not run.finished_at}
     old_worker.stop()
     new_beat = lab.start_beat()
