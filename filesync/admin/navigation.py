@@ -53,7 +53,11 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     others = [model for model in seen if model not in ours and model not in access]
     sync = [_entry(model) for model in ours]
     if SyncConfig in ours:
-        sync.insert(sum(model in ours for model in FIRST[:2]), _ahead())
+        ahead = _ahead()
+        # The address of the page lies below that of the configs, which is all that unfold looks at.
+        if request.path == ahead["link"]:
+            sync[ours.index(SyncConfig)]["active"] = False
+        sync.insert(sum(model in ours for model in FIRST[:2]), ahead)
     overview = {"title": _("Overview"), "icon": "dashboard", "link": reverse("admin:index")}
     return [
         {"title": _("Sync"), "items": [overview, *sync]},

@@ -989,3 +989,24 @@ def test_a_night_in_which_the_clocks_change_is_told(
 
     assert said in sign_in("viewer").get(AHEAD).content.decode()
     assert chinese in sign_in("viewer", language="zh-hans").get(AHEAD).content.decode()
+
+
+@pytest.mark.only_on("sqlite")
+@pytest.mark.parametrize(
+    ("page", "active"),
+    [
+        ("filesync_syncconfig_ahead", ["A day ahead"]),
+        ("filesync_syncconfig_changelist", ["Sync configs"]),
+        ("filesync_syncconfig_add", ["Sync configs"]),
+        ("filesync_storage_changelist", ["Storages"]),
+    ],
+)
+def test_the_menu_shows_the_one_page_that_one_is_on(
+    superuser: Client, page: str, active: list[str]
+) -> None:
+    answer = superuser.get(reverse(f"admin:{page}"))
+
+    groups = answer.context["sidebar_navigation"]
+    assert [
+        item["title"] for group in groups for item in group["items"] if item["active"]
+    ] == active
