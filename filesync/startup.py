@@ -9,12 +9,13 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from celery import signals as celery_signals
-from django.db import connections
+from django.db import connection, connections
 from django.utils import timezone
 
 from filesync.models import SyncConfig
@@ -26,9 +27,13 @@ from scheduler.outages import DATABASE_AWAY
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_EVERY_S = 10.0
+# Celery waits four seconds for a new pool process, and begins another for one that leaves.
+FORK_AGAIN_S = 0.2
 PR_SET_PDEATHSIG = 1
 
 _stopping = threading.Event()
+# The threads that may have a connection open; a process that is forked has them as they were.
+_connected: set[str] = set()
 
 
 def connect() -> None:
@@ -63,6 +68,9 @@ def _on_worker_init(sender: object, **_: object) -> None:
     end_in_time()
     celery_signals.worker_process_init.connect(
         partial(_die_with, os.getpid()), weak=False, dispatch_uid="filesync.worker_process"
+    )
+    celery_signals.worker_process_init.connect(
+        _leave_if_connected, dispatch_uid="filesync.forked_connected"
     )
 
 
@@ -131,12 +139,25 @@ def _die_with(worker_pid: int, **_: object) -> None:
             os._exit(1)
 
 
+def _leave_if_connected(**_: object) -> None:
+    """End this pool process where a thread of its worker had SQLite open when it was forked.
+
+    SQLite notes per process which locks its connections hold. The notes are copied, their owners
+    are not: whatever lock a thread held then is held for ever in the copy, "database is locked" at
+    each write (https://www.sqlite.org/howtocorrupt.html, section 2.6). Celery forks another.
+    """
+    if _connected and connection.vendor == "sqlite":
+        time.sleep(FORK_AGAIN_S)
+        os._exit(0)
+
+
 def _repeat(what: str, every_s: float, action: Callable[[], object]) -> None:
     """Run `action` now and every `every_s` seconds in a daemon thread; say once when it cannot."""
 
     def loop() -> None:
         told = False
         while not _stopping.is_set():
+            _connected.add(what)
             try:
                 action()
                 told = False
@@ -151,6 +172,7 @@ def _repeat(what: str, every_s: float, action: Callable[[], object]) -> None:
                     told = True
             finally:
                 connections.close_all()
+                _connected.discard(what)
             _stopping.wait(every_s)
 
     threading.Thread(target=loop, name=f"filesync-{what}", daemon=True).start()
