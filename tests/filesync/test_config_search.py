@@ -27,6 +27,18 @@ def ask(sql: str) -> list[tuple[str, ...]]:
         return list(cursor.fetchall())
 
 
+def do(*commands: str) -> None:
+    with connection.cursor() as cursor:
+        for command in commands:
+            cursor.execute(command)
+
+
+def index_search() -> None:
+    """Do what the migration does."""
+    with connection.schema_editor(atomic=False) as editor:
+        MIGRATION.index_search(apps, editor)
+
+
 @pytest.fixture
 def trigrams() -> None:
     """Leave out the tests of a PostgreSQL that came without its extensions."""
@@ -73,8 +85,7 @@ def test_a_text_is_found_without_reading_all_configs(local_root: Path) -> None:
     )
     # As autovacuum does: what was only just written lies in a list beside the index.
     ask(f"SELECT gin_clean_pending_list('{INDEX}')")
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE filesync_syncconfig")
+    do("ANALYZE filesync_syncconfig")
 
     with CaptureQueriesContext(connection) as asked:
         find_runs(SyncRun.objects.all(), "C 4321")
@@ -89,19 +100,14 @@ def test_a_text_is_found_without_reading_all_configs(local_root: Path) -> None:
 def test_an_account_that_may_not_install_the_extension_goes_without_the_index(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP INDEX {INDEX}")
-        cursor.execute("DROP EXTENSION pg_trgm")
-        cursor.execute("CREATE ROLE syncbeat_plain")
-        cursor.execute("SET LOCAL ROLE syncbeat_plain")
+    do(f"DROP INDEX {INDEX}", "DROP EXTENSION pg_trgm")
+    do("CREATE ROLE syncbeat_plain", "SET LOCAL ROLE syncbeat_plain")
 
-    with connection.schema_editor(atomic=False) as editor:
-        MIGRATION.index_search(apps, editor)
+    index_search()
 
     assert "permission denied" in caplog.text
     assert ask(f"SELECT 1 FROM pg_indexes WHERE indexname = '{INDEX}'") == []
-    with connection.cursor() as cursor:
-        cursor.execute("RESET ROLE")
+    do("RESET ROLE")
 
 
 @pytest.mark.only_on("postgres")
@@ -110,22 +116,17 @@ def test_a_server_whose_operator_allows_no_extension_goes_without_the_index(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """As a hosted one does: an event trigger refuses the command as such a server refuses it."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP INDEX {INDEX}")
-        cursor.execute("DROP EXTENSION pg_trgm")
-        cursor.execute(
-            """
-            CREATE FUNCTION refuse_extensions() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
-            RAISE EXCEPTION 'extension is not allow-listed' USING ERRCODE = '0A000'; END $$
-            """
-        )
-        cursor.execute(
-            "CREATE EVENT TRIGGER refuse_extensions ON ddl_command_start "
-            "WHEN TAG IN ('CREATE EXTENSION') EXECUTE FUNCTION refuse_extensions()"
-        )
+    do(f"DROP INDEX {INDEX}", "DROP EXTENSION pg_trgm")
+    do(
+        """
+        CREATE FUNCTION refuse_extensions() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+        RAISE EXCEPTION 'extension is not allow-listed' USING ERRCODE = '0A000'; END $$
+        """,
+        "CREATE EVENT TRIGGER refuse_extensions ON ddl_command_start "
+        "WHEN TAG IN ('CREATE EXTENSION') EXECUTE FUNCTION refuse_extensions()",
+    )
 
-    with connection.schema_editor(atomic=False) as editor:
-        MIGRATION.index_search(apps, editor)
+    index_search()
 
     assert "not allow-listed" in caplog.text
     assert ask(f"SELECT 1 FROM pg_indexes WHERE indexname = '{INDEX}'") == []
@@ -134,14 +135,10 @@ def test_a_server_whose_operator_allows_no_extension_goes_without_the_index(
 @pytest.mark.only_on("postgres")
 @pytest.mark.usefixtures("trigrams")
 def test_an_extension_that_is_installed_is_not_installed_again() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP INDEX {INDEX}")
+    do(f"DROP INDEX {INDEX}")
 
-    with (
-        CaptureQueriesContext(connection) as asked,
-        connection.schema_editor(atomic=False) as editor,
-    ):
-        MIGRATION.index_search(apps, editor)
+    with CaptureQueriesContext(connection) as asked:
+        index_search()
 
     assert not any("CREATE EXTENSION" in query["sql"] for query in asked)
     assert ask(f"SELECT 1 FROM pg_indexes WHERE indexname = '{INDEX}'")

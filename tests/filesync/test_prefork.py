@@ -40,6 +40,7 @@ Heartbeat.objects.create(role="WORKER", name="a", started_at=now, seen_at=now)
 connections["default"].settings_dict["OPTIONS"]["timeout"] = 1
 connections.close_all()
 inside, go_on = threading.Event(), threading.Event()
+read, write = os.pipe()
 
 def hold():
     with transaction.atomic():
@@ -49,24 +50,22 @@ def hold():
 
 def fork(check):
     pid = os.fork()
-    if pid:
-        if check is unchecked:
-            go_on.set()
-            wait_for_thread()
-        return print(check.__name__, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-    check()
-    try:
-        Heartbeat.objects.update(name="c")
-    except OperationalError:
-        os._exit(3)
-    os._exit(4)
+    if not pid:
+        check()
+        try:
+            Heartbeat.objects.update(name="c")
+        except OperationalError:
+            os._exit(3)
+        os._exit(4)
+    if check is unchecked:
+        go_on.set()
+        while startup._connected:
+            time.sleep(0.01)
+        os.write(write, b".")
+    print(check.__name__, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 def unchecked():
-    time.sleep(1)
-
-def wait_for_thread():
-    while startup._connected:
-        time.sleep(0.01)
+    os.read(read, 1)  # its worker's thread has ended
 
 checked = startup._leave_if_connected
 startup._repeat("hold", 3600, hold)
