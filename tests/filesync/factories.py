@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -282,3 +283,13 @@ def complaints(row: Model) -> dict[str, list[str]]:
 def close_connections() -> None:
     """Close this thread's database connections; a thread that a test starts must end so."""
     connections.close_all()
+
+
+def database_bytes() -> bytes:
+    """Return all bytes of SQLite's files, which another process reads.
+
+    A process that closes such a file gives up all the locks it holds on it: the next worker took
+    the database for unused and removed its log (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
+    file = Path(str(connection.settings_dict["NAME"]))
+    return subprocess.check_output(["cat", *file.parent.glob(f"{file.name}*")])

@@ -16,7 +16,7 @@ from pytest_django.fixtures import SettingsWrapper
 from filesync.models import Storage
 from filesync.secrets import SecretsUnreadable, decrypt, encrypt
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import make_storage
+from tests.filesync.factories import database_bytes, make_storage
 
 CANARY = "canary-5b1e-\u5bc6\u7801"
 OLD, NEW = (Fernet.generate_key().decode() for _ in range(2))
@@ -112,10 +112,7 @@ def test_the_database_file_does_not_hold_the_secret(local_root: Path) -> None:
     marker = "marker-3c9a-in-plain-sight"
     make_storage(local_root, backend="webdav", remark=marker, secrets={"pass": CANARY})
 
-    file = Path(str(connection.settings_dict["NAME"]))
-    content = b"".join(
-        path.read_bytes() for path in file.parent.glob(f"{file.name}*") if path.is_file()
-    )
+    content = database_bytes()
 
     # The marker shows that the row is in what was read.
     assert marker.encode() in content
