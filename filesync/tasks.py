@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import NoReturn
 
 from celery import Task, shared_task
 from celery.exceptions import Ignore
@@ -20,28 +19,32 @@ logger = logging.getLogger(__name__)
 @shared_task(bind=True, name="filesync.tasks.sync_file_task")
 def sync_file_task(
     self: Task[[int, int | None], None], config_id: int, run_id: int | None = None
-) -> NoReturn:
+) -> None:
     """Run the sync config `config_id`.
 
     The message is a doorbell: it carries the id and the task id of a queued run, of which an older
     one that waits for the same storages goes first. It rings for nothing when that run was
     deleted. Called directly, without `run_id` and with a task id that no
-    run has, it makes its own run. It ends with celery's Ignore, as the run's outcome is stored
-    together with the run (`services.results`); a process that was told to stop exits.
+    run has, it makes its own run. The run's outcome is stored together with the run
+    (`services.results`), and celery stores none; a process that was told to stop exits.
 
     Raises:
         NotFound: called directly for a config that does not exist.
+        Ignore: called directly; what is linked to the call must not take each end for a success.
     """
+    # Not Ignore for a doorbell: celery copies the frames of an exception, 250 KB each time.
+    self.request.ignore_result = run_id is not None
     task_id = str(self.request.id)
     if not SyncRun.objects.filter(task_id=task_id).exists():
         if run_id is not None:
             logger.info("a doorbell of run %s rang for nothing: the run was deleted", run_id)
-            raise Ignore
+            return
         record_direct_call(config_id, task_id)
     claim = leases.answer_doorbell(task_id, worker=str(self.request.hostname))
     if claim is not None and not execute(claim):
         raise SystemExit(0)
-    raise Ignore
+    if run_id is None:
+        raise Ignore
 
 
 @shared_task(name="filesync.tasks.sync_all_enabled_configs")

@@ -1,8 +1,8 @@
 """The django-celery-results row of a run, written in the transaction that changes the run.
 
-The task itself ends with celery's Ignore, so that a duplicate delivery or a late acknowledgement
-cannot make it tell another story; celery's own guesses about killed and stopped workers are held
-back by `filesync.result_backend`.
+Celery is told to store none of the task itself, so that a duplicate delivery or a late
+acknowledgement cannot make it tell another story; its own guesses about killed and stopped workers
+are held back by `filesync.result_backend`.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from filesync.tasks import housekeeping, sync_all_enabled_configs, sync_file_tas
 from scheduler.models import Heartbeat
 from tests.filesync.engine.lab import files_of, write_tree
 from tests.filesync.factories import (
+    doorbell,
     make_config,
     make_run,
     make_storage,
@@ -133,6 +134,11 @@ def call(config_id: int) -> AsyncResult[object]:
     return sync_file_task.delay(config_id=config_id)
 
 
+def finish_messages() -> None:
+    """Wait until the worker is done with what was sent: its one pool process takes it in order."""
+    housekeeping.delay().get(timeout=PATIENCE_S)
+
+
 @pytest.mark.usefixtures("worker")
 def test_a_worker_says_which_queues_it_serves() -> None:
     hearts = Heartbeat.objects.filter(role=Heartbeat.Role.WORKER)
@@ -189,8 +195,7 @@ def test_a_message_that_comes_again_changes_nothing(root: Path) -> None:
 
     for _ in range(2):
         sync_file_task.apply_async(kwargs={"config_id": config.pk}, task_id=str(run.task_id))
-    # One pool process takes messages in order: when this one is done, those before it are.
-    housekeeping.delay().get(timeout=PATIENCE_S)
+    finish_messages()
 
     assert SyncRun.objects.filter(pk=run.pk).values().get() == before
     assert SyncRun.objects.count() == 1
@@ -200,10 +205,11 @@ def test_a_message_that_comes_again_changes_nothing(root: Path) -> None:
 def test_a_doorbell_of_a_run_that_was_deleted_makes_no_run(root: Path, worker: Worker) -> None:
     write_tree(root / "source", FILES)
     run = ended(queueing.queue_run(make_config(root).pk))
+    finish_messages()  # the log is stored after the end
     SyncRun.objects.all().delete()
 
     queueing.ring([run])
-    housekeeping.delay().get(timeout=PATIENCE_S)
+    finish_messages()
 
     assert not SyncRun.objects.exists()
     assert worker.log().count(f"a doorbell of run {run.pk} rang for nothing") == 1
@@ -217,6 +223,28 @@ def test_a_failed_run_fails_the_task_with_its_reason(root: Path) -> None:
 
     assert result.status == "FAILURE"
     assert SyncRun.objects.get().state == "FAILED"
+
+
+def test_celery_stores_nothing_over_the_failure_of_a_run_it_was_called_for(root: Path) -> None:
+    run = ended(queueing.queue_run(make_config(root).pk))
+    finish_messages()
+
+    assert stored_status(run) == "FAILURE"
+    with pytest.raises(SyncFailed, match="NOT_FOUND"):
+        AsyncResult(str(run.task_id)).get(timeout=PATIENCE_S)
+
+
+def test_only_a_direct_call_ends_with_an_exception(root: Path) -> None:
+    run = make_run(make_config(root), state=SyncRun.State.SUCCEEDED)
+    task_id, arguments = doorbell(run)
+
+    answered = sync_file_task.apply(kwargs=arguments, task_id=task_id)
+    called = sync_file_task.apply(kwargs={"config_id": run.config_id}, task_id=task_id)
+
+    # Celery copies the frames of each exception: a pool process grew to twice its size.
+    assert answered.state == "SUCCESS"
+    assert answered.result is None
+    assert str(called.state) == "IGNORED"
 
 
 def test_a_call_for_an_unknown_config_fails(root: Path) -> None:
@@ -270,7 +298,7 @@ def test_a_run_that_found_no_place_starts_when_one_is_free(root: Path) -> None:
         state=SyncRun.State.RUNNING,
     )
     waiting = queueing.queue_run(make_config(root, source_storage=storage).pk)
-    housekeeping.delay().get(timeout=PATIENCE_S)
+    finish_messages()
     waiting.refresh_from_db()
     assert (waiting.state, waiting.attempt) == ("QUEUED", 0)
 
