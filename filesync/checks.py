@@ -12,6 +12,9 @@ from django.core.exceptions import ImproperlyConfigured
 from filesync import engine
 from filesync.secrets import cipher
 
+BAD_RCLONE = "filesync.E002"
+RCLONE_HINT = "Install requirements.txt, or name a newer binary in RCLONE_BINARY."
+
 
 @register()
 def check_secret_keys(app_configs: Sequence[AppConfig] | None, **_: object) -> list[CheckMessage]:
@@ -29,6 +32,5 @@ def check_rclone(app_configs: Sequence[AppConfig] | None, **_: object) -> list[C
     try:
         engine.check_rclone(engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None))
     except engine.EngineError as error:
-        hint = "Install requirements.txt, or name a newer binary in RCLONE_BINARY."
-        return [Error(str(error), hint=hint, id="filesync.E002")]
+        return [Error(str(error), hint=RCLONE_HINT, id=BAD_RCLONE)]
     return []

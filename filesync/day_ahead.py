@@ -21,12 +21,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.sql.compiler import SQLCompiler
 
-from filesync.models import Storage, SyncConfig, SyncRun
+from filesync.models import Storage, SyncConfig
+from filesync.selectors import telling_runs
 from scheduler import cron
 
 # A config without a good run takes this long.
 UNKNOWN_S = 60.0
-# Of so many of the latest good runs the median is taken.
+# Of so many of the latest runs the median is taken: for all configs at once.
 USUAL_OF = 5
 USUAL_PLACE = "ahead:usual"
 USUAL_KEPT_S = 60
@@ -121,7 +122,7 @@ class Median(Subquery):
 
 
 def _usual_s() -> dict[int, float]:
-    """Return the median of how long the latest good runs of each config took, where it has one.
+    """Return the median of how long the latest telling runs of each config took, where it has one.
 
     Of two the shorter: a first copy takes hours, and says nothing about those that follow.
     Remembered for a minute: for 10,000 configs it takes the database longer than all else on the
@@ -129,10 +130,8 @@ def _usual_s() -> dict[int, float]:
     """
     known: dict[int, float] | None = cache.get(USUAL_PLACE)
     if known is None:
-        good = SyncRun.objects.filter(
-            config=OuterRef("pk"), state=SyncRun.State.SUCCEEDED, dry_run=False
-        ).order_by("-pk")
-        took = good.annotate(took=F("finished_at") - F("started_at")).values("took")[:USUAL_OF]
+        telling = telling_runs().filter(config=OuterRef("pk"))
+        took = telling.annotate(took=F("finished_at") - F("started_at")).values("took")[:USUAL_OF]
         configs = SyncConfig.objects.filter(enable=True).order_by()
         rows = configs.values_list("pk", Median(took))
         known = {pk: span.total_seconds() for pk, span in rows if span is not None}

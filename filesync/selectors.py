@@ -18,6 +18,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from filesync.engine import Action, Text
 from filesync.errors import NotFound
 from filesync.models import RunItem, SyncConfig, SyncRun
+from scheduler.clock import from_now
 from scheduler.models import Heartbeat
 from scheduler.publishing import write_connection
 
@@ -76,6 +77,12 @@ def processes(*, count_busy: bool = False) -> Processes:
         )
         (found.workers if is_worker else found.beats).append(health)
     return found
+
+
+def living_workers() -> QuerySet[Heartbeat]:
+    """Return the workers that were heard of lately, by the database's clock."""
+    lately = from_now(-WORKER_SILENT.total_seconds())
+    return Heartbeat.objects.filter(role=Heartbeat.Role.WORKER, seen_at__gt=lately)
 
 
 def used_queues() -> frozenset[str]:
@@ -180,22 +187,23 @@ USUAL_OF = 20
 USUAL_AT_LEAST = 5
 
 
-def usual_duration_s(config_id: int) -> float | None:
-    """Return the median of a config's latest successful runs; None where they are too few.
+def telling_runs() -> QuerySet[SyncRun]:
+    """Return the runs that tell how long their config takes, newest first: the good whole ones.
 
-    Runs that undid another, and those of a few files only, say nothing of how long it takes.
+    Runs that undid another, and those of a few files only, say nothing of it.
     """
-    spans = (
-        SyncRun.objects.filter(
-            config_id=config_id,
-            state=SyncRun.State.SUCCEEDED,
-            dry_run=False,
-            only_failed=False,
-            started_at__isnull=False,
-            finished_at__isnull=False,
-        )
+    return (
+        SyncRun.objects.filter(state=SyncRun.State.SUCCEEDED, dry_run=False, only_failed=False)
         .exclude(trigger=SyncRun.Trigger.RESTORE)
         .order_by("-id")
+    )
+
+
+def usual_duration_s(config_id: int) -> float | None:
+    """Return the median of a config's latest telling runs; None where they are too few."""
+    spans = (
+        telling_runs()
+        .filter(config_id=config_id, started_at__isnull=False, finished_at__isnull=False)
         .values_list("started_at", "finished_at")[:USUAL_OF]
     )
     durations = [(end - start).total_seconds() for start, end in spans if start and end]

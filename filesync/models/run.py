@@ -221,11 +221,12 @@ class SyncRun(models.Model):
             ),
             # A config's history, newest first.
             models.Index(fields=["config", "-id"], name="filesync_run_history"),
-            # How long a config's good runs took, read from the index alone.
+            # How long a config's runs take (selectors.telling_runs), read from the index alone.
             models.Index(
                 fields=["config", "-id", "started_at", "finished_at"],
-                condition=Q(state="SUCCEEDED", dry_run=False),
-                name="filesync_run_good",
+                condition=Q(state="SUCCEEDED", dry_run=False, only_failed=False)
+                & ~Q(trigger="RESTORE"),
+                name="filesync_run_telling",
             ),
             # What is kept and may be over its time.
             models.Index(

@@ -31,8 +31,9 @@ from filesync.notifications.targets import (
     send_ping,
 )
 from filesync.secrets import SecretsUnreadable
+from filesync.selectors import living_workers
 from scheduler.clock import from_now
-from scheduler.models import Doorbell, Heartbeat
+from scheduler.models import Doorbell
 from scheduler.publishing import BrokerAway, publish
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,6 @@ SEND_HERE_AT_MOST = 5
 # The watch looks for other things too; a pool process is one that runs could have.
 SEND_HERE_FOR_S = 5.0
 SEND_IN_POOL_FOR_S = 20.0
-WORKER_SILENT_S = 40
 FIRST_PAUSE_S = 30
 LONGEST_PAUSE_S = 3_600
 MESSAGE_ATTEMPTS = 8
@@ -145,10 +145,7 @@ def work_off() -> int:
         return 0
     _give_up_old_pings()
     pool_sends = (
-        senders_at_most(settings.CELERY_WORKER_CONCURRENCY) > 0
-        and Heartbeat.objects.filter(
-            role=Heartbeat.Role.WORKER, seen_at__gt=from_now(-WORKER_SILENT_S)
-        ).exists()
+        senders_at_most(settings.CELERY_WORKER_CONCURRENCY) > 0 and living_workers().exists()
     )
     forgotten = Q(rung_at__lt=from_now(-RING_AGAIN_S)) if pool_sends else Q()
     here = list(due().filter(forgotten).values_list("pk", flat=True)[:SEND_HERE_AT_MOST])

@@ -15,12 +15,12 @@ from django.utils.translation import gettext_noop
 
 from filesync.engine import Text
 from filesync.models import SyncRun
+from filesync.selectors import living_workers
 from filesync.services import journal, places, run_logs
+from filesync.services.doorbells import ring
 from filesync.services.finishing import cancel_queued, change_run, log_end
 from filesync.services.leases import work_folder
-from filesync.services.queueing import ring
 from scheduler.clock import from_now
-from scheduler.models import Heartbeat
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ RING_AGAIN_S = 60
 RING_AT_MOST = 200
 MAX_CRASHES = 3
 RING_PER_SLOT = 4
-WORKER_SILENT_S = 40
 LOST_ADVICE = gettext_noop("Look at the worker's log for what ends it (memory, disk).")
 
 
@@ -150,10 +149,7 @@ def _ring_forgotten() -> int:
 
 def _free_slots() -> int:
     """Return how many more runs the living workers could take; some, while none is known."""
-    living = Heartbeat.objects.filter(
-        role=Heartbeat.Role.WORKER, seen_at__gt=from_now(-WORKER_SILENT_S)
-    )
-    slots = living.aggregate(slots=Sum("slots"))["slots"] or 1
+    slots = living_workers().aggregate(slots=Sum("slots"))["slots"] or 1
     return slots - SyncRun.objects.filter(state=SyncRun.State.RUNNING).count()
 
 

@@ -320,6 +320,31 @@ def test_a_run_usually_takes_the_median_of_the_latest(
 
 
 @pytest.mark.django_db
+def test_an_undoing_and_a_retry_of_few_files_do_not_say_how_long_it_takes(
+    local_root: Path,
+) -> None:
+    config = make_config(local_root, cron="0 2 * * *", timezone="UTC")
+    for seconds, trigger, only_failed in (
+        (600, SyncRun.Trigger.CRON, False),
+        (1, SyncRun.Trigger.RETRY, True),
+        (1, SyncRun.Trigger.RESTORE, False),
+        (1, SyncRun.Trigger.RESTORE, False),
+    ):
+        make_run(
+            config,
+            state=SyncRun.State.SUCCEEDED,
+            started_at=NOW,
+            finished_at=NOW + timedelta(seconds=seconds),
+            trigger=trigger,
+            only_failed=only_failed,
+        )
+
+    (planned,) = day_ahead.planned(NOW, NOW + DAY)
+
+    assert planned.usual_s == 600
+
+
+@pytest.mark.django_db
 def test_a_config_is_called_by_its_remark(local_root: Path) -> None:
     make_config(local_root, name="a", remark="Photos", cron="0 2 * * *")
     make_config(local_root, name="b", cron="0 2 * * *")
@@ -360,5 +385,5 @@ def test_durations_are_read_from_their_index(local_root: Path) -> None:
         cursor.execute(f"EXPLAIN {asked[0]['sql']}")
         plan = "\n".join(line for (line,) in cursor.fetchall())
 
-    assert "filesync_run_good" in plan, plan
+    assert "filesync_run_telling" in plan, plan
     assert sorted(entry.usual_s for entry in plans) == [float(n) for n in range(500)]

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from pytest_django.fixtures import DjangoAssertNumQueries, SettingsWrapper
 
-from filesync.models import Storage
-from filesync.services import rotation
+from filesync.models import ENCRYPTED_COLUMNS, NotificationChannel, Storage, SyncConfig
+from filesync.services import rotation, transfer
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import make_storage
+from tests.filesync.factories import make_config, make_storage
 
 pytestmark = pytest.mark.django_db
 
@@ -52,6 +53,34 @@ def test_secrets_move_to_the_new_key_and_the_old_one_can_go(
     assert secrets == [{"pass": f"{CANARY} 1"}, {"pass": f"{CANARY} 2"}, {}]
 
 
+def test_channels_and_pings_move_too(local_root: Path, settings: SettingsWrapper) -> None:
+    settings.FILESYNC_SECRET_KEYS = [OLD]
+    config = make_config(local_root)
+    config.ping_url = f"https://ping.test/{CANARY}"
+    config.save()
+    channel = NotificationChannel(name="Phone")
+    channel.url = f"ntfy://ntfy.test/{CANARY}"
+    channel.save()
+
+    settings.FILESYNC_SECRET_KEYS = [NEW, OLD]
+    assert rotate()["rotated"] == 2
+    settings.FILESYNC_SECRET_KEYS = [NEW]
+
+    assert SyncConfig.objects.get().ping_url == f"https://ping.test/{CANARY}"
+    assert NotificationChannel.objects.get().url == f"ntfy://ntfy.test/{CANARY}"
+
+
+def test_no_encrypted_column_is_forgotten() -> None:
+    columns = {
+        (model, column.name)
+        for model in apps.get_models()
+        for column in model._meta.get_fields()
+        if column.name.startswith("encrypted_")
+    }
+    assert columns == set(ENCRYPTED_COLUMNS.items())
+    assert columns == {one for one in transfer.KINDS.values() if one[1] is not None}
+
+
 def test_it_goes_in_batches(
     three: list[Storage], settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,8 +110,8 @@ def test_what_no_key_opens_is_named_and_left_as_it_is(
     assert CANARY not in str(refusal.value)
 
 
-def test_nothing_to_do_costs_two_queries(
+def test_nothing_to_do_costs_a_query_for_each_column_and_batch(
     three: list[Storage], django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(4):
         rotation.rotate_secrets()

@@ -111,10 +111,11 @@ def test_a_missing_migration_and_a_missing_rclone_are_problems(
     local_root: Path, settings: SettingsWrapper, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings.FILESYNC_RCLONE_BINARY = "/nowhere/rclone"
-    MigrationRecorder(connection).record_unapplied("filesync", "0012_finding_configs")
+    MigrationRecorder(connection).record_unapplied("filesync", "0013_telling_runs")
     found = findings(capsys)
     assert found["migrations"][0] == found["rclone"][0] == "problem"
     assert "manage.py migrate" in found["migrations"][1]
+    assert found["settings"][0] == "ok"  # rclone is told once
 
 
 def test_debug_pages_a_missing_root_and_another_scheduler_are_warnings(
