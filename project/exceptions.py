@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 from django.core.exceptions import TooManyFieldsSent, TooManyFilesSent
-from django.db import InterfaceError, OperationalError
 from django.db.models import ProtectedError
 from django.http import Http404
 from django.utils.translation import gettext as _
@@ -19,12 +18,12 @@ from rest_framework.views import exception_handler
 from filesync.errors import Conflict, FilesyncError, KeyReused, NotFound, RunActive
 from filesync.texts import say
 from scheduler.cron import InvalidCron
+from scheduler.outages import DATABASE_AWAY, DATABASE_BACK_S
 from scheduler.writing import ScheduleConflict
 
 logger = logging.getLogger(__name__)
 
 IN_USE_SHOWN = 20
-DATABASE_BACK_S = 10
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -43,7 +42,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error, TooManyFieldsSent | TooManyFilesSent):
         too_many = _("the request has more fields or files than are taken")
         return Response({"detail": too_many, "code": "too_many_fields"}, status=400)
-    if isinstance(error, OperationalError | InterfaceError):
+    if isinstance(error, DATABASE_AWAY):
         logger.error("the database does not answer: %s", error)
         return _database_away()
     if isinstance(error, Http404):
