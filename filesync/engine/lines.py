@@ -191,7 +191,6 @@ def _plain(text: str) -> Message:
 
 def _stats(stats: dict[str, object]) -> Stats:
     flying = stats.get("transferring")
-    last_error = stats.get("lastError")
     eta = stats.get("eta")
     return Stats(
         bytes_done=_int(stats, "bytes"),
@@ -207,7 +206,6 @@ def _stats(stats: dict[str, object]) -> Stats:
         listed=_int(stats, "listed"),
         speed_bytes_per_s=_number(stats.get("speed")) or 0.0,
         eta_s=_number(eta),
-        last_error=last_error[:MAX_TEXT_CHARS] if isinstance(last_error, str) else None,
         in_flight=tuple(_flying(flying)) if isinstance(flying, list) else (),
     )
 

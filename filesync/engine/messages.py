@@ -28,7 +28,6 @@ class Stats:
     listed: int
     speed_bytes_per_s: float
     eta_s: float | None
-    last_error: str | None
     in_flight: tuple[InFlight, ...]
 
 

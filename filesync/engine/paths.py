@@ -98,13 +98,10 @@ def real_root(remote: Remote, local_roots: tuple[Path, ...]) -> Path:
     return root
 
 
-def escaping_link(tree: Path, root: Path) -> Path | None:
-    """Find a symbolic link below `tree` that leads to a folder outside `root`; None if clean."""
-    return next((link for link in escaping_links(tree, root) if link is not None), None)
-
-
 def escaping_links(tree: Path, root: Path) -> Iterator[Path | None]:
-    """Yield the links that lead out, and None after each folder so that a caller can do else.
+    """Yield the links below `tree` that lead out of `root`, and None after each folder.
+
+    The None lets a caller do else meanwhile.
 
     rclone writes through a linked folder. A link to a file is replaced by a file when it is
     written, so it is harmless; a dangling one may become a folder later, so it is not.

@@ -84,8 +84,8 @@ class RcloneProcess:
     """A started rclone whose stderr is read line by line, without a thread.
 
     The pipe holds 1 MiB: a slow reader slows rclone down instead of filling memory. Leaving the
-    context kills the whole group. `rules` say below which folders it may write (see landlock),
-    `runtime` what its memory may be spent on (see tuning).
+    context kills the whole group. `rules` say below which folders it may read and write (see
+    landlock), `runtime` what its memory may be spent on (see tuning).
     """
 
     def __init__(

@@ -34,15 +34,10 @@ from filesync.engine.request import KEPT_FOLDER, Endpoint, Method, UndoRequest
 from filesync.engine.restore_reader import RestoreReader
 from filesync.engine.restore_stages import RestoreStages
 from filesync.engine.sections import sections_of, target
+from filesync.engine.standing import FileFacts, KeptFile, Standing
 from filesync.engine.texts import Text
-from filesync.engine.undo import (
-    FileFacts,
-    KeptFile,
-    Standing,
-    Touched,
-    UndoPlan,
-    plan_undo,
-)
+from filesync.engine.touched import Touched
+from filesync.engine.undo import UndoPlan, plan_undo
 
 
 def run_restore(

@@ -25,7 +25,8 @@ from filesync.engine.outcome import conclude
 from filesync.engine.problems import Problems
 from filesync.engine.request import UndoRequest
 from filesync.engine.restore_reader import RestoreReader
-from filesync.engine.undo import FileFacts, UndoPlan
+from filesync.engine.standing import FileFacts
+from filesync.engine.undo import UndoPlan
 
 # What rclone shows for a control character, and how it marks one that is really in a name.
 _PICTURE = re.compile("(\u201b?)([\u2401-\u241f\u2421])")

@@ -1,6 +1,6 @@
 """Run the stages of a prepared request, and ask its remotes what must be known before the first.
 
-Which stages there are is decided in command, what their messages mean by whoever takes them.
+Which stages there are is decided in passes, what their messages mean by whoever takes them.
 """
 
 from __future__ import annotations

@@ -262,7 +262,6 @@ def test_statistics_are_read_with_what_is_in_flight() -> None:
         listed=10,
         speed_bytes_per_s=12.5,
         eta_s=None,
-        last_error="x",
         in_flight=(InFlight("a", 5, 2), InFlight("b", -1, 0)),
     )
 

@@ -36,7 +36,9 @@ from filesync.engine.events import InFlight, Phase
 from filesync.engine.messages import Copied, MovedServerSide, Stats
 from filesync.engine.renamed import OldName
 from filesync.engine.restore_reader import RestoreReader
-from filesync.engine.undo import FileFacts, KeptFile, Standing, Touched, UndoPlan, plan_undo
+from filesync.engine.standing import FileFacts, KeptFile, Standing
+from filesync.engine.touched import Touched
+from filesync.engine.undo import UndoPlan, plan_undo
 from tests.filesync.engine.lab import NO_GUARDS, Lab, Ran, engine_remote, files_of, tree, write_tree
 
 KEPT = f"{KEPT_FOLDER}/2026-11-24-run-1"
@@ -844,6 +846,5 @@ def stats(*, speed: float, flying: InFlight) -> Stats:
         listed=0,
         speed_bytes_per_s=speed,
         eta_s=None,
-        last_error=None,
         in_flight=(flying,),
     )
