@@ -284,7 +284,7 @@ class SyncConfig(Schedulable):
 
     @classmethod
     def fire(cls, due: Sequence[DueSlot]) -> Sequence[Doorbell]:
-        from filesync.services.queueing import queue_slots
+        from filesync.services.slot_runs import queue_slots
 
         return queue_slots(due)
 

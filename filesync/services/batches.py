@@ -12,14 +12,9 @@ from django.db import transaction
 from filesync import engine
 from filesync.errors import FilesyncError
 from filesync.models import SyncConfig, SyncRun
-from filesync.services.queueing import (
-    LOG_AT_MOST,
-    Asker,
-    active_error,
-    disabled_error,
-    ring,
-    unknown_error,
-)
+from filesync.services.doorbells import ring
+from filesync.services.queueing import Asker, active_error, disabled_error, unknown_error
+from filesync.services.slot_runs import LOG_AT_MOST
 from scheduler.bulk import chunks, insert_rows
 from scheduler.log_ids import ids
 from scheduler.outages import DATABASE_AWAY

@@ -55,8 +55,7 @@ def change_crons(changes: Mapping[int, tuple[str, str]]) -> list[int]:
     One that was edited meanwhile is left alone.
     """
     changed: list[int] = []
-    # No lock over all of them: a save locks a config's periodic task before the config, and the
-    # other order ends in a deadlock with a refresh.
+    # One after the other, each in the transaction of its own save: none is held while others wait.
     for config in SyncConfig.objects.filter(pk__in=changes).order_by("pk"):
         expected, new = changes[config.pk]
         if config.cron == expected:

@@ -17,8 +17,8 @@ from filesync.models import SyncRun
 from filesync.services import places
 from filesync.services.attempts import with_ended_attempt
 from filesync.services.documents import plan_document
+from filesync.services.doorbells import ring
 from filesync.services.leases import Claim
-from filesync.services.queueing import ring
 from filesync.services.results import store_result
 from scheduler.clock import from_now
 

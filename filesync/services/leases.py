@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from filesync.models import RunItem, Storage, SyncRun
 from filesync.notifications.outbox import put_ping
 from filesync.services import pausing, places
-from filesync.services.queueing import ring
+from filesync.services.doorbells import ring
 from filesync.services.results import store_result
 from scheduler.clock import from_now
 

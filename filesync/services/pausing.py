@@ -11,8 +11,8 @@ from django.utils.translation import gettext_noop
 
 from filesync import engine
 from filesync.models import Storage, SyncRun
+from filesync.services.doorbells import ring
 from filesync.services.places import PAUSED
-from filesync.services.queueing import ring
 
 logger = logging.getLogger(__name__)
 

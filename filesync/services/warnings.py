@@ -10,8 +10,8 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from filesync.amounts import duration
 from filesync.models import SyncConfig, SyncRun
-from filesync.notifications.message import duration
 from filesync.selectors import usual_duration_s
 from scheduler import cron
 

@@ -15,7 +15,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from filesync.models import SyncConfig, SyncRun
 from filesync.services import batches
 from filesync.services.batches import Wish
-from filesync.services.queueing import queue_slots
+from filesync.services.slot_runs import queue_slots
 from scheduler.bulk import insert_rows
 from scheduler.models import DueSlot
 from tests.filesync.factories import allow_local_root as allow_local_root

@@ -16,7 +16,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from filesync.errors import ConfigDisabled, NotFound, RunActive
 from filesync.models import SyncConfig, SyncRun
-from filesync.services import queueing
+from filesync.services import doorbells, queueing, slot_runs
 from scheduler.models import Doorbell, DueSlot
 from scheduler.publishing import BrokerAway, publish
 from tests.filesync.factories import (
@@ -151,7 +151,7 @@ def test_of_twenty_that_queue_one_config_at_once_exactly_one_succeeds(local_root
 def test_a_slot_becomes_a_queued_run_and_a_doorbell(local_root: Path) -> None:
     config = make_config(local_root)
 
-    (bell,) = queueing.queue_slots([DueSlot(config.pk, SLOT)])
+    (bell,) = slot_runs.queue_slots([DueSlot(config.pk, SLOT)])
 
     run = SyncRun.objects.get()
     assert (run.state, run.reason, run.trigger, run.slot) == ("QUEUED", "", "CRON", SLOT)
@@ -169,7 +169,7 @@ def test_a_slot_of_an_active_config_is_skipped_with_the_reason(
     config = make_config(local_root)
     make_run(config, state=state)
 
-    assert queueing.queue_slots([DueSlot(config.pk, SLOT)]) == []
+    assert slot_runs.queue_slots([DueSlot(config.pk, SLOT)]) == []
 
     run = SyncRun.objects.get(slot=SLOT)
     assert (run.state, run.reason, run.rung_at) == ("SKIPPED", "OVERLAP", None)
@@ -180,7 +180,7 @@ def test_a_slot_of_an_active_config_is_skipped_with_the_reason(
 def test_slots_that_nobody_fired_are_missed_and_the_latest_is_caught_up(local_root: Path) -> None:
     config = make_config(local_root)
 
-    bells = queueing.queue_slots([DueSlot(config.pk, SLOT, EARLIER)])
+    bells = slot_runs.queue_slots([DueSlot(config.pk, SLOT, EARLIER)])
 
     runs = list(SyncRun.objects.order_by("slot"))
     assert [(run.slot, run.state, run.reason) for run in runs[:3]] == [
@@ -195,7 +195,7 @@ def test_slots_that_nobody_fired_are_missed_and_the_latest_is_caught_up(local_ro
 def test_where_the_policy_lets_no_slot_run_all_are_missed(local_root: Path) -> None:
     config = make_config(local_root)
 
-    assert queueing.queue_slots([DueSlot(config.pk, None, EARLIER)]) == []
+    assert slot_runs.queue_slots([DueSlot(config.pk, None, EARLIER)]) == []
 
     assert [run.state for run in SyncRun.objects.all()] == ["MISSED"] * 3
 
@@ -205,8 +205,8 @@ def test_the_same_slot_twice_is_one_row(local_root: Path) -> None:
     config = make_config(local_root)
     due = [DueSlot(config.pk, SLOT, EARLIER)]
 
-    queueing.queue_slots(due)
-    queueing.queue_slots(due)
+    slot_runs.queue_slots(due)
+    slot_runs.queue_slots(due)
 
     assert SyncRun.objects.count() == 4
     assert SyncRun.objects.filter(slot=SLOT).count() == 1
@@ -216,10 +216,10 @@ def test_the_same_slot_twice_is_one_row(local_root: Path) -> None:
 @pytest.mark.django_db
 def test_a_slot_that_has_run_already_rings_nobody(local_root: Path) -> None:
     config = make_config(local_root)
-    queueing.queue_slots([DueSlot(config.pk, SLOT)])
+    slot_runs.queue_slots([DueSlot(config.pk, SLOT)])
     SyncRun.objects.update(state=SyncRun.State.SUCCEEDED)
 
-    assert queueing.queue_slots([DueSlot(config.pk, SLOT)]) == []
+    assert slot_runs.queue_slots([DueSlot(config.pk, SLOT)]) == []
 
     assert [run.state for run in SyncRun.objects.all()] == ["SUCCEEDED"]
 
@@ -232,7 +232,7 @@ def test_a_slot_of_a_config_that_was_deleted_is_dropped_and_the_others_fire(
     gone_id = gone.pk
     gone.delete()
 
-    bells = queueing.queue_slots([DueSlot(gone_id, SLOT, EARLIER), DueSlot(config.pk, SLOT)])
+    bells = slot_runs.queue_slots([DueSlot(gone_id, SLOT, EARLIER), DueSlot(config.pk, SLOT)])
 
     assert [bell.kwargs["config_id"] for bell in bells] == [config.pk]
     assert [run.config_id for run in SyncRun.objects.all()] == [config.pk]
@@ -243,7 +243,7 @@ def test_one_busy_config_does_not_hold_up_the_others_of_its_slot(local_root: Pat
     configs = [make_config(local_root) for _ in range(5)]
     make_run(configs[2], state=SyncRun.State.RUNNING)
 
-    bells = queueing.queue_slots([DueSlot(config.pk, SLOT) for config in configs])
+    bells = slot_runs.queue_slots([DueSlot(config.pk, SLOT) for config in configs])
 
     assert len(bells) == 4
     states = SyncRun.objects.filter(slot=SLOT).order_by("config").values_list("state", flat=True)
@@ -262,7 +262,7 @@ def test_a_thousand_slots_take_no_statement_each(local_root: Path) -> None:
 
     # SQLite takes some 30 rows an insert, PostgreSQL all.
     with CaptureQueriesContext(connection) as statements:
-        bells = queueing.queue_slots(due)
+        bells = slot_runs.queue_slots(due)
 
     assert len(statements) < 50
     assert len(bells) == SyncRun.objects.filter(state="QUEUED").count() == 1000
@@ -275,7 +275,7 @@ def test_two_beats_with_the_same_slot_make_one_run(local_root: Path) -> None:
 
     def fire() -> None:
         with transaction.atomic():
-            fired = queueing.queue_slots([DueSlot(config.pk, SLOT)])
+            fired = slot_runs.queue_slots([DueSlot(config.pk, SLOT)])
         bells.extend(bell.task_id for bell in fired)
 
     assert race([fire] * 8) == []
@@ -310,10 +310,10 @@ def test_a_doorbell_that_is_heard_at_once_does_not_count_as_on_its_way(
         heard = [bell.task_id for bell in doorbells]
         SyncRun.objects.filter(task_id__in=heard).update(rung_at=None)
 
-    monkeypatch.setattr(queueing, "publish", hear_at_once)
+    monkeypatch.setattr(doorbells, "publish", hear_at_once)
     asked = queueing.queue_run(make_config(local_root).pk)
     waiting = queueing.queue_run(make_config(local_root).pk, ring_bell=False)
-    queueing.ring([waiting])
+    doorbells.ring([waiting])
 
     assert SyncRun.objects.filter(pk__in=[asked.pk, waiting.pk], rung_at=None).count() == 2
 
@@ -417,7 +417,7 @@ def is_taken(bell: Doorbell) -> bool:
 def test_ring_stops_at_the_first_that_a_dead_broker_refuses(local_root: Path) -> None:
     runs = [make_run(make_config(local_root)) for _ in range(20)]
 
-    assert queueing.ring(runs) == 0
+    assert doorbells.ring(runs) == 0
 
     assert SyncRun.objects.filter(state="QUEUED", rung_at=None).count() == 20
 
@@ -427,7 +427,7 @@ def test_ring_notes_only_what_is_still_queued(local_root: Path, broker: RedisSer
     waiting = make_run(make_config(local_root))
     started = make_run(make_config(local_root), state=SyncRun.State.RUNNING)
 
-    assert queueing.ring([waiting, started]) == 2
+    assert doorbells.ring([waiting, started]) == 2
 
     waiting.refresh_from_db()
     started.refresh_from_db()

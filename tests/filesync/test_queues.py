@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from filesync.models import Storage, SyncConfig
-from filesync.services import queueing
+from filesync.services import doorbells, queueing, slot_runs
 from filesync.services.leases import answer_doorbell
 from scheduler.models import DueSlot
 from scheduler.publishing import publish
@@ -44,7 +44,7 @@ def test_runs_are_rung_on_their_own_queue(local_root: Path, broker: RedisServer)
         for queue in ("", "shanghai", "berlin")
         for number in range(3)
     ]
-    queueing.ring(runs)
+    doorbells.ring(runs)
     assert lengths(broker) == {"celery": 3, "shanghai": 3, "berlin": 3}
 
 
@@ -56,7 +56,7 @@ def test_slots_are_rung_on_their_own_queue(local_root: Path, broker: RedisServer
         for number in range(2)
         for queue in ("", "shanghai")
     ]
-    doorbells = queueing.queue_slots(due)
+    doorbells = slot_runs.queue_slots(due)
     assert sorted(bell.queue for bell in doorbells) == ["", "", "shanghai", "shanghai"]
     publish(current_app, doorbells)
     assert lengths(broker) == {"celery": 2, "shanghai": 2, "berlin": 0}

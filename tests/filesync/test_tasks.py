@@ -19,7 +19,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from filesync.errors import NotFound, SyncFailed
 from filesync.models import SyncRun
-from filesync.services import queueing
+from filesync.services import doorbells, queueing
 from filesync.services.finishing import cancel_run
 from filesync.tasks import housekeeping, sync_all_enabled_configs, sync_file_task
 from scheduler.models import Heartbeat
@@ -208,7 +208,7 @@ def test_a_doorbell_of_a_run_that_was_deleted_makes_no_run(root: Path, worker: W
     finish_messages()  # the log is stored after the end
     SyncRun.objects.all().delete()
 
-    queueing.ring([run])
+    doorbells.ring([run])
     finish_messages()
 
     assert not SyncRun.objects.exists()
@@ -303,7 +303,7 @@ def test_a_run_that_found_no_place_starts_when_one_is_free(root: Path) -> None:
     assert (waiting.state, waiting.attempt) == ("QUEUED", 0)
 
     SyncRun.objects.filter(pk=holder.pk).update(state=SyncRun.State.SUCCEEDED)
-    queueing.ring([waiting])
+    doorbells.ring([waiting])
 
     assert ended(waiting).state == "SUCCEEDED"
 

@@ -17,7 +17,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from filesync import engine
 from filesync.models import SyncConfig, SyncRun
-from filesync.services import journal, queueing, sweeping
+from filesync.services import journal, queueing, slot_runs, sweeping
 from filesync.services.execution import execute
 from filesync.services.finishing import finish_run
 from project.logs import JsonFormatter, LineFormatter
@@ -263,9 +263,9 @@ def test_what_became_of_slots_is_told_a_line_each_unless_they_are_very_many(
     first, second = make_config(local_root), make_config(local_root)
     missed = tuple(now - timedelta(minutes=minute) for minute in (30, 20))
     with django_capture_on_commit_callbacks(execute=True):
-        queueing.queue_slots([DueSlot(first.pk, now, missed), DueSlot(second.pk, now)])
+        slot_runs.queue_slots([DueSlot(first.pk, now, missed), DueSlot(second.pk, now)])
     with django_capture_on_commit_callbacks(execute=True):
-        queueing.queue_slots([DueSlot(first.pk, now + timedelta(minutes=1))])
+        slot_runs.queue_slots([DueSlot(first.pk, now + timedelta(minutes=1))])
     assert [line["config"] for line in lines.of("run_queued")] == [first.pk, second.pk]
     assert lines.of("run_queued")[0]["task"] == str(
         SyncRun.objects.get(config=first, state="QUEUED").task_id
@@ -273,11 +273,11 @@ def test_what_became_of_slots_is_told_a_line_each_unless_they_are_very_many(
     assert len(lines.of("run_missed")) == 2
     assert [line["config"] for line in lines.of("run_skipped")] == [first.pk]
 
-    many = tuple(now - timedelta(hours=hour) for hour in range(1, queueing.LOG_AT_MOST + 2))
+    many = tuple(now - timedelta(hours=hour) for hour in range(1, slot_runs.LOG_AT_MOST + 2))
     with django_capture_on_commit_callbacks(execute=True):
-        queueing.queue_slots([DueSlot(second.pk, None, many)])
+        slot_runs.queue_slots([DueSlot(second.pk, None, many)])
     (line,) = lines.of("runs_missed")
-    assert line["message"] == f"{queueing.LOG_AT_MOST + 1} runs missed for their slots"
+    assert line["message"] == f"{slot_runs.LOG_AT_MOST + 1} runs missed for their slots"
 
 
 @pytest.mark.django_db
