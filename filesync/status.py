@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from filesync import selectors, upcoming
+from filesync.amounts import roughly
 from filesync.models import Storage, SyncRun
 from filesync.selectors import ProcessHealth
 from filesync.upcoming import NextRun
@@ -125,7 +126,7 @@ def warnings(
     if waiting and broker and any(worker.free for worker in workers):
         said.append(
             _("%(run)s has waited for %(time)s: its storages are busy, or the workers do not ask.")
-            % {"run": waiting[0], "time": in_words(now - waiting[0].created_at)}
+            % {"run": waiting[0], "time": roughly(now - waiting[0].created_at)}
         )
     return said
 
@@ -143,7 +144,7 @@ def _late_warnings(active: Sequence[SyncRun], now: datetime) -> Iterator[str]:
             "%(run)s is late: it has not started %(time)s after its slot.",
             "%(count)d runs are late: %(run)s has not started %(time)s after its slot.",
             len(unstarted),
-        ) % {"run": run, "count": len(unstarted), "time": in_words(now - slot)}
+        ) % {"run": run, "count": len(unstarted), "time": roughly(now - slot)}
     long = [
         (run, run.started_at)
         for run in active
@@ -156,7 +157,7 @@ def _late_warnings(active: Sequence[SyncRun], now: datetime) -> Iterator[str]:
             "%(run)s takes far longer than usual: %(time)s so far.",
             "%(count)d runs take far longer than usual: %(run)s, %(time)s so far.",
             len(long),
-        ) % {"run": run, "count": len(long), "time": in_words(now - started_at)}
+        ) % {"run": run, "count": len(long), "time": roughly(now - started_at)}
 
 
 def _paused_storages() -> list[str]:
@@ -164,20 +165,11 @@ def _paused_storages() -> list[str]:
     return list(paused.values_list("name", flat=True)[:PAUSED_SHOWN])
 
 
-def in_words(span: timedelta) -> str:
-    """Return a span in its largest unit: 40 s, 12 min, 3 h, 2 d."""
-    seconds = max(0, int(span.total_seconds()))
-    for unit, length_s in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length_s:
-            return f"{seconds // length_s} {unit}"
-    return f"{seconds} s"
-
-
 def _beat_warnings(beat: BeatHealth, now: datetime) -> list[str]:
     if not beat.running:
         if beat.last_seen_at is None:
             return [_("Beat has never run: schedules do not fire.")]
-        ago = in_words(now - beat.last_seen_at)
+        ago = roughly(now - beat.last_seen_at)
         missed = beat.missed_slots
         shown = f"{missed}+" if missed >= MISSED_COUNTED else str(missed)
         return [
@@ -191,7 +183,7 @@ def _beat_warnings(beat: BeatHealth, now: datetime) -> list[str]:
     if beat.leader is None:
         return [_("No beat leads yet: schedules fire when one does, within seconds.")]
     if beat.lag_s is not None and beat.lag_s > LATE.total_seconds():
-        late = in_words(timedelta(seconds=beat.lag_s))
+        late = roughly(timedelta(seconds=beat.lag_s))
         return [_("Beat is slow: the last slot fired %(late)s late.") % {"late": late}]
     return []
 
@@ -201,13 +193,13 @@ def _worker_warnings(workers: Sequence[ProcessHealth], now: datetime) -> list[st
         silent = [worker for worker in workers if not worker.alive]
         return [
             _("The worker %(name)s has been silent for %(time)s.")
-            % {"name": worker.name, "time": in_words(now - worker.seen_at)}
+            % {"name": worker.name, "time": roughly(now - worker.seen_at)}
             for worker in silent
         ]
     if not workers:
         return [_("No worker is running: queued runs wait.")]
     last = max(worker.seen_at for worker in workers)
-    return [_("No worker for %(time)s: queued runs wait.") % {"time": in_words(now - last)}]
+    return [_("No worker for %(time)s: queued runs wait.") % {"time": roughly(now - last)}]
 
 
 def _read_beat(beats: Sequence[ProcessHealth], now: datetime) -> BeatHealth:

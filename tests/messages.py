@@ -1,6 +1,6 @@
 """The Chinese catalogue: what the code says, what is translated, and the file Django reads.
 
-`python -m tests.messages` adds what is new to django.po and compiles django.mo. Both are committed:
+`python -m tests.messages` brings django.po up to date and compiles django.mo. Both are committed:
 a checkout starts with nothing built, and no machine that runs Syncbeat needs gettext's programs.
 `tests.project.test_messages` fails where they fall behind.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,15 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = REPOSITORY / "project" / "locale" / "zh_Hans" / "LC_MESSAGES"
 PO, MO = FOLDER / "django.po", FOLDER / "django.mo"
 PACKAGES = ("project", "scheduler", "filesync")
+# Whose pages we show; what their own catalogues lack stands in ours.
+INSTALLED = (
+    "django",
+    "django_celery_beat",
+    "django_celery_results",
+    "django_filters",
+    "rest_framework",
+    "unfold",
+)
 # `Text` is what the engine says: it knows no gettext.
 SINGLE = frozenset({"_", "gettext", "gettext_lazy", "gettext_noop", "Text"})
 PLURAL = frozenset({"ngettext", "ngettext_lazy"})
@@ -90,9 +100,19 @@ def wanted() -> set[Message]:
     return messages_of(REPOSITORY) | engine_messages() | page_messages()
 
 
+def unwanted(catalogue: polib.POFile) -> list[polib.POEntry]:
+    """Return the entries that neither this project says nor a package whose pages it shows."""
+    ours = wanted()
+    others = [entry for entry in catalogue if (entry.msgid, entry.msgid_plural) not in ours]
+    theirs = messages_of(Path(sysconfig.get_paths()["purelib"]), INSTALLED)
+    return [entry for entry in others if (entry.msgid, entry.msgid_plural) not in theirs]
+
+
 def update() -> None:
-    """Add what is new to the catalogue, mark nothing as gone, and compile it."""
+    """Add what is new to the catalogue, take out what nobody says any more, and compile it."""
     catalogue = polib.pofile(str(PO), wrapwidth=100)
+    for entry in unwanted(catalogue):
+        catalogue.remove(entry)
     known = {(entry.msgid, entry.msgid_plural) for entry in catalogue}
     for text, plural in sorted(wanted() - known):
         forms = {0: ""} if plural else None

@@ -18,8 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from filesync import day_ahead
-from filesync.admin import words
+from filesync import amounts, day_ahead
 from filesync.ahead import WINDOWS, Window, look_ahead
 from filesync.selectors import is_id
 from filesync.services.configs import change_crons
@@ -228,7 +227,7 @@ def _lane(plan: day_ahead.Planned, window: Window, now: datetime) -> dict[str, A
     label = _("%(count)d starts, next %(next)s, usually %(took)s") % {
         "count": len(plan.starts),
         "next": _hm(day_ahead.moment_of(plan.starts[0])),
-        "took": words.duration(plan.usual_s),
+        "took": amounts.duration(plan.usual_s),
     }
     return {
         "name": plan.name,

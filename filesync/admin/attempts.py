@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
+from filesync import amounts
 from filesync.admin import words
 from filesync.models import SyncRun
 from filesync.texts import read_text, say
@@ -56,7 +57,7 @@ def _ended(attempt: Mapping[str, Any]) -> AttemptRow:
     return AttemptRow(
         number=int(attempt["number"]),
         started=_moment(started),
-        took=words.duration((ended - started).total_seconds() if started else None),
+        took=amounts.duration((ended - started).total_seconds() if started else None),
         worker=attempt["worker"],
         badge=_badge(attempt["state"]),
         why=[text for text in (message, str(reason)) if text],

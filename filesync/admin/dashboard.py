@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from filesync import board, upcoming
+from filesync import amounts, board, upcoming
 from filesync.admin import words
 from filesync.admin.live import dashboard_document
 from filesync.api.permissions import RUN, VIEW_RUNS
@@ -140,7 +140,7 @@ def _charts() -> list[dict[str, Any]]:
         for number, day in enumerate(days)
     ]
     sent = [
-        _bar(number, day, day.bytes_transferred, most_bytes, words.size(day.bytes_transferred))
+        _bar(number, day, day.bytes_transferred, most_bytes, amounts.size(day.bytes_transferred))
         for number, day in enumerate(days)
     ]
     width = COLUMN * len(days)
@@ -151,7 +151,7 @@ def _charts() -> list[dict[str, Any]]:
             "title": _("Data per day"),
             "bars": sent,
             "width": width,
-            "most": words.size(most_bytes),
+            "most": amounts.size(most_bytes),
             "ends": ends,
         },
     ]

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from filesync import board, selectors
+from filesync import amounts, board, selectors
 from filesync.admin import words
 from filesync.models import SyncConfig, SyncRun
 
@@ -58,7 +58,7 @@ def run_document(run: SyncRun, *, now: datetime | None = None) -> Document:
         "amount": _amount(progress),
         "speed": words.speed(progress.get("speed_bytes_per_s")),
         "eta": _eta(progress.get("eta_s")),
-        "took": words.duration(ended_s if ended_s is not None else since_s),
+        "took": amounts.duration(ended_s if ended_s is not None else since_s),
         "in_flight": [_flying(file) for file in progress.get("in_flight", [])],
         "checks": str(progress.get("checks_done", 0)),
         "deletes": str(progress.get("deletes", 0)),
@@ -88,22 +88,22 @@ def _amount(progress: Document) -> str:
             "all": progress["files_total"],
         }
     return _("%(done)s of %(total)s, %(files)d of %(all)d files") % {
-        "done": words.size(progress["bytes_done"]),
-        "total": words.size(progress["bytes_total"]),
+        "done": amounts.size(progress["bytes_done"]),
+        "total": amounts.size(progress["bytes_total"]),
         "files": progress["files_done"],
         "all": progress["files_total"],
     }
 
 
 def _eta(eta_s: float | None) -> str:
-    return _("%s left") % words.duration(eta_s) if eta_s is not None else ""
+    return _("%s left") % amounts.duration(eta_s) if eta_s is not None else ""
 
 
 def _flying(file: Document) -> Document:
     known = file["size_bytes"] > 0
     return {
         "name": file["name"],
-        "size": words.size(file["size_bytes"]) if known else "",
+        "size": amounts.size(file["size_bytes"]) if known else "",
         "percent": round(100 * file["bytes_done"] / file["size_bytes"]) if known else None,
     }
 
@@ -134,7 +134,7 @@ def dashboard_document(*, polled: bool) -> Document:
         "runs_today": str(numbers.runs_today),
         "failed_today": str(numbers.failed_today),
         "failed_class": "sb-value sb-bad-text" if numbers.failed_today else "sb-value",
-        "bytes_today": words.size(numbers.bytes_today),
+        "bytes_today": amounts.size(numbers.bytes_today),
         "configs": f"{numbers.configs_enabled} / {numbers.configs_total}",
         "queued": str(numbers.queued),
         "oldest_wait": _wait(numbers.oldest_wait),
@@ -172,7 +172,7 @@ def _tick_words(
     """Put a run of the strip into words; 59 of its 60 were there at the poll before."""
     label = f"{name}: {words.state(state)}"
     if took_s is not None:
-        label = f"{label}, {words.duration(took_s)}"
+        label = f"{label}, {amounts.duration(took_s)}"
     return {
         "class": f"sb-tick sb-{words.tone(state)}",
         "url": _urls(run_id, prefix=prefix)[0],

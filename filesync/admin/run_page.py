@@ -14,6 +14,7 @@ from django.utils.formats import localize
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
+from filesync import amounts
 from filesync.admin import words
 from filesync.admin.attempts import attempt_rows
 from filesync.admin.filters import COUNTED, CappedPaginator
@@ -44,7 +45,7 @@ def run_context(run: SyncRun, request: HttpRequest) -> dict[str, Any]:
         "live": run_document(run) | {"ended": run.is_terminal},
         "live_url": reverse("admin:filesync_syncrun_live", args=[run.pk]),
         "csv_url": reverse("admin:filesync_syncrun_items_csv", args=[run.pk]),
-        "took": words.duration(run.duration_s),
+        "took": amounts.duration(run.duration_s),
         "facts": _facts(run),
         "counters": _counters(run),
         "failure": words.failure(run.failure_class),
@@ -112,7 +113,7 @@ def _moment(moment: Any) -> str:
 def _counters(run: SyncRun) -> list[tuple[str, str]]:
     return [
         (_("files transferred"), localize(run.files_transferred)),
-        (_("data transferred"), words.size(run.bytes_transferred)),
+        (_("data transferred"), amounts.size(run.bytes_transferred)),
         (_("files deleted"), localize(run.files_deleted)),
         (_("files renamed"), localize(run.files_renamed)),
         (_("files checked"), localize(run.files_checked)),
@@ -133,12 +134,14 @@ def _plan(run: SyncRun) -> dict[str, Any] | None:
     left_off = run.plan.get("items_left_off", 0)
     return {
         "counts": [(name, localize(count)) for name, count in counts],
-        "to_send": words.size(run.plan.get("bytes_to_send", 0)),
+        "to_send": amounts.size(run.plan.get("bytes_to_send", 0)),
         # Plans of earlier versions do not say it.
-        "to_delete": words.size(run.plan["bytes_to_delete"])
+        "to_delete": amounts.size(run.plan["bytes_to_delete"])
         if run.plan.get("bytes_to_delete")
         else "",
-        "to_rename": words.size(run.plan["bytes_renamed"]) if run.plan.get("bytes_renamed") else "",
+        "to_rename": amounts.size(run.plan["bytes_renamed"])
+        if run.plan.get("bytes_renamed")
+        else "",
         "left_off": localize(left_off) if left_off and _shows_plan(run) else "",
     }
 
@@ -190,7 +193,7 @@ def _items(run: SyncRun, request: HttpRequest) -> dict[str, Any]:
             "action": words.action(row.action),
             "path": row.path,
             "old_path": row.old_path,
-            "size": words.size(row.size_bytes),
+            "size": amounts.size(row.size_bytes),
             "error": say(row.error),
         }
         for row in map(Row._make, page)

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.forms import BaseDialogForm
 
+from filesync import amounts
 from filesync.admin import words
 from filesync.admin.filters import CappedPaginator, ConfigFilter, RunDaysFilter, StorageFilter
 from filesync.admin.live import COLUMNS, run_document
@@ -114,11 +115,11 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("took"))
     def took(self, run: SyncRun) -> str:
-        return words.duration(run.duration_s)
+        return amounts.duration(run.duration_s)
 
     @admin.display(description=_("data"), ordering="bytes_transferred")
     def data(self, run: SyncRun) -> str:
-        return words.size(run.bytes_transferred)
+        return amounts.size(run.bytes_transferred)
 
     @admin.display(description=_("failure"))
     def failure(self, run: SyncRun) -> str:

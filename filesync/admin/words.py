@@ -1,11 +1,9 @@
-"""How the admin says sizes, durations, moments and states, in the reader's language; pure."""
+"""How the admin says speeds, moments and states, in the reader's language; pure."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from functools import lru_cache
 
-from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -13,7 +11,7 @@ from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
-from filesync import engine
+from filesync import amounts, engine
 from filesync.models import SyncConfig, SyncRun
 from scheduler import cron
 
@@ -82,35 +80,8 @@ GUARDS = {
 }
 
 
-def size(size_bytes: float | None) -> str:
-    """Return a size in words, a dash for None."""
-    return "-" if size_bytes is None else _size(size_bytes, get_language())
-
-
-@lru_cache(maxsize=4_096)
-def _size(size_bytes: float, language: str | None) -> str:
-    """Put a size into words; most files in flight were so at the poll before."""
-    return str(filesizeformat(size_bytes))
-
-
 def speed(bytes_per_s: float | None) -> str:
-    return _("%s/s") % size(bytes_per_s) if bytes_per_s else ""
-
-
-def duration(seconds: float | None) -> str:
-    """Return a duration in at most two units, a dash for None."""
-    if seconds is None:
-        return "-"
-    if seconds < 10:
-        return _("%s s") % f"{seconds:.1f}"
-    whole = round(seconds)
-    if whole < 60:
-        return _("%s s") % whole
-    minutes, second = divmod(whole, 60)
-    if minutes < 60:
-        return _("%(minutes)d min %(seconds)d s") % {"minutes": minutes, "seconds": second}
-    hours, minute = divmod(minutes, 60)
-    return _("%(hours)d h %(minutes)d min") % {"hours": hours, "minutes": minute}
+    return _("%s/s") % amounts.size(bytes_per_s) if bytes_per_s else ""
 
 
 def ago(moment: datetime | None, *, now: datetime | None = None) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 
 from django.utils.translation import gettext as _
 
+from filesync.amounts import duration, size
 from filesync.notifications.events import Event
 from filesync.notifications.stories import NAMES_SHOWN
 from filesync.notifications.targets import Message, Severity
@@ -174,26 +175,6 @@ def proof(channel: str) -> Message:
     """Return what the Test button sends."""
     title = _("Syncbeat: test of %s") % channel
     return Message(title[:TITLE_CHARS], _("Messages of Syncbeat arrive here."), "info")
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in the largest two units that matter, such as "2 h 5 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def size(size_bytes: int) -> str:
-    """Return a number of bytes with a decimal unit."""
-    value = float(size_bytes)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
 
 
 def moment(when: datetime, now: datetime, zone: tzinfo) -> str:

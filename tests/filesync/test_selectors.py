@@ -480,11 +480,3 @@ def test_runs_that_are_late_are_told_until_they_start_or_end(local_root: Path) -
     assert said(unstarted, other)[0].startswith("2 runs are late: photos")
     unstarted.state = SyncRun.State.RUNNING
     assert said(unstarted) == []
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h"), (200_000, "2 d"), (-3, "0 s")],
-)
-def test_spans_are_told_in_their_largest_unit(seconds: int, words: str) -> None:
-    assert status.in_words(timedelta(seconds=seconds)) == words

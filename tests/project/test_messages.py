@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 from django.utils.translation import gettext, ngettext, override
 
-from tests.messages import MO, PO, engine_messages, messages_of, wanted
+from tests.messages import MO, PO, engine_messages, messages_of, unwanted, wanted
 
 PLACEHOLDER = re.compile(r"%\(\w+\)(?:\.\d+)?[sdf]|%[sd%]")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -31,6 +31,12 @@ def test_every_text_of_ours_is_translated() -> None:
         ]
 
     assert missing == [], "translate these in project/locale (python -m tests.messages adds them)"
+
+
+def test_nothing_is_translated_that_nobody_says() -> None:
+    gone = [entry.msgid for entry in unwanted(polib.pofile(str(PO)))]
+
+    assert gone == [], "take these out of project/locale (python -m tests.messages does)"
 
 
 def test_a_translation_keeps_every_placeholder() -> None:

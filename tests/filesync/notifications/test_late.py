@@ -142,11 +142,11 @@ def test_a_run_that_takes_far_too_long_is_told_again_and_its_end_once(
     run = long_run(local_root)
     now = timezone.now()
     assert told(now + timedelta(minutes=6)) == [
-        "channel 0: Photos runs for 6 min, usually it takes 1 s"
+        "channel 0: Photos runs for 6 min 0 s, usually it takes 1.0 s"
     ]
     assert told(now + timedelta(minutes=60)) == []
     assert told(now + timedelta(minutes=67)) == [
-        "channel 0: Photos runs for 1 h 7 min, usually it takes 1 s"
+        "channel 0: Photos runs for 1 h 7 min, usually it takes 1.0 s"
     ]
     assert run.started_at is not None
     finish(run, SUCCEEDED, run.started_at + timedelta(minutes=70))
@@ -157,7 +157,7 @@ def test_a_run_that_takes_far_too_long_is_told_again_and_its_end_once(
 @pytest.mark.parametrize(
     ("state", "titles"),
     [
-        (SyncRun.State.CANCELLED, ["channel 0: Photos has ended after 10 min"]),
+        (SyncRun.State.CANCELLED, ["channel 0: Photos has ended after 10 min 0 s"]),
         # That it is over stands in what is told of the failure.
         (SyncRun.State.FAILED, ["channel 0: Photos failed"]),
     ],
@@ -204,7 +204,7 @@ def test_a_silence_is_told_again_ever_more_rarely(local_root: Path, hook: Webhoo
         titles[minutes] = told(at)
     outbox.work_off()
     assert {minutes: title for minutes, title in titles.items() if title} == {
-        3: ["channel 0: No beat for 3 min: schedules do not fire"],
+        3: ["channel 0: No beat for 3 min 0 s: schedules do not fire"],
         64: ["channel 0: No beat for 1 h 4 min: schedules do not fire"],
         185: ["channel 0: No beat for 3 h 5 min: schedules do not fire"],
     }

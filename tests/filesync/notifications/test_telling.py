@@ -701,7 +701,7 @@ def test_a_run_far_over_its_usual_duration_is_told_once(
         watch(now=timezone.now() + timedelta(seconds=seconds))
     run.refresh_from_db()
     assert run.late == "TOO_LONG"
-    assert hook.titles == ["Photos runs for 5 min, usually it takes 1 s"]
+    assert hook.titles == ["Photos runs for 5 min 10 s, usually it takes 1.0 s"]
 
 
 def test_an_undoing_is_neither_usual_nor_ever_too_long(
