@@ -33,7 +33,7 @@ storage = Storage.objects.create(name="disk", backend="local", root={root!r})
 for name, source, bandwidth in (
     ("terminal", "source", {rate!r}), ("stopped", "source", {slow_rate!r}),
     ("pipe", "source", ""), ("json", "source", ""), ("dry", "source", ""),
-    ("missing", "not there", ""),
+    ("missing", "not there", ""), ("in the way", "source", ""),
 ):
     config = SyncConfig(
         name=name, source_storage=storage, source_path=source, bandwidth=bandwidth,
@@ -78,7 +78,7 @@ def place() -> Iterator[Place]:
     code = MAKE.format(root=str(root), rate=RATE, slow_rate=SLOW_RATE)
     made = run_command(["shell", "-c", code], environment)
     assert made.returncode == 0, made.stderr
-    yield Place(root, environment, dict(re.findall(r"^(\w+) (\d+)$", made.stdout, re.MULTILINE)))
+    yield Place(root, environment, dict(re.findall(r"^([\w ]+) (\d+)$", made.stdout, re.MULTILINE)))
     shutil.rmtree(folder)
 
 
@@ -155,6 +155,17 @@ def test_a_run_that_fails_exits_with_1_and_says_why_and_what_to_do(place: Place)
     assert 'Source: "not there", destination: "to missing".' in done.stderr
     assert "Check the path" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_goes_wrong_with_a_file_is_told_on_stderr_as_it_happens(place: Place) -> None:
+    name = next(iter(FILES))
+    (place.root / "to in the way" / name / "\x1b[31m").mkdir(parents=True)
+    done = place.run_sync("in the way")
+    assert done.returncode == 1
+    assert f"failed: {name}: " in done.stderr
+    assert "\x1b" not in done.stderr
+    assert "FAILED" not in done.stdout
+    assert done.stdout.startswith("PARTIAL: 7 files")
 
 
 def test_an_unknown_config_is_refused_with_its_number(place: Place) -> None:

@@ -76,9 +76,13 @@ class Command(BaseCommand):
 
 
 class _Display:
-    """A bar on a terminal, nothing elsewhere: a pipe would only get its last line."""
+    """What goes wrong, as it happens, and a bar on a terminal: a pipe would only get its last line.
+
+    All of it goes to stderr.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -104,5 +108,19 @@ class _Display:
                 self._bar.update(
                     self._task, completed=event.bytes_done, total=event.bytes_total or None
                 )
+            case engine.ItemDone(engine.Action.FAILED, path):
+                self._say(f"failed: {path}: {event.error or ''}")
+            case engine.LogLine("warning", text):
+                self._say(f"warning: {text}")
             case _:
                 pass
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            console = self._bar.console
+            console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Return a text that cannot command a terminal: file names may hold any character."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
