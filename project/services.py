@@ -12,7 +12,8 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from project import embedded, web_server
+from project import embedded
+from project.addresses import base_url, host_port
 from project.probes import LIVE_PATH
 from project.supervisor import Service
 
@@ -61,8 +62,7 @@ def _web(env: Mapping[str, str]) -> Service:
         *("--config", "python:project.web_server"),
         *("--log-level", "warning", "--graceful-timeout", "5"),
     ]
-    host = "127.0.0.1" if settings.WEB_BIND in ("0.0.0.0", "::") else settings.WEB_BIND  # noqa: S104
-    url = f"http://{web_server.address(host, settings.WEB_PORT)}{LIVE_PATH}"
+    url = base_url(settings.WEB_BIND, settings.WEB_PORT) + LIVE_PATH
     return Service("web", argv, env, ready=lambda: _serves(url), stop_s=10.0)
 
 
@@ -119,6 +119,6 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise CommandError(
-                f"cannot listen on {host}:{port} ({error.strerror}); stop what uses the port, "
-                "or set SYNCBEAT_PORT (and SYNCBEAT_BIND) to another"
+                f"cannot listen on {host_port(host, port)} ({error.strerror}); stop what uses the "
+                "port, or set SYNCBEAT_PORT (and SYNCBEAT_BIND) to another"
             ) from None

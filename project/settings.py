@@ -16,6 +16,7 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
 from project import embedded, env, logs
+from project.addresses import base_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = env.folder("SYNCBEAT_DATA_DIR", BASE_DIR / "data")
@@ -136,7 +137,7 @@ if PUBLIC_HTTPS:
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
 
-# --- celery (project.celery reads every CELERY_ name); docs/reliability.md says why each is so
+# --- celery (project.celery reads every CELERY_ name)
 CELERY_BROKER_URL = env.broker_url("CELERY_BROKER", embedded=embedded.broker_url(DATA_DIR))
 CELERY_BEAT_SCHEDULE = env.beat_schedule("CELERY_SCHEDULE")
 CELERY_BEAT_SCHEDULER = "scheduler.beat:CronDatabaseScheduler"
@@ -269,7 +270,7 @@ WEB_WORKERS = env.number("SYNCBEAT_WEB_WORKERS", _WEB_WORKERS, minimum=1, maximu
 
 # --- what people are told
 NOTIFY_NETWORKS = env.networks("SYNCBEAT_NOTIFY_NETWORKS")
-PUBLIC_URL = env.web_address("SYNCBEAT_PUBLIC_URL", f"http://{WEB_BIND}:{WEB_PORT}")
+PUBLIC_URL = env.web_address("SYNCBEAT_PUBLIC_URL", base_url(WEB_BIND, WEB_PORT))
 
 # --- who may read /metrics; nobody while neither is set
 METRICS_TOKEN = env.text("SYNCBEAT_METRICS_TOKEN")

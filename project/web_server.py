@@ -11,6 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from project.addresses import host_port
 from project.env import SettingError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
@@ -21,12 +22,7 @@ except SettingError as error:
     sys.exit(2)
 
 
-def address(host: str, port: int) -> str:
-    """Return host and port as one word, an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-bind = address(settings.WEB_BIND, settings.WEB_PORT)
+bind = host_port(settings.WEB_BIND, settings.WEB_PORT)
 worker_class = "gthread"
 workers = settings.WEB_WORKERS
 threads = settings.WEB_THREADS

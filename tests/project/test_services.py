@@ -14,6 +14,7 @@ from django.core.management.base import CommandError
 from pytest_django.fixtures import SettingsWrapper
 
 from project import embedded, services
+from project.addresses import base_url
 from project.supervisor import Supervisor
 from tests.project.system import own_environment, run, wait_until
 from tests.servers.process import HOST, free_port, short_temp_dir
@@ -100,6 +101,20 @@ def test_a_web_server_bound_to_every_address_is_asked_on_loopback(
     settings.WEB_PORT = int(str(live_server).rsplit(":", 1)[1])
     web = next(s for s in services.build_services(data_dir) if s.name == "web")
     assert web.ready()
+
+
+@pytest.mark.parametrize(
+    ("bind", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://127.0.0.1:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("sync.example.org", "http://sync.example.org:8000"),
+    ],
+)
+def test_people_are_told_an_address_that_a_browser_takes(bind: str, url: str) -> None:
+    assert base_url(bind, 8000) == url
 
 
 def test_a_web_server_that_refuses_the_host_is_up_all_the_same(

@@ -18,6 +18,7 @@ from django.db import close_old_connections
 from filesync.models import ApiToken, SyncConfig, SyncRun
 from filesync.services.demo import demo_folders, make_demo, make_tree
 from project import accounts
+from project.addresses import base_url
 from project.management.commands.up import RunningSystem, print_where, running_system
 
 WAIT_S = 180
@@ -94,7 +95,7 @@ class Command(BaseCommand):
         raise CommandError(f"no run was fired and finished in {WAIT_S} s; see the log above")
 
     def _tell(self, run: SyncRun, token: str) -> None:
-        base = f"http://{settings.WEB_BIND}:{settings.WEB_PORT}"
+        base = base_url(settings.WEB_BIND, settings.WEB_PORT)
         took = f"{run.duration_s:.2f} s" if run.duration_s is not None else "-"
         self.stdout.write(
             f"\n  run {run.pk}: {run.state}, fired for {run.slot:%H:%M:%S} by the schedule\n"

@@ -16,6 +16,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from project import accounts, embedded
+from project.addresses import base_url
 from project.console import print_block, printer
 from project.services import build_services, check_ready_to_start
 from project.supervisor import ServiceNotReady, Supervisor
@@ -88,7 +89,7 @@ def running_system(*, quiet: bool) -> Iterator[RunningSystem]:
 
 def print_where(password: str | None) -> None:
     """Print where the system is, and the admin's one-time password when it was just made."""
-    base = f"http://{settings.WEB_BIND}:{settings.WEB_PORT}"
+    base = base_url(settings.WEB_BIND, settings.WEB_PORT)
     lines = [f"Syncbeat is up: {base}/admin/   API: {base}/api/v1/   docs: {base}/api/docs"]
     if password is not None:
         lines.append(
