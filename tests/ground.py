@@ -25,7 +25,7 @@ from tests.servers.postgres import PostgresServer
 from tests.servers.process import send, short_temp_dir
 
 OURS = ("SYNCBEAT_", "FILESYNC_", "RCLONE_")
-OURS_BY_NAME = ("DATABASE_URL", "CELERY_BROKER", "CELERY_SCHEDULE", "LOG_FORMAT")
+OURS_BY_NAME = ("DATABASE_URL", "CELERY_BROKER", "CELERY_SCHEDULE", "LOG_FORMAT", "LOG_LEVEL")
 DATABASE_FIXTURES = frozenset({"db", "transactional_db", "live_server"})
 # Python's own bookkeeping for shared memory; it ends with the test process.
 PYTHONS_OWN = "multiprocessing.resource_tracker"

@@ -80,11 +80,20 @@ def inline_commands(name: str) -> Iterator[Command]:
                 yield words
 
 
+def exec_start(unit: str) -> str:
+    """Return the command line of a systemd unit, with the variables that the unit itself sets."""
+    [found] = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
+    line = str(found)
+    for name, value in re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE):
+        line = line.replace(f"${{{name}}}", value)
+    return line.replace("%%", "%")
+
+
 def unit_argv(unit: str) -> Command:
     """Return what a systemd unit starts, with the programs and the folder of this checkout."""
-    [line] = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
+    line = exec_start(unit)
     line = line.replace("/opt/syncbeat/.venv/bin", str(Path(sys.executable).parent))
-    line = line.replace("/opt/syncbeat", str(REPOSITORY)).replace("%%", "%").replace("%i", "1")
+    line = line.replace("/opt/syncbeat", str(REPOSITORY)).replace("%i", "1")
     return shlex.split(line)
 
 

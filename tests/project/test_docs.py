@@ -40,6 +40,7 @@ from tests.project.docs import (
     curl_request,
     dockerfile,
     env_example,
+    exec_start,
     inline_commands,
     read,
     settings_read,
@@ -159,7 +160,7 @@ def parsed(unit: Path) -> configparser.ConfigParser:
 @pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
 def test_a_systemd_unit_starts_what_exists(unit: Path) -> None:
     service = parsed(unit)["Service"]
-    words = shlex.split(service["ExecStart"].replace("%%", "%"))
+    words = shlex.split(exec_start(unit.read_text()))
     assert words[0].startswith("/opt/syncbeat/.venv/bin/")
     check([Path(words[0]).name, *words[1:]])
     assert service["EnvironmentFile"] == "/etc/syncbeat.env"
