@@ -18,7 +18,7 @@ RUN pip install --only-binary :all: -r requirements.txt
 RUN groupadd --gid 10001 syncbeat \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data syncbeat \
     && install -d -o 10001 -g 10001 -m 0700 /data \
-    && install -d -o 10001 -g 10001 /data/files /data/static
+    && install -d -o 10001 -g 10001 /data/files
 
 COPY manage.py ./
 COPY project ./project
@@ -33,9 +33,8 @@ VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 
-# 400 is a living web process too, one whose SYNCBEAT_ALLOWED_HOSTS leaves 127.0.0.1 out.
-# Roles without a web server switch this off.
+# It answers whichever host is asked for. Roles without a web server switch this off.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('SYNCBEAT_PORT') or 8000), timeout=4); c.request('GET', '/health/live'); raise SystemExit(c.getresponse().status not in (200, 400))"]
+    CMD ["python", "-c", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('SYNCBEAT_PORT') or 8000), timeout=4); c.request('GET', '/health/live'); raise SystemExit(c.getresponse().status != 200)"]
 
 CMD ["python", "manage.py", "up"]

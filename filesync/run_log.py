@@ -20,7 +20,7 @@ MAX_LINES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class LogView:
-    """What a page shows of a log: `found` is False where this host has none of it."""
+    """What a page shows of a log: `found` is False where none is stored."""
 
     found: bool
     commands: tuple[str, ...] = ()

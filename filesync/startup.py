@@ -1,4 +1,4 @@
-"""What runs beside beat and workers: the sweep, the worker's heartbeat, the death signal."""
+"""What runs beside beat, workers and web: sweep, watch, the worker's heartbeat, death signal."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ HEARTBEAT_EVERY_S = 10.0
 # Celery waits four seconds for a new pool process, and begins another for one that leaves.
 FORK_AGAIN_S = 0.2
 PR_SET_PDEATHSIG = 1
+# Loaded before any fork: the child of a threaded process must not load libraries.
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 _stopping = threading.Event()
 # The threads that may have a connection open; a process that is forked has them as they were.
@@ -133,7 +135,7 @@ def _give_doorbells_back() -> None:
 def _die_with(worker_pid: int, **_: object) -> None:
     """Make this pool process die with its worker: an orphan would go on syncing unseen."""
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         # The worker may have gone before the call took effect.
         if os.getppid() != worker_pid:
             os._exit(1)

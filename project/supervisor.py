@@ -20,7 +20,7 @@ PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 30.0
-# A process that lived this long starts afresh: its next restart does not wait.
+# A process that lived this long starts afresh: its next restart waits no longer than the first.
 HEALTHY_S = 60.0
 
 Say = Callable[[str, str], None]
@@ -65,7 +65,7 @@ class Supervisor:
         return self._stopping.is_set()
 
     def request_stop(self) -> None:
-        """End `run` soon; safe in a signal handler."""
+        """End `watch` soon; safe in a signal handler."""
         self._stopping.set()
 
     def start(self, *, timeout_s: float = 30.0) -> None:

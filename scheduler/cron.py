@@ -27,7 +27,7 @@ from scheduler.cron_days import clocks_of, days_of
 from scheduler.cron_errors import InvalidCron, translate_with
 from scheduler.cron_errors import gettext as _
 from scheduler.cron_fields import MAX_LENGTH
-from scheduler.cron_grammar import Rule, from_fields, normalise, numeric_fields, read_rule
+from scheduler.cron_grammar import Rule, normalise, numeric_fields, read_rule
 from scheduler.cron_zones import (
     DAY_S,
     EPOCH_ORDINAL,
@@ -44,7 +44,6 @@ __all__ = [
     "CronSchedule",
     "InvalidCron",
     "describe",
-    "from_fields",
     "iter_slots",
     "load_timezone",
     "next_slots",

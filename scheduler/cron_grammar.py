@@ -77,19 +77,6 @@ def numeric_fields(expr: str) -> tuple[str, str, str, str, str]:
     )
 
 
-def from_fields(
-    minute: str, hour: str, day_of_month: str, month_of_year: str, day_of_week: str
-) -> str:
-    """Return the normal expression of five separate fields; raises InvalidCron."""
-    texts = (minute, hour, day_of_month, month_of_year, day_of_week)
-    for spec, text in zip(FIELDS, texts, strict=True):
-        if not text.strip(" \t") or re.search(r"[ \t]", text.strip(" \t")):
-            raise spec.refuse(
-                _("%(text)r is not one field: it is empty or has a blank inside") % {"text": text}
-            )
-    return normalise(" ".join(texts))
-
-
 @lru_cache(maxsize=8192)
 def read_rule(expr: str) -> Rule:
     """Return what an expression says, not yet read a second time; raises InvalidCron."""

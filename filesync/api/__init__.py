@@ -1,1 +1,1 @@
-"""The REST API of file sync: resources, and the task routes of the specification."""
+"""The REST API of file sync: resources, and the task routes."""

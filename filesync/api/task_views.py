@@ -1,4 +1,4 @@
-"""The task routes of the specification: status, execute, execute all, result."""
+"""The task routes below /task/scheduler: status, execute, execute all, result."""
 
 from __future__ import annotations
 

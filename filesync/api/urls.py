@@ -1,4 +1,4 @@
-"""The router of the REST API: the specification's paths, without a trailing slash."""
+"""The router of the REST API: all paths without a trailing slash."""
 
 from __future__ import annotations
 

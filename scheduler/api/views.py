@@ -1,4 +1,4 @@
-"""The scheduler's routes of the specification: refresh, clear, validate."""
+"""The scheduler's routes below /task/scheduler: refresh, clear, validate."""
 
 from __future__ import annotations
 

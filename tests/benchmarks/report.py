@@ -10,7 +10,10 @@ from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-HEADER = "# Benchmarks\n\nEvery table is written by the command above it; trust ratios first.\n"
+HEADER = (
+    "# Benchmarks\n\n"
+    "Every table is written by the command above it, but that of the drills; trust ratios first.\n"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import pickle
 import pytest
 from django_celery_beat.models import CrontabSchedule
 
-from scheduler.cron import InvalidCron, from_fields, normalise, numeric_fields
+from scheduler.cron import InvalidCron, normalise, numeric_fields
 from scheduler.cron_grammar import read_again
 
 ACCEPTED = [
@@ -219,7 +219,6 @@ def test_numeric_fields_fit_celery_beats_columns(written: str, fields: tuple[str
         minute=minute, hour=hour, day_of_month=day, month_of_year=month, day_of_week=weekday
     )
     row.clean_fields()
-    assert from_fields(minute, hour, day, month, weekday) == " ".join(fields)
 
 
 LONG = ",".join(str(minute) for minute in range(33))
@@ -240,21 +239,3 @@ def test_the_longest_fields_fit_celery_beats_columns(expr: str) -> None:
     CrontabSchedule(
         minute=minute, hour=hour, day_of_month=day, month_of_year=month, day_of_week=weekday
     ).clean_fields()
-
-
-@pytest.mark.parametrize(
-    ("fields", "field"),
-    [
-        (("0 2", "*", "*", "*", "*"), "minute"),
-        (("0", "", "*", "*", "*"), "hour"),
-        (("0", "0", "*", "*", " "), "day_of_week"),
-        (("0", "0", "*", "1, 2", "*"), "month_of_year"),
-        (("0", "24", "*", "*", "*"), "hour"),
-    ],
-)
-def test_from_fields_names_the_field_it_refuses(
-    fields: tuple[str, str, str, str, str], field: str
-) -> None:
-    with pytest.raises(InvalidCron) as refusal:
-        from_fields(*fields)
-    assert refusal.value.field == field

@@ -1,4 +1,4 @@
-"""`manage.py export_configs`: storages, sync configs and channels as YAML."""
+"""`manage.py export_configs`: storages, rule sets, sync configs and channels as YAML."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from filesync.services.transfer import export_document
 
 
 class Command(BaseCommand):
-    help = "Write storages, sync configs and notification channels as YAML, without secrets."
+    help = (
+        "Write storages, rule sets, sync configs and notification channels as YAML; their secrets "
+        "only where that is asked for."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--output", help="a new file, readable by you alone; else stdout")
