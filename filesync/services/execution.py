@@ -26,6 +26,7 @@ from filesync.services.leases import Claim, LeaseLost, work_folder
 from filesync.services.recorder import DatabaseAway, Fence, Recorder
 from filesync.services.requests import start_engine
 from filesync.services.run_logs import log_path, store
+from filesync.services.sides import sides_of
 from filesync.services.storages import blame, store_refreshed
 from filesync.services.undo import forget_unused
 from scheduler.log_ids import about
@@ -88,7 +89,7 @@ def _tell(
     goes_back = ends_early and stopped.is_set()
     if in_doubt and not goes_back:
         # The first try may hang for as long as the lease lasts.
-        journal.keep(claim, result)
+        _note(claim, result)
     _persist(journal.tell_refreshed, stopped)
     if result.failure is not None and not stopped.is_set():
         _blame(run, result.failure)
@@ -96,10 +97,16 @@ def _tell(
         _forget_unused(claim)
     if goes_back:
         _persist(lambda: requeue_run(claim, SyncRun.Reason.WORKER_STOPPED), stopped)
-    elif _persist(
-        lambda: finish_run(claim, result), stopped, aside=lambda: journal.keep(claim, result)
-    ):
+    elif _persist(lambda: finish_run(claim, result), stopped, aside=lambda: _note(claim, result)):
         journal.forget(claim)
+
+
+def _note(claim: Claim, result: engine.SyncResult) -> None:
+    """Keep an outcome in a file; without room for one the database has to take it."""
+    try:
+        journal.keep(claim, result)
+    except OSError as error:
+        logger.error("the outcome of run %s cannot be kept in a file: %s", claim.run_id, error)
 
 
 def _forget_unused(claim: Claim) -> None:
@@ -113,9 +120,12 @@ def _forget_unused(claim: Claim) -> None:
 def _blame(run: SyncRun, failure: engine.Failure) -> None:
     """Pause what made the run fail, before its end rings the runs that wait for the same."""
     try:
-        blame(run, failure)
+        blame(sides_of(run), failure)
     except DATABASE_AWAY as error:
         logger.warning("run %s: its storages were not tested: %s", run.pk, error)
+    except Exception:
+        # Whatever keeps a test from being made must not keep the run from its end.
+        logger.exception("run %s: its storages were not tested", run.pk)
 
 
 class _HostBusy(Exception):
@@ -126,8 +136,10 @@ def _drive(run: SyncRun, recorder: Recorder) -> engine.SyncResult:
     assert run.config is not None
     work_dir = settings.FILESYNC_WORK_DIR / work_folder(run.pk, recorder.claim.token)
     left: dict[str, Mapping[str, str]] = {}
+    sides: dict[str, Storage] = {}
     result: engine.SyncResult | None = None
     try:
+        sides = sides_of(run)
         with config_lock(run.config.pk) as lock:
             if lock is None:
                 raise _HostBusy
@@ -152,6 +164,8 @@ def _drive(run: SyncRun, recorder: Recorder) -> engine.SyncResult:
         return _failed(engine.FailureClass.CONFIG, error.message)
     except (_HostBusy, LeaseLost, DatabaseAway):
         raise
+    except DATABASE_AWAY as error:
+        raise DatabaseAway(f"it did not answer while the run was begun: {error}") from error
     except Exception as error:
         # The top of a run: whatever nobody foresaw ends it with its name, and not in silence when
         # the lease lapses. The text may hold a secret, so it stands in the worker's log only.
@@ -164,7 +178,7 @@ def _drive(run: SyncRun, recorder: Recorder) -> engine.SyncResult:
     finally:
         shutil.rmtree(work_dir, ignore_errors=True)
         # Also of a run that is given up: the provider takes the old token no more.
-        _keep_refreshed(run, (result and result.refreshed) or left)
+        _keep_refreshed(sides, (result and result.refreshed) or left)
 
 
 def _failed(
@@ -254,9 +268,11 @@ def _persist(
             stopped.wait(1.0)
 
 
-def _keep_refreshed(run: SyncRun, refreshed: Mapping[str, Mapping[str, str]]) -> None:
+def _keep_refreshed(
+    sides: Mapping[str, Storage], refreshed: Mapping[str, Mapping[str, str]]
+) -> None:
     for section, values in refreshed.items():
-        storage = _sides(run)[section]
+        storage = sides[section]
         try:
             journal.keep_refreshed(storage, values)
         except OSError as error:
@@ -271,8 +287,3 @@ def _give_back(claim: Claim) -> None:
     """Put a run back into the queue, and what was refreshed into its storages before."""
     journal.tell_refreshed()
     requeue_run(claim, SyncRun.Reason.LEASE_LOST)
-
-
-def _sides(run: SyncRun) -> dict[str, Storage]:
-    assert run.config is not None
-    return {"src": run.config.source_storage, "dst": run.config.destination_storage}

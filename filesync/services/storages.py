@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from filesync import engine
 from filesync.errors import StorageRefused
-from filesync.models import Storage, SyncRun
+from filesync.models import Storage
 from filesync.secrets import SecretsUnreadable
 from filesync.services import pausing
 
@@ -185,21 +185,22 @@ def replace_secrets(storage_id: int, used: Mapping[str, str], values: Mapping[st
         storage.save(update_fields=["encrypted_secrets", "updated_at"])
 
 
-def blame(run: SyncRun, failure: engine.Failure) -> None:
+def blame(sides: Mapping[str, Storage], failure: engine.Failure) -> None:
     """Pause the storage that made a run fail where every further run would fail alike.
 
-    A refused login is looked for on both sides, as rclone does not always say on which it was; a
-    used-up allowance is the destination's, or the source's where the destination is a disk.
+    `sides` are the storages that the run acted on, `src` and `dst`. A refused login is looked for
+    on both, as rclone does not always say on which it was; a used-up allowance is the
+    destination's, or the source's where the destination is a disk.
     """
-    if run.config is None or failure.failure_class not in PAUSING:
+    if failure.failure_class not in PAUSING:
         return
-    sides = (run.config.destination_storage, run.config.source_storage)
-    remote = [storage for storage in dict.fromkeys(sides) if storage.backend != "local"]
+    used = list(dict.fromkeys(sides[side] for side in ("dst", "src") if side in sides))
+    remote = [storage for storage in used if storage.backend != "local"]
     if failure.failure_class is engine.FailureClass.QUOTA:
         for storage in remote[:1]:
             pausing.pause(storage, failure.message)
         return
-    for storage in dict.fromkeys(sides):
+    for storage in used:
         if storage in remote or storage.encryption:
             storage.refresh_from_db()
             try:

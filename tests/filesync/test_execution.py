@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -16,10 +18,10 @@ from cryptography.fernet import Fernet
 from django.db import OperationalError, connections
 from pytest_django.fixtures import SettingsWrapper
 
-from filesync import engine
+from filesync import config_request, engine
 from filesync.engine.outcome import killed
 from filesync.models import RunItem, Storage, SyncConfig, SyncRun
-from filesync.services import execution, leases, requests
+from filesync.services import execution, journal, leases, requests
 from filesync.services.execution import _tell, config_lock, execute
 from filesync.services.finishing import cancel_run, finish_run
 from filesync.services.queueing import retry_run
@@ -598,6 +600,63 @@ def test_a_config_whose_transfer_still_lives_on_this_host_waits(local_root: Path
     assert waiting.not_before is not None
     SyncRun.objects.update(not_before=None)
     assert carry_out(SyncRun.objects.get()).state == "SUCCEEDED"
+
+
+def test_a_database_that_blinks_as_a_run_begins_gives_the_run_back(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (local_root / "source").mkdir()
+    asked: list[int] = []
+    really = config_request.request_of
+
+    def away_once(*args: Any, **fields: Any) -> engine.SyncRequest:
+        asked.append(1)
+        if len(asked) == 1:
+            raise OperationalError("terminating connection due to administrator command")
+        return really(*args, **fields)
+
+    monkeypatch.setattr(requests, "request_of", away_once)
+    run = carry_out(make_run(make_config(local_root)))
+    assert (run.state, run.failure_class, run.crashes) == ("QUEUED", "", 0)
+
+    assert carry_out(run).state == "SUCCEEDED"
+
+
+def full_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_an_outcome_is_told_though_no_file_can_be_written(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(make_config(local_root))
+    monkeypatch.setattr(journal, "_write", full_disk)
+
+    _tell(
+        claim(run),
+        run,
+        engine.SyncResult(engine.Outcome.SUCCEEDED),
+        threading.Event(),
+        in_doubt=True,
+    )
+
+    run.refresh_from_db()
+    assert run.state == "SUCCEEDED"
+
+
+def test_a_storage_that_cannot_be_tested_does_not_hold_up_the_end(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = make_storage(local_root, backend="webdav", options={"url": "http://127.0.0.1:9/"})
+    run = make_run(make_config(local_root, source_storage=away))
+    held = claim(run)
+    monkeypatch.setattr("tempfile.mkdtemp", full_disk)
+    failure = engine.Failure.of(engine.FailureClass.AUTH, "wrong password")
+
+    _tell(held, run, engine.SyncResult(engine.Outcome.FAILED, failure=failure), threading.Event())
+
+    run.refresh_from_db()
+    assert (run.state, run.failure_class) == ("FAILED", "AUTH")
 
 
 def test_an_error_that_nobody_foresaw_ends_the_run_with_its_name(

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
 from pytest_django.fixtures import SettingsWrapper
 
 from filesync import engine
-from filesync.models import Storage, SyncRun
+from filesync.engine import KEPT_FOLDER
+from filesync.models import RunLog, Storage, SyncConfig, SyncRun
 from filesync.services import execution, journal, leases, recorder, storages
 from filesync.services.execution import execute
 from filesync.services.rotation import rotate_secrets
 from filesync.services.sweeping import sweep
+from filesync.services.undo import attempt_folder, queue_restore
+from tests.filesync.engine.lab import write_tree
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import claim, make_config, make_run, make_storage
 from tests.filesync.factories import use_broker as use_broker
 from tests.servers.oauth import BUCKET, OAuthProvider
+
+MINUTE = timedelta(minutes=1)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("broker")]
 
@@ -217,6 +226,50 @@ def test_a_run_that_is_given_up_keeps_the_token_it_refreshed(
     assert provider.refreshes == 1
     if error is leases.LeaseLost:
         sweep()
+    assert stored_refresh_token(cloud) == provider.refresh_token
+
+
+def test_an_undo_keeps_the_tokens_of_the_storages_it_acts_on(
+    provider: OAuthProvider, cloud: Storage, local_root: Path
+) -> None:
+    disk, elsewhere = make_storage(local_root), make_storage(local_root)
+    config = make_config(
+        local_root,
+        source_storage=cloud,
+        source_path="",
+        destination_storage=disk,
+        destination_path="down",
+        method=SyncConfig.Method.MOVE,
+        keep_deleted_days=7,
+    )
+    old = make_run(config, state=SyncRun.State.SUCCEEDED, started_at=timezone.now() - MINUTE)
+    held = uuid4()
+    folder = f"{KEPT_FOLDER}/2026-11-29-run-{old.pk}"
+    SyncRun.objects.filter(pk=old.pk).update(
+        kept={
+            "storage": disk.pk,
+            "path": "down",
+            "source_storage": cloud.pk,
+            "source_path": "",
+            "method": "MOVE",
+            "folder": folder,
+        },
+        kept_until=timezone.now() + timedelta(days=7),
+    )
+    assert old.started_at is not None
+    RunLog.objects.create(
+        run=old, claim=held, started_at=old.started_at, part=0, data=gzip.compress(b"")
+    )
+    write_tree(local_root / folder / attempt_folder(old.started_at, held), {"a.txt": "older"})
+    write_tree(local_root / "down", {"a.txt": "one"})
+    config.source_storage, config.source_path = elsewhere, "in"
+    config.save()
+
+    execute(claim(queue_restore(old.pk)))
+
+    elsewhere.refresh_from_db()
+    assert provider.refreshes >= 1
+    assert elsewhere.secrets == {}
     assert stored_refresh_token(cloud) == provider.refresh_token
 
 

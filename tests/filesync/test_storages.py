@@ -16,6 +16,7 @@ from filesync.errors import StorageRefused
 from filesync.models import Storage, SyncConfig, SyncRun
 from filesync.services import leases, pausing, queueing, storages, sweeping
 from filesync.services.execution import execute
+from filesync.services.sides import sides_of
 from scheduler.models import Heartbeat
 from tests.filesync.engine.lab import write_tree
 from tests.filesync.factories import allow_local_root as allow_local_root
@@ -261,7 +262,7 @@ def test_a_used_up_allowance_pauses_the_destination(local_root: Path) -> None:
     )
     failure = engine.Failure.of(engine.FailureClass.QUOTA, "quota exceeded")
 
-    storages.blame(run, failure)
+    storages.blame(sides_of(run), failure)
 
     storage.refresh_from_db()
     assert storage.paused_at is not None
@@ -272,7 +273,7 @@ def test_a_used_up_allowance_pauses_the_destination(local_root: Path) -> None:
 def test_a_failure_that_may_pass_pauses_nothing(local_root: Path, failure_class: str) -> None:
     storage = make_storage(local_root, backend="webdav")
     run = make_run(make_config(local_root, source_storage=storage))
-    storages.blame(run, engine.Failure.of(engine.FailureClass(failure_class), "x"))
+    storages.blame(sides_of(run), engine.Failure.of(engine.FailureClass(failure_class), "x"))
     storage.refresh_from_db()
     assert storage.paused_at is None
 
