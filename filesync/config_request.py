@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from filesync import engine
 from filesync.texts import say
 
 if TYPE_CHECKING:
-    from filesync.models import SyncConfig
+    from filesync.models import SyncConfig, SyncRun
 
 _REQUEST_FIELDS = frozenset(
     {
@@ -102,23 +102,27 @@ def _guards(config: SyncConfig) -> engine.Guards:
     )
 
 
-def _last_good_source(config: SyncConfig) -> tuple[int | None, int | None]:
-    """Return the source's files and bytes of the last good run; None where none is known.
+def good_runs(runs: QuerySet[SyncRun]) -> QuerySet[SyncRun]:
+    """Keep the runs whose plan says how large a source was when all was well.
 
     Good is only one that looked at the whole source, and that nobody undid afterwards: else the
     next slot would repeat what was undone, for then nothing has shrunk any more.
     """
-    if config.pk is None:
-        return None, None
-    undone = config.runs.filter(
+    undone = runs.model._default_manager.filter(
         restore_of=OuterRef("pk"), dry_run=False, state__in=["SUCCEEDED", "PARTIAL"]
     )
-    good = (
-        config.runs.filter(state="SUCCEEDED", dry_run=False, only_failed=False, plan__isnull=False)
+    return (
+        runs.filter(state="SUCCEEDED", dry_run=False, only_failed=False, plan__isnull=False)
         .exclude(trigger="RESTORE")
         .exclude(Exists(undone))
     )
-    plan = good.order_by("-id").values_list("plan", flat=True).first() or {}
+
+
+def _last_good_source(config: SyncConfig) -> tuple[int | None, int | None]:
+    """Return the source's files and bytes of the last good run; None where none is known."""
+    if config.pk is None:
+        return None, None
+    plan = good_runs(config.runs.all()).order_by("-id").values_list("plan", flat=True).first() or {}
     return plan.get("source_files"), plan.get("source_bytes")
 
 

@@ -25,6 +25,8 @@ _CLASSES: tuple[tuple[FailureClass, re.Pattern[str]], ...] = tuple(
                 r"no space left on device",
                 r"too big for remaining disk space",
                 r"disk (?:is )?full|not enough (?:disk )?space",
+                # A quota of a file system is the disk's, not an account's.
+                r"disk quota exceeded",
             ),
         ),
         (

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Q
+from django.db.models import Count, Exists, OuterRef, Q
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
+from filesync.config_request import good_runs
 from filesync.models import Delivery, RunItem, RunLog, Story, SyncConfig, SyncRun
 from filesync.services.idempotency import forget_old_keys
 from scheduler.models import Heartbeat
@@ -82,7 +83,7 @@ def _delete_all(condition: Q) -> int:
     while True:
         # The row of a run knows where its kept files are: it stays as long as they do.
         condition &= Q(state__in=SyncRun.TERMINAL, kept_until=None)
-        finished = SyncRun.objects.filter(condition).order_by("pk")
+        finished = SyncRun.objects.filter(condition).exclude(_is_last_good()).order_by("pk")
         expired = dict(finished.values_list("pk", "task_id")[:CHUNK])
         ids = list(expired)
         while items := list(
@@ -100,6 +101,16 @@ def _delete_all(condition: Q) -> int:
         deleted += len(ids)
         if len(ids) < CHUNK:
             return deleted
+
+
+def _is_last_good() -> Q:
+    """Match the last good run of a config: by its plan it is seen that a source has shrunk.
+
+    Else a config whose runs are all stopped for that would go through once enough of them failed.
+    """
+    good = good_runs(SyncRun.objects.filter(config__isnull=False))
+    newer = good.filter(config=OuterRef("config"), pk__gt=OuterRef("pk"))
+    return Exists(good.filter(pk=OuterRef("pk"))) & ~Exists(newer)
 
 
 def _crowded_configs() -> list[tuple[int, int]]:

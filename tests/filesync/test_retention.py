@@ -14,11 +14,13 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 from pytest_django.fixtures import SettingsWrapper
 
-from filesync.models import RunItem, SyncRun
+from filesync.models import RunItem, SyncConfig, SyncRun
 from filesync.services import retention
+from filesync.services.execution import execute
 from filesync.services.finishing import finish_run
 from filesync.services.retention import delete_expired
 from scheduler.models import Heartbeat
+from tests.filesync.engine.lab import write_tree
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import claim, make_config, make_run, stored_status
 from tests.filesync.test_finishing import SUCCEEDED
@@ -164,3 +166,34 @@ def test_an_active_run_is_kept_however_old_it_is(
 
     assert delete_expired() == 0
     assert set(SyncRun.objects.values_list("pk", flat=True)) == {active.pk, young.pk}
+
+
+def test_the_run_that_tells_how_large_the_source_was_stays(
+    local_root: Path, settings: SettingsWrapper
+) -> None:
+    settings.FILESYNC_KEEP_RUNS_PER_CONFIG = 2
+    source = local_root / "source"
+    write_tree(source, {f"{number}.txt": "x" for number in range(10)})
+    config = make_config(
+        local_root,
+        method=SyncConfig.Method.FULL,
+        max_delete_percent=None,
+        max_shrink_percent=30,
+    )
+    for _ in range(2):
+        execute(claim(make_run(config)))
+    for number in range(4):
+        (source / f"{number}.txt").unlink()
+
+    for _ in range(4):
+        stopped = make_run(config)
+        execute(claim(stopped))
+        delete_expired()
+        stopped.refresh_from_db()
+        assert (stopped.state, stopped.guard) == ("FAILED", "source_shrunk")
+
+    good = SyncRun.objects.filter(state=SyncRun.State.SUCCEEDED)
+    assert good.count() == 1, "of two good ones the older one may go"
+    SyncRun.objects.update(finished_at=timezone.now() - timedelta(days=1000))
+    delete_expired()
+    assert good.count() == 1

@@ -323,7 +323,7 @@ def test_every_line_becomes_some_message(text: bytes) -> None:
         ("preallocate: file too big for remaining disk space", FailureClass.DISK_FULL),
         ("googleapi: Error 403: storageQuotaExceeded", FailureClass.QUOTA),
         ("Put failed: 507 Insufficient Storage", FailureClass.QUOTA),
-        ("write /a: disk quota exceeded", FailureClass.QUOTA),
+        ("write /a: disk quota exceeded", FailureClass.DISK_FULL),
         ("googleapi: Error 403: rateLimitExceeded", FailureClass.RATE_LIMITED),
         ("429 Too Many Requests", FailureClass.RATE_LIMITED),
         ("api error SlowDown: Please reduce your request rate", FailureClass.RATE_LIMITED),
