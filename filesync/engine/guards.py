@@ -38,6 +38,21 @@ def renames_allowed(plan: Plan, *, keeps_deleted: bool) -> int:
     return 2 * plan.renames if keeps_deleted else plan.renames
 
 
+def deletions_tolerated(request: SyncRequest, plan: Plan) -> int | None:
+    """Give how many files may be gone before a run is ended; None where nothing limits it.
+
+    More than planned is no reason to end as long as the guards would have let it pass in a plan.
+    """
+    if request.force:
+        return plan.deletes
+    limits: list[float] = []
+    if request.guards.max_delete_files is not None:
+        limits.append(request.guards.max_delete_files)
+    if request.guards.max_delete_percent is not None and plan.destination_files:
+        limits.append(plan.destination_files * request.guards.max_delete_percent / 100)
+    return max(plan.deletes, int(min(limits))) if limits else None
+
+
 def guard_failure(request: SyncRequest, plan: Plan, tally: PlanTally) -> Failure | None:
     """Tell what forbids carrying a plan out; None when nothing does.
 

@@ -53,6 +53,7 @@ def put_back(stages: Stages) -> Iterator[Event]:
     )
     with suppress(Stopped):
         yield from driver.drive(argv, reader.take)
+    yield from stages.reader.back_again(reader.back)
     # At the name of what did not move then stands something: the new file, come without a word.
     if driver.exit_code == 0 or stages.driver.must_end_at_once:
         return

@@ -54,15 +54,17 @@ _PHASE_OF = {
 class RunReader:
     """Read the messages of the stages that carry a request out.
 
-    `one_section` says that both sides are one remote, so that a server-side move or copy is the
-    transfer itself and not the keeping of an old file. `dirs_to_go` are the hashes of the folders
-    that the plan removes. `set_aside` are the files of the destination that were moved to the kept
-    folder, as long as nothing came in their place.
+    `most_deletes` is how many deletions are tolerated. `one_section` says that both sides are one
+    remote, so that a server-side move or copy is the transfer itself and not the keeping of an old
+    file. `dirs_to_go` are the hashes of the folders that the plan removes. `set_aside` are the
+    files of the destination that were moved to the kept folder, as long as nothing came in their
+    place.
     """
 
     method: Method
     keeps_deleted: bool = False
     one_section: bool = False
+    most_deletes: int | None = None
     files_transferred: int = 0
     bytes_transferred: int = 0
     files_deleted: int = 0
@@ -228,6 +230,12 @@ class RunReader:
     def _set_aside(self, path: str) -> None:
         self._keeps = True
         self.set_aside.add(path)
+
+    def back_again(self, paths: set[str]) -> list[Event]:
+        """Take back what was told of files that were deleted and stand there again."""
+        deleted = sorted(paths - self.set_aside)
+        self.files_deleted = max(0, self.files_deleted - len(deleted))
+        return [ItemDone(Action.RESTORED, path) for path in deleted]
 
     def missing(self, path: str, kept_dir: str) -> list[Event]:
         """Tell of a file that was set aside, not replaced, and could not be put back."""

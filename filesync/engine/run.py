@@ -30,6 +30,7 @@ from filesync.engine.events import (
 )
 from filesync.engine.guards import (
     deletions_allowed,
+    deletions_tolerated,
     guard_failure,
     reading_failure,
     renames_allowed,
@@ -54,6 +55,7 @@ from filesync.engine.stages import Stages
 from filesync.engine.texts import Text
 from filesync.engine.tracking import RENAMING
 from filesync.engine.tuning import PairFacts
+from filesync.engine.watch import deleted_too_many
 
 
 def run_sync(
@@ -204,6 +206,7 @@ class _Run:
                 self._reader.found_in_step(plan)
                 yield self._finished(Outcome.SUCCEEDED, None)
                 return
+            self._reader.most_deletes = deletions_tolerated(request, plan)
             max_delete = deletions_allowed(plan, keeps_deleted=prepared.sides.backup is not None)
             yield from remove_leftovers(stages, tally.leftovers)
         yield from self._transferred(stages, facts, max_delete)
@@ -229,6 +232,8 @@ class _Run:
                 take = taker(request, reader, now_s=time.time())
                 limit = max_renames if stage.renaming else max_delete
                 exit_code = yield from stages.drive(stage, take, max_delete=limit)
+                if over := deleted_too_many(reader):
+                    raise Stopped(over)
             except Stopped:
                 self._cut_off = True
                 if not self._driver.must_end_at_once:

@@ -89,6 +89,9 @@ class Watch:
                 ),
                 guard="max_files",
             )
+        over = deleted_too_many(reader)
+        if over is not None:
+            return over
         main = reader.problems.main
         if main is not None and reader.problems.breaks:
             return Failure.of(
@@ -101,3 +104,18 @@ class Watch:
                 guard="consecutive_errors",
             )
         return None
+
+
+def deleted_too_many(reader: RunReader) -> Failure | None:
+    """Tell that more files are gone than are tolerated; None while they are not."""
+    if reader.most_deletes is None or reader.files_deleted <= reader.most_deletes:
+        return None
+    return Failure.of(
+        FailureClass.GUARD,
+        Text(
+            "{deleted} files were deleted, more than planned and than the limits allow, so the "
+            "run was ended. The source must have changed since it was planned.",
+            deleted=reader.files_deleted,
+        ),
+        guard="max_delete_backstop",
+    )

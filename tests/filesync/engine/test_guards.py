@@ -6,21 +6,24 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from filesync.engine import (
+    KEPT_FOLDER,
     Action,
     Event,
     FailureClass,
     Guards,
+    ItemDone,
     Method,
     Outcome,
     PlanReady,
     Rules,
 )
-from tests.filesync.engine.lab import NO_GUARDS, Lab, Ran, tree, write_tree
+from tests.filesync.engine.lab import NO_GUARDS, Lab, Ran, files_of, tree, write_tree
 
 PRECIOUS = {f"photo{number}": str(number) for number in range(10)}
 DELETING = [Method.FULL, Method.OVERWRITE, Method.MOVE]
@@ -182,6 +185,52 @@ def test_a_source_that_vanishes_after_the_plan_cannot_take_the_destination_with_
     assert ran.result.outcome is Outcome.PARTIAL
     assert ran.guard == "max_delete_backstop"
     assert len(tree(precious.destination)) == 8
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_source_that_vanishes_while_files_are_kept_leaves_the_destination_whole(
+    lab: Lab, *, force: bool
+) -> None:
+    old = {f"f{number}": "old" for number in range(40)}
+    write_tree(lab.destination, old)
+    before = files_of(lab.destination)
+    write_tree(lab.source, dict.fromkeys(old, "new and longer"))
+
+    def unmount(event: Event) -> None:
+        if isinstance(event, PlanReady):
+            for path in lab.source.iterdir():
+                path.unlink()
+
+    request = replace(
+        lab.asking(Method.FULL, guards=Guards(max_delete_files=5), force=force),
+        keep_deleted_dir=f"{KEPT_FOLDER}/attempt",
+    )
+    ran = lab.run(request, on_event=unmount)
+
+    assert ran.guard == "max_delete_backstop"
+    assert files_of(lab.destination) == before
+    assert ran.result.totals.files_deleted == 0
+    told = [event.action for event in ran.events if isinstance(event, ItemDone)]
+    assert told.count(Action.DELETED) == told.count(Action.RESTORED) > 5
+
+
+def test_more_deletions_than_planned_pass_where_the_guards_would_let_them(lab: Lab) -> None:
+    write_tree(lab.destination, dict.fromkeys(map(str, range(20)), "old"))
+    write_tree(lab.source, dict.fromkeys(map(str, range(20)), "new and longer"))
+
+    def delete_some(event: Event) -> None:
+        if isinstance(event, PlanReady):
+            for number in range(4):
+                (lab.source / str(number)).unlink()
+
+    request = replace(
+        lab.asking(Method.FULL, guards=Guards(max_delete_files=5)),
+        keep_deleted_dir=f"{KEPT_FOLDER}/attempt",
+    )
+    ran = lab.run(request, on_event=delete_some)
+
+    assert ran.result.outcome is Outcome.SUCCEEDED
+    assert ran.result.totals.files_deleted == 4
 
 
 def test_a_guarded_dry_run_brings_its_plan(precious: Lab) -> None:

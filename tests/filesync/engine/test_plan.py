@@ -19,7 +19,7 @@ from filesync.engine import (
     SyncRequest,
 )
 from filesync.engine.classify import classify
-from filesync.engine.guards import deletions_allowed, guard_failure
+from filesync.engine.guards import deletions_allowed, deletions_tolerated, guard_failure
 from filesync.engine.messages import LastWords, Message, Problem, Skipped
 from filesync.engine.plan import MAX_ITEMS, PlanTally, ReportCounts
 
@@ -234,6 +234,24 @@ def test_each_guard_has_its_limit(guards: Guards, plan: Plan, guard: str | None)
 def test_a_method_that_cannot_delete_is_not_guarded(method: Method) -> None:
     request = replace(FULL, method=method, guards=Guards(max_delete_files=0))
     assert guard_failure(request, replace(PLAN, source_files=0), PlanTally(request)) is None
+
+
+@pytest.mark.parametrize(
+    ("guards", "force", "most"),
+    [
+        (Guards(max_delete_files=50, max_delete_percent=90), False, 50),
+        (Guards(max_delete_files=50, max_delete_percent=20), False, 20),
+        (Guards(max_delete_files=3, max_delete_percent=None), False, 10),
+        (Guards(max_delete_files=50, max_delete_percent=90), True, 10),
+        (Guards(max_delete_files=None, max_delete_percent=None), False, None),
+    ],
+)
+def test_what_the_guards_let_pass_is_tolerated(
+    guards: Guards, force: bool, most: int | None
+) -> None:
+    request = replace(FULL, guards=guards, force=force)
+    plan = Plan(deletes=10, destination_files=100)
+    assert deletions_tolerated(request, plan) == most
 
 
 def test_the_backstop_is_the_plans_count() -> None:
