@@ -67,6 +67,7 @@ GUARDS = {
     "source_missing": gettext_lazy("the source is missing"),
     "source_unreadable": gettext_lazy("the source cannot be read"),
     "source_empty": gettext_lazy("the source is empty"),
+    "source_link": gettext_lazy("a link in the source's place"),
     "source_shrunk": gettext_lazy("the source has shrunk"),
     "max_delete_files": gettext_lazy("too many deletions"),
     "max_delete_percent": gettext_lazy("too large a part deleted"),

@@ -66,6 +66,10 @@ GUARD_ADVICE: Mapping[str, str] = {
         "If the source is a mounted disk, mount it. If the filters let nothing through, correct "
         "them. If it is meant to be empty, run once with force."
     ),
+    "source_link": gettext_noop(
+        "Put the folder itself there again, or sync the folder that the link leads to, or exclude "
+        "the link with a filter. If what it replaced is meant to go, run once with force."
+    ),
     "max_bytes": gettext_noop("Nothing to do, or raise the limit."),
     "max_files": gettext_noop("Nothing to do, or raise the limit."),
     "max_delete_backstop": gettext_noop(

@@ -65,7 +65,12 @@ def guard_failure(request: SyncRequest, plan: Plan, tally: PlanTally) -> Failure
         return unreadable
     if not mirrors(request) or request.force:
         return None
-    return _empty_source(plan) or _too_many_deletes(request, plan) or _shrunk(request, plan)
+    return (
+        _empty_source(plan)
+        or _link_in_the_way(tally)
+        or _too_many_deletes(request, plan)
+        or _shrunk(request, plan)
+    )
 
 
 def reading_failure(tally: PlanTally) -> Failure | None:
@@ -109,6 +114,21 @@ def _empty_source(plan: Plan) -> Failure | None:
             size=_size(plan.bytes_to_delete),
         ),
         guard="source_empty",
+    )
+
+
+def _link_in_the_way(tally: PlanTally) -> Failure | None:
+    if not tally.links.deletes:
+        return None
+    return Failure.of(
+        FailureClass.GUARD,
+        Text(
+            "{path} is a symbolic link at the source, which is not followed; {count} file(s) of "
+            "that name or below it would be deleted at the destination.",
+            path=tally.links.first,
+            count=tally.links.deletes,
+        ),
+        guard="source_link",
     )
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from filesync.engine.errors import FailureClass
 from filesync.engine.events import Action, Event, Plan, PlanItem, Progress
-from filesync.engine.messages import LastWords, Message, Problem, Skipped, Stats
+from filesync.engine.messages import LastWords, Message, Problem, Remark, Skipped, Stats
 from filesync.engine.partials import final_path
 from filesync.engine.passes import mirrors
 from filesync.engine.request import Method, SyncRequest
+from filesync.engine.source_links import SourceLinks
 from filesync.engine.texts import Text
 
 MAX_ITEMS = 1000
@@ -49,6 +50,7 @@ class PlanTally:
     last_words: LastWords | None = None
     leftovers: list[str] = field(default_factory=list)
     dirs_to_go: set[int] = field(default_factory=set)
+    links: SourceLinks = field(default_factory=SourceLinks)
     _seen: set[int] = field(default_factory=set)
     _items: dict[str, PlanItem] = field(default_factory=dict)
 
@@ -58,6 +60,8 @@ class PlanTally:
             return [_checks(message)]
         if isinstance(message, Skipped):
             self._skipped(message)
+        elif isinstance(message, Remark):
+            self.links.note(message)
         elif isinstance(message, LastWords):
             self.last_words = message
         elif isinstance(message, Problem):
@@ -88,6 +92,7 @@ class PlanTally:
             self.deletes += 1
             self.bytes_to_delete += max(0, message.size_bytes or 0)
             self._note_leftover(message.path)
+            self.links.deleted(message.path)
             self._keep(PlanItem(Action.DELETED, message.path, message.size_bytes))
         elif what == "remove directory":
             self.dirs_removed += 1

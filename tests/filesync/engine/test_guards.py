@@ -233,6 +233,35 @@ def test_more_deletions_than_planned_pass_where_the_guards_would_let_them(lab: L
     assert ran.result.totals.files_deleted == 4
 
 
+@pytest.mark.parametrize("method", MIRRORING)
+@pytest.mark.parametrize("linked", ["photos", "photos/2026", "one file"])
+def test_a_folder_that_became_a_link_is_not_taken_for_deleted(
+    lab: Lab, tmp_path: Path, method: Method, linked: str
+) -> None:
+    write_tree(
+        lab.source,
+        {f"photos/2026/{number}.jpg": "x" for number in range(4)} | {"one file": "1", "other": "2"},
+    )
+    keeping = Guards(max_delete_files=100, max_delete_percent=100)
+    assert lab.run(lab.asking(method)).result.outcome is Outcome.SUCCEEDED
+    before = tree(lab.destination)
+    shutil.move(lab.source / linked, tmp_path / "elsewhere")
+    (lab.source / linked).symlink_to(tmp_path / "elsewhere")
+
+    ran = lab.run(lab.asking(method, guards=keeping))
+
+    assert_guarded(ran, "source_link")
+    assert ran.result.failure is not None
+    assert ran.result.failure.message.startswith(f"{linked} is a symbolic link at the source")
+    assert tree(lab.destination) == before
+    # One that had nothing in its place is no reason to stop, and a person may insist.
+    assert lab.run(lab.asking(method, guards=keeping, force=True)).result.outcome is (
+        Outcome.SUCCEEDED
+    )
+    (lab.source / "new").write_text("new")
+    assert lab.run(lab.asking(method, guards=keeping)).result.outcome is Outcome.SUCCEEDED
+
+
 def test_a_guarded_dry_run_brings_its_plan(precious: Lab) -> None:
     write_tree(precious.source, {"photo1": "1"})
     request = precious.asking(Method.FULL, guards=Guards(max_delete_files=3), dry_run=True)
