@@ -84,6 +84,9 @@ class Recorder:
                 self._take_item(event)
             case engine.PlanReady(plan):
                 self.plan = plan_document(plan)
+                if plan.deletes:
+                    # A further attempt is held against it: it must not be lost with this one.
+                    self.write()
             case _:
                 pass
         if time.monotonic() - self.tried_at >= WRITE_EVERY_S:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -52,7 +53,21 @@ def sync_request(run: SyncRun, claim: Claim) -> engine.SyncRequest:
     """Return the request of a held run, and note where it keeps what it deletes."""
     assert run.config is not None
     request = request_of(run.config, dry_run=run.dry_run, force=run.force)
+    if run.force and run.plan is not None:
+        request = _as_forced(request, run.plan)
     return replace(request, keep_deleted_dir=keep_for(run, claim), only_paths=_only_paths(run))
+
+
+def _as_forced(request: engine.SyncRequest, plan: Mapping[str, Any]) -> engine.SyncRequest:
+    """Let a further attempt delete no more than the plan that a person forced.
+
+    The source may have gone since, and nobody looked at what that plan would be.
+    """
+    if not plan.get("source_files"):
+        # All was to go: there is no more.
+        return request
+    guards = engine.Guards(max_delete_files=int(plan["deletes"]), max_delete_percent=None)
+    return replace(request, force=False, guards=guards)
 
 
 def _only_paths(run: SyncRun) -> tuple[str, ...] | None:

@@ -182,6 +182,31 @@ def test_force_goes_past_the_count_guards_once(local_root: Path) -> None:
     assert tree(local_root / "destination") == tree(local_root / "source")
 
 
+def test_a_further_attempt_deletes_no_more_than_was_forced(local_root: Path) -> None:
+    source, destination = local_root / "source", local_root / "destination"
+    files = {f"{number}.txt": "x" for number in range(20)}
+    write_tree(destination, files)
+    write_tree(source, dict(list(files.items())[5:]))
+    config = make_config(local_root, method=SyncConfig.Method.FULL, max_delete_files=1)
+    run = make_run(config, force=True)
+
+    def stop(event: engine.Event) -> None:
+        if isinstance(event, engine.PlanReady):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert carry_out(run, watch=stop).state == "QUEUED"
+    assert run.plan is not None
+    assert run.plan["deletes"] == 5
+    for path in source.iterdir():
+        if path.name != "19.txt":
+            path.unlink()
+
+    run = carry_out(run)
+
+    assert (run.state, run.guard) == ("FAILED", "max_delete_files")
+    assert len(tree(destination)) >= 15
+
+
 def test_a_source_that_shrank_since_the_last_good_run_stops_the_next(local_root: Path) -> None:
     source = local_root / "source"
     write_tree(source, {f"{number}.txt": "x" for number in range(10)})
