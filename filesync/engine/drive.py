@@ -15,13 +15,13 @@ from pathlib import Path
 
 from filesync.engine.errors import Failure
 from filesync.engine.events import Event, LogLine, ProcessStarted, StopSignal, Tick
-from filesync.engine.lines import parse_line
 from filesync.engine.log import Redactor, RunLog, command_line, own_line, secrets_of
 from filesync.engine.messages import Crash, Message, Stats
 from filesync.engine.outcome import crashed, killed
 from filesync.engine.process import RcloneProcess
 from filesync.engine.readers import RunReader
 from filesync.engine.request import Limits, Remote
+from filesync.engine.telling import told
 from filesync.engine.tuning import go_runtime
 from filesync.engine.watch import Watch
 
@@ -160,18 +160,13 @@ class Driver:
     def _taken(self, lines: list[bytes], take: Take, now_s: float) -> Iterator[Event]:
         if not lines:
             return
-        told = self._redact(b"\n".join(lines)).split(b"\n")
-        messages = [parse_line(line) for line in told]
+        read = list(told(lines, self._redact))
         # Statistics come each second, and say nothing that lasts.
-        lasting = [
-            line
-            for line, message in zip(told, messages, strict=True)
-            if not isinstance(message, Stats)
-        ]
+        lasting = [line for line, message in read if not isinstance(message, Stats)]
         if lasting:
             self.log.write(b"\n".join(lasting) + b"\n")
             self.log.remember(lasting)
-        for message in messages:
+        for _, message in read:
             self._watch.saw(message, now_s)
             if isinstance(message, Crash):
                 self._crash = self._crash or message.text
