@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from filesync.engine.busy import Reads
 from filesync.engine.errors import Failure
 from filesync.engine.events import Event, LogLine, ProcessStarted, StopSignal, Tick
 from filesync.engine.log import Redactor, RunLog, command_line, own_line, secrets_of
@@ -139,6 +140,7 @@ class Driver:
         """Yield what the lines mean, and end the process when it is time; may raise Stopped."""
         verdict: Stopped | None = None
         last_event_s = time.monotonic()
+        reads = Reads(process.pid)
         while not process.ended:
             lines = process.read_lines(POLL_S)
             self.log.flush_when_due()
@@ -149,6 +151,8 @@ class Driver:
             if now_s - last_event_s >= POLL_S:
                 yield Tick()
                 last_event_s = now_s
+            if self._watch.is_quiet(now_s) and reads.went_on():
+                self._watch.begin_stage(now_s)
             if verdict is None:
                 verdict = self._verdict(now_s, reader)
                 if verdict is not None:

@@ -31,6 +31,10 @@ class Watch:
         """Start the stall clock anew."""
         self._moved_s = now_s
 
+    def is_quiet(self, now_s: float) -> bool:
+        """Whether nothing moved for half as long as it may."""
+        return now_s - self._moved_s > self.limits.stall_timeout_s / 2
+
     def saw(self, message: Message, now_s: float) -> None:
         """Note a message; errors are no progress, statistics only when a counter moved."""
         if isinstance(message, Problem):

@@ -256,6 +256,17 @@ def test_a_stalled_run_is_ended(slow: Lab) -> None:
     assert partial_files(slow.destination) == []
 
 
+def test_a_large_file_that_is_read_again_for_its_checksum_is_no_stall(lab: Lab) -> None:
+    with (lab.source / "large").open("wb") as file:
+        file.truncate(1_500_000_000)
+    request = lab.between_storages(Method.MOVE, limits=Limits(stall_timeout_s=1))
+
+    ran = lab.run(request)
+
+    assert ran.result.outcome is Outcome.SUCCEEDED
+    assert not (lab.source / "large").exists()
+
+
 def test_a_limit_of_files_ends_the_run_before_anything_is_deleted(lab: Lab) -> None:
     write_tree(lab.source, {f"file{number:03}": "x" * 2000 for number in range(300)})
     write_tree(lab.destination, {"extra": "1"})
