@@ -101,7 +101,7 @@ def _whose_turn(task_id: str) -> int | None:
     storage_ids = places.storages_of(run)
     if not places.has_room(storage_ids):
         return None
-    ready = next(places.may_start_on(storage_ids), None)
+    ready = next(places.may_start_on(storage_ids, heard=run.queue), None)
     return None if ready is None else ready.run_id
 
 

@@ -13,6 +13,7 @@ from django.db.models import F, Min, Q, QuerySet
 from django.db.models.functions import Now
 
 from filesync.models import Storage, SyncRun
+from filesync.services.workers import Queues, of_queues, served_queues
 
 # A walk down the queue mostly ends at its head.
 CHUNK = 200
@@ -56,31 +57,38 @@ def next_to_start(waiting: Iterable[Waiting], free: Mapping[int, int]) -> Iterat
 
 
 def may_start(
-    *, up_to: int | None = None, free: Mapping[int, int] | None = None
+    *,
+    up_to: int | None = None,
+    free: Mapping[int, int] | None = None,
+    heard: str | None = None,
 ) -> Iterator[Waiting]:
     """Yield the queued runs that may start now, oldest first; `up_to` is the last to look at.
 
-    `free` are the free places where the caller has read them already.
+    Those of a queue that no living worker serves are not in the line: they would hold places for
+    ever. `heard` is the queue from which a worker was called, and so is served. `free` are the
+    free places where the caller has read them already.
     """
     free = free_places() if free is None else free
     full = [pk for pk, places in free.items() if places <= 0]
-    return next_to_start(_line(up_to, full), free)
+    return next_to_start(_line(up_to, full, served_queues(heard=heard)), free)
 
 
-def may_start_on(storage_ids: Iterable[int], *, up_to: int | None = None) -> Iterator[Waiting]:
+def may_start_on(storage_ids: Iterable[int], *, heard: str | None = None) -> Iterator[Waiting]:
     """Yield those of `may_start` that use one of the storages."""
-    return (run for run in may_start(up_to=up_to) if not run.storage_ids.isdisjoint(storage_ids))
+    return (run for run in may_start(heard=heard) if not run.storage_ids.isdisjoint(storage_ids))
 
 
 def has_turn(run: SyncRun) -> bool:
     """Whether its storages have a place for the run, with those before it in the line served.
 
-    Sure only while the caller holds the locks of these storages.
+    Asked by a worker that was called for it. Sure only while the caller holds the locks of these
+    storages.
     """
     free = free_places()
     if not _has_room(storages_of(run), free):
         return False
-    return any(ready.run_id == run.pk for ready in may_start(up_to=run.pk, free=free))
+    ready = may_start(up_to=run.pk, free=free, heard=run.queue)
+    return any(first.run_id == run.pk for first in ready)
 
 
 def has_room(storage_ids: Iterable[int]) -> bool:
@@ -123,12 +131,12 @@ def unheard() -> Q:
     return Q(rung_at=None) | Q(not_before__gt=F("rung_at"))
 
 
-def _line(up_to: int | None, full: Sequence[int]) -> Iterator[Waiting]:
+def _line(up_to: int | None, full: Sequence[int], served: Queues) -> Iterator[Waiting]:
     """Yield the waiting, oldest first, without those that change nothing for `next_to_start`.
 
     Thousands may wait for a full storage; of them only the oldest counts.
     """
-    waiting = queued_and_due()
+    waiting = queued_and_due().filter(of_queues(served))
     if full:
         uses_full = Q(config__source_storage__in=full) | Q(config__destination_storage__in=full)
         waiting = waiting.filter(~uses_full | Q(pk__in=_oldest_on(waiting, full)))

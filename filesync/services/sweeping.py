@@ -9,17 +9,17 @@ from itertools import islice
 from pathlib import Path
 
 from django.conf import settings
-from django.db.models import F, Q, Sum
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
 
 from filesync.engine import Text
 from filesync.models import SyncRun
-from filesync.selectors import living_workers
 from filesync.services import journal, places, run_logs
 from filesync.services.doorbells import ring
 from filesync.services.finishing import cancel_queued, change_run, log_end
 from filesync.services.leases import work_folder
+from filesync.services.workers import of_queues, room_for_calls
 from scheduler.clock import from_now
 
 logger = logging.getLogger(__name__)
@@ -133,24 +133,25 @@ def _give_up(condition: Q, state: SyncRun.State, run: SyncRun) -> SyncRun | None
 def _ring_forgotten() -> int:
     """Ring queued runs whose turn it is and whose message may be lost, oldest first.
 
-    No more than free workers could take up: messages that nobody consumes only fill the broker.
+    No more than the free workers of their queue could take up: messages that nobody consumes only
+    fill the broker, and those of one queue would keep the others' from being rung.
     """
-    room = min(_free_slots() * RING_PER_SLOT, RING_AT_MOST)
-    if room <= 0:
-        return 0
+    room = room_for_calls(per_slot=RING_PER_SLOT)
     may_be_lost = places.unheard() | Q(rung_at__lt=from_now(-RING_AGAIN_S))
+    silent = places.queued_and_due().filter(may_be_lost, of_queues(room.queues))
+    last = silent.order_by("-pk").values_list("pk", flat=True).first()
+    if last is None:
+        return 0
     forgotten: list[SyncRun] = []
-    ready = places.may_start()
-    while len(forgotten) < room and (some := list(islice(ready, RING_AT_MOST))):
-        ids = [waiting.run_id for waiting in some]
-        forgotten += SyncRun.objects.filter(may_be_lost, pk__in=ids).order_by("pk")
-    return ring(forgotten[:room], tell=False)
-
-
-def _free_slots() -> int:
-    """Return how many more runs the living workers could take; some, while none is known."""
-    slots = living_workers().aggregate(slots=Sum("slots"))["slots"] or 1
-    return slots - SyncRun.objects.filter(state=SyncRun.State.RUNNING).count()
+    ready = places.may_start(up_to=last)
+    while not room.is_used_up and len(forgotten) < RING_AT_MOST:
+        ids = [waiting.run_id for waiting in islice(ready, RING_AT_MOST)]
+        if not ids:
+            break
+        forgotten += [
+            run for run in silent.filter(pk__in=ids).order_by("pk") if room.take(run.queue)
+        ]
+    return ring(forgotten[:RING_AT_MOST], tell=False)
 
 
 def _remove_leftovers() -> None:

@@ -25,6 +25,7 @@ from tests.filesync.factories import (
     waiting_messages,
 )
 from tests.filesync.factories import use_broker as use_broker
+from tests.filesync.test_unserved_queues import serve
 from tests.servers.redis import RedisServer
 
 A, B, C = 1, 2, 3
@@ -309,3 +310,43 @@ def test_a_run_whose_message_served_an_older_one_is_rung_when_that_ends(
     finish_run(taken, SUCCESS)
 
     assert [task_id for task_id, _ in waiting_messages(broker)] == [str(younger.task_id)]
+
+
+@pytest.mark.django_db
+def test_runs_of_a_queue_without_a_worker_hold_no_place_of_a_storage(local_root: Path) -> None:
+    storage = make_storage(local_root, max_concurrent_runs=2)
+    *dead, healthy = queue_of(local_root, storage, 3)
+    SyncRun.objects.filter(pk__in=[run.pk for run in dead]).update(queue="site-b")
+    serve("here", "celery")
+
+    assert answered(healthy) == healthy.pk
+
+    # A worker of theirs that was called takes them in their turn, before it has said that it lives.
+    assert answered(dead[1]) == dead[0].pk
+    assert answered(dead[1]) is None
+
+
+@pytest.mark.django_db
+def test_a_run_for_whose_queue_a_worker_lives_keeps_its_turn(local_root: Path) -> None:
+    storage = make_storage(local_root, max_concurrent_runs=1)
+    older, younger = queue_of(local_root, storage, 2)
+    SyncRun.objects.filter(pk=older.pk).update(queue="site-b")
+    serve("here", "celery")
+    serve("there", "site-b,site-c")
+
+    assert answered(younger) is None
+    assert answered(older) == older.pk
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("workers", [[], ["celery", ""]])
+def test_each_queue_may_be_served_where_workers_do_not_say(
+    local_root: Path, workers: list[str]
+) -> None:
+    storage = make_storage(local_root, max_concurrent_runs=1)
+    older, younger = queue_of(local_root, storage, 2)
+    SyncRun.objects.filter(pk=older.pk).update(queue="site-b")
+    for number, queues in enumerate(workers):
+        serve(str(number), queues)
+
+    assert answered(younger) is None

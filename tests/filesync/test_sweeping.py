@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from filesync.models import SyncRun
 from filesync.services.finishing import cancel_run, finish_run
-from filesync.services.sweeping import MAX_CRASHES, SweepReport, sweep
+from filesync.services.sweeping import MAX_CRASHES, RING_PER_SLOT, SweepReport, sweep
 from scheduler.models import Heartbeat
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import (
@@ -208,10 +209,12 @@ def test_the_command_sweeps_once_and_says_what_it_did(
     assert "requeued" in capsys.readouterr().out
 
 
-def live_worker(*, slots: int) -> None:
+def live_worker(*, slots: int, name: str = "w", queues: str = "") -> None:
     now = timezone.now()
-    Heartbeat.objects.create(
-        role="worker", name=f"w{slots}", started_at=now, seen_at=now, slots=slots
+    Heartbeat.objects.update_or_create(
+        role="worker",
+        name=name,
+        defaults={"started_at": now, "seen_at": now, "slots": slots, "queues": queues},
     )
 
 
@@ -225,14 +228,63 @@ def test_no_more_is_rung_than_free_workers_could_take_up(
     ]
     live_worker(slots=3)
     for run in runs[:2]:
-        claim(run)
+        claim(run, worker="w")
 
     assert sweep().rung == 4
     assert sweep().rung == 4
     rung = [task_id for task_id, _ in waiting_messages(broker)]
     assert rung == [str(run.task_id) for run in runs[2:10]]
-    claim(runs[2])
+    claim(runs[2], worker="w")
     assert sweep().rung == 0
+
+
+def queued_for(root: Path, queue: str, count: int) -> list[SyncRun]:
+    """Queue runs of a queue, each with a storage of its own."""
+    return [make_run(make_config(root), queue=queue) for _ in range(count)]
+
+
+def messages_of(broker: RedisServer, queue: str) -> int:
+    length: int = broker.client().llen(queue)
+    return length
+
+
+def test_a_queue_without_a_worker_keeps_no_other_queue_from_being_rung(
+    local_root: Path, broker: RedisServer
+) -> None:
+    queued_for(local_root, "site-b", 60)
+    queued_for(local_root, "", 2)
+    live_worker(slots=1, queues="celery")
+
+    assert sweep().rung == 2
+
+    assert (messages_of(broker, "site-b"), messages_of(broker, "celery")) == (0, 2)
+    # Its worker comes.
+    live_worker(slots=2, name="there", queues="site-b")
+    assert sweep().rung == messages_of(broker, "site-b") == 2 * RING_PER_SLOT
+
+
+def test_a_queue_whose_workers_are_busy_takes_no_calls_from_another(
+    local_root: Path, broker: RedisServer
+) -> None:
+    busy, *_ = queued_for(local_root, "site-b", 30)
+    queued_for(local_root, "", 2)
+    live_worker(slots=1, name="there", queues="site-b")
+    live_worker(slots=1, name="here", queues="celery")
+    claim(busy, worker="there")
+
+    assert sweep().rung == 2
+
+    assert messages_of(broker, "celery") == 2
+
+
+def test_a_sweep_asks_little_however_many_wait_for_nobody(
+    local_root: Path, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    queued_for(local_root, "site-b", 30)
+    live_worker(slots=4, queues="celery")
+
+    with django_assert_max_num_queries(6):
+        sweep()
 
 
 @pytest.mark.usefixtures("broker")
