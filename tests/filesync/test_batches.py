@@ -104,8 +104,8 @@ def test_a_batch_rings_for_all_of_its_runs(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     monkeypatch.setattr("scheduler.bulk.CHUNK", 2)
-    for _ in range(5):
-        make_config(local_root)
+    for letter in "abcde":
+        make_config(local_root, name=letter)
 
     with django_capture_on_commit_callbacks(execute=True):
         outcomes = batches.queue_all_enabled()
