@@ -12,7 +12,7 @@ from typing import NamedTuple
 from celery import current_app
 from django.core.cache import cache
 from django.db.models import Count, Q, QuerySet
-from django.utils import timezone
+from django.db.models.functions import Now
 from kombu.exceptions import OperationalError as BrokerError
 
 from filesync.engine import Action, Text
@@ -60,15 +60,17 @@ class Processes(NamedTuple):
 
 
 def processes(*, count_busy: bool = False) -> Processes:
-    """Read how they are; with `count_busy`, a query more, also what each worker runs now."""
-    now = timezone.now()
+    """Read how they are; with `count_busy`, a query more, also what each worker runs now.
+
+    Who lives is told by the database's clock, by which they give their signs of life.
+    """
     running = SyncRun.objects.filter(state=SyncRun.State.RUNNING).order_by()
     counts = running.values_list("worker").annotate(runs=Count("pk"))
     busy = dict(counts) if count_busy else {}
     found = Processes([], [])
-    for beat in Heartbeat.objects.order_by("name"):
+    for beat in Heartbeat.objects.annotate(now=Now()).order_by("name"):
         is_worker = beat.role == Heartbeat.Role.WORKER
-        alive = now - beat.seen_at < (WORKER_SILENT if is_worker else BEAT_SILENT)
+        alive = beat.now - beat.seen_at < (WORKER_SILENT if is_worker else BEAT_SILENT)
         # One that was killed leaves its row behind, leading and all.
         leading = beat.leading and alive
         runs = busy.get(beat.name, 0) if is_worker else 0

@@ -16,6 +16,7 @@ from typing import Any
 
 from celery import signals as celery_signals
 from django.db import connection, connections
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from filesync.models import SyncConfig
@@ -88,7 +89,8 @@ def _on_worker_ready(sender: object, **_: object) -> None:
             name=name,
             defaults={
                 "started_at": started_at,
-                "seen_at": timezone.now(),
+                # The database's clock, by which others judge whether it lives.
+                "seen_at": Now(),
                 "slots": slots,
                 "queues": queues,
             },

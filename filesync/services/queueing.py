@@ -8,7 +8,7 @@ from contextlib import nullcontext
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import IntegrityError, connection, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from filesync import engine
 from filesync.errors import ConfigDisabled, NotFound, NothingFailed, RunActive
@@ -66,12 +66,14 @@ def queue_run(
         only_failed=only_failed_of is not None,
         restore_of=restore_of,
         task_id=uuid.UUID(task_id) if task_id else uuid.uuid4(),
-        rung_at=timezone.now() if ring_bell else None,
+        rung_at=Now() if ring_bell else None,
     )
     try:
         # Alone it is a transaction by itself, without the round trips of its begin and its end.
         with transaction.atomic() if connection.in_atomic_block else nullcontext():
             run.save(force_insert=True)
+        # The row has the time, this object only its expression: read it when it is asked for.
+        del run.rung_at
         if ring_bell:
             transaction.on_commit(lambda: send([run]))
     except IntegrityError:

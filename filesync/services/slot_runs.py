@@ -48,18 +48,19 @@ def queue_slots(due: Sequence[DueSlot]) -> list[Doorbell]:
         if config is None:
             continue
         missed += [
-            _slot_row(entry.object_id, config, slot, now) | _ended(SyncRun.State.MISSED, now)
+            _slot_row(entry.object_id, config, slot) | _ended(SyncRun.State.MISSED, now)
             for slot in entry.missed
         ]
         if entry.slot is not None:
-            row = _slot_row(entry.object_id, config, entry.slot, now)
+            row = _slot_row(entry.object_id, config, entry.slot)
             if entry.missed:
                 row["trigger"] = SyncRun.Trigger.CATCH_UP
             firing.append(row)
     # In the order of the configs, as a batch inserts: each waits for the other's unfinished run.
     firing.sort(key=itemgetter("config_id"))
     insert_rows(SyncRun, missed, ignore_conflicts=True)
-    insert_rows(SyncRun, firing, ignore_conflicts=True)
+    # The bells of a claim ring as soon as it is committed.
+    insert_rows(SyncRun, firing, ignore_conflicts=True, stamped=["rung_at"])
     queued = _queued_ids(firing)
     # The constraint on one active run per config has turned the others away.
     overlapping = [row for row in firing if row["task_id"] not in queued]
@@ -97,7 +98,7 @@ def _log_slots(
             )
 
 
-def _slot_row(config_id: int, config: tuple[str, str], slot: datetime, now: datetime) -> SlotRow:
+def _slot_row(config_id: int, config: tuple[str, str], slot: datetime) -> SlotRow:
     """Return the columns of a run that fires for a slot; its task id follows from the slot.
 
     `config` is its name and its queue.
@@ -112,7 +113,6 @@ def _slot_row(config_id: int, config: tuple[str, str], slot: datetime, now: date
         "trigger": SyncRun.Trigger.CRON,
         "state": SyncRun.State.QUEUED,
         "reason": SyncRun.Reason.NONE,
-        "rung_at": now,
         "finished_at": None,
     }
 
@@ -121,7 +121,7 @@ def _ended(state: SyncRun.State, now: datetime) -> SlotRow:
     """Return what differs in the row of a slot for which nothing runs."""
     missed = state == SyncRun.State.MISSED
     reason = SyncRun.Reason.MISFIRE if missed else SyncRun.Reason.OVERLAP
-    return {"state": state, "reason": reason, "rung_at": None, "finished_at": now}
+    return {"state": state, "reason": reason, "finished_at": now}
 
 
 def _queued_ids(rows: Sequence[SlotRow]) -> dict[object, int]:

@@ -12,11 +12,13 @@ import pytest
 from celery import current_app
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from filesync.errors import ConfigDisabled, NotFound, RunActive
 from filesync.models import SyncConfig, SyncRun
 from filesync.services import doorbells, queueing, slot_runs
+from scheduler.clock import from_now
 from scheduler.models import Doorbell, DueSlot
 from scheduler.publishing import BrokerAway, publish
 from tests.filesync.factories import (
@@ -298,6 +300,28 @@ def test_the_doorbell_rings_only_after_the_commit(local_root: Path, broker: Redi
     assert waiting_messages(broker) == [doorbell(run)]
     run.refresh_from_db()
     assert run.rung_at is not None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("off", [timedelta(hours=2), -timedelta(hours=2)])
+def test_when_a_bell_rang_is_told_by_the_clock_of_the_database(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch, off: timedelta
+) -> None:
+    wrong = timezone.now() + off
+    monkeypatch.setattr(timezone, "now", lambda: wrong)
+    asked = queueing.queue_run(make_config(local_root).pk)
+    queueing.queue_run(make_config(local_root).pk, ring_bell=False)
+    fired, busy = make_config(local_root), make_config(local_root)
+    make_run(busy, state=SyncRun.State.RUNNING)
+    slot_runs.queue_slots([DueSlot(fired.pk, SLOT, EARLIER), DueSlot(busy.pk, SLOT)])
+
+    just_now = SyncRun.objects.filter(rung_at__gt=from_now(-60), rung_at__lt=from_now(60))
+    assert set(just_now.values_list("pk", "config")) == {
+        (asked.pk, asked.config_id),
+        (SyncRun.objects.get(config=fired, state="QUEUED").pk, fired.pk),
+    }
+    assert SyncRun.objects.filter(rung_at=None).count() == 3 + len(EARLIER)
+    assert asked.rung_at == just_now.get(pk=asked.pk).rung_at
 
 
 @pytest.mark.django_db(transaction=True)

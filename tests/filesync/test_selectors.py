@@ -242,6 +242,19 @@ def test_a_process_lives_as_long_as_it_gives_signs_of_it(
     ]
 
 
+def test_a_page_on_a_host_with_a_wrong_clock_knows_who_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = timezone.now()
+    for role in Heartbeat.Role:
+        Heartbeat.objects.create(role=role, name=role, started_at=now, seen_at=now)
+    monkeypatch.setattr(timezone, "now", lambda: now + timedelta(hours=2))
+
+    both = selectors.processes()
+
+    assert [process.alive for process in (*both.beats, *both.workers)] == [True, True]
+
+
 def test_active_runs_are_the_running_ones_and_then_those_that_wait(local_root: Path) -> None:
     waits = make_run(make_config(local_root))
     runs = make_run(make_config(local_root), state=SyncRun.State.RUNNING)
