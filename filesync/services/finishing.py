@@ -82,7 +82,7 @@ def finish_run(claim: Claim, result: engine.SyncResult) -> SyncRun | None:
             return changed
     state = SyncRun.State(result.outcome.value)
     if state == SyncRun.State.CANCELLED or delay_s is not None:
-        changed = _cancel(claim.held(), **told)
+        changed = cancel_where(claim.held(), **told)
     else:
         changed = change_run(claim.held(), state=state, finished_at=Now(), **told, **_released())
     if changed is not None:
@@ -91,7 +91,7 @@ def finish_run(claim: Claim, result: engine.SyncResult) -> SyncRun | None:
     return changed
 
 
-def _cancel(condition: Q, **values: object) -> SyncRun | None:
+def cancel_where(condition: Q, **values: object) -> SyncRun | None:
     """End a run as CANCELLED, for the reason that its row tells."""
     run = SyncRun.objects.filter(condition).first()
     deleted = run is not None and run.config_id is None
@@ -169,7 +169,7 @@ def requeue_run(claim: Claim, reason: SyncRun.Reason, *, delay_s: float = 0) -> 
         **_released(),
     )
     if run is None:
-        return _cancel(claim.held()) is not None
+        return cancel_where(claim.held()) is not None
     logger.warning(
         "run %s of %s goes back to the queue: %s",
         run.pk,
@@ -183,7 +183,7 @@ def requeue_run(claim: Claim, reason: SyncRun.Reason, *, delay_s: float = 0) -> 
 
 def cancel_held(claim: Claim) -> SyncRun | None:
     """End a held run as CANCELLED before anything was started."""
-    return _cancel(claim.held())
+    return cancel_where(claim.held())
 
 
 def cancel_run(

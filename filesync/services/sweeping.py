@@ -17,7 +17,7 @@ from filesync.engine import Text
 from filesync.models import SyncRun
 from filesync.services import journal, places, run_logs
 from filesync.services.doorbells import ring
-from filesync.services.finishing import cancel_queued, change_run, log_end
+from filesync.services.finishing import cancel_queued, cancel_where, change_run, log_end
 from filesync.services.leases import work_folder
 from filesync.services.workers import of_queues, room_for_calls
 from scheduler.clock import from_now
@@ -51,7 +51,7 @@ def sweep() -> SweepReport:
     _remove_leftovers()
     run_logs.collect()
     told, requeued, lost, cancelled = _recover_stale()
-    cancelled += _cancel_orphans()
+    cancelled += _cancel_waiting()
     return SweepReport(
         requeued=requeued,
         lost=lost,
@@ -70,14 +70,23 @@ def _recover_stale() -> tuple[int, int, int, int]:
     # aside meanwhile is told, and its run not done again.
     told = journal.replay()
     for run in silent:
-        condition = stale & Q(pk=run.pk, lease_token=run.lease_token)
-        if run.cancel_requested_at is not None:
-            cancelled += bool(_give_up(condition, SyncRun.State.CANCELLED, run))
-        elif run.crashes + 1 >= MAX_CRASHES:
-            lost += bool(_give_up(condition, SyncRun.State.LOST, run))
-        else:
-            requeued += bool(_queue_again(condition))
+        held = stale & Q(pk=run.pk, lease_token=run.lease_token)
+        # A cancel may have come since they were read.
+        uncancelled = held & Q(cancel_requested_at__isnull=True)
+        if run.crashes + 1 < MAX_CRASHES and _queue_again(uncancelled):
+            requeued += 1
+        elif run.crashes + 1 >= MAX_CRASHES and _give_up(uncancelled, run):
+            lost += 1
+        elif _cancel(held & Q(cancel_requested_at__isnull=False)):
+            cancelled += 1
     return told, requeued, lost, cancelled
+
+
+def _cancel(condition: Q) -> SyncRun | None:
+    ended = cancel_where(condition)
+    if ended is not None:
+        log_end(ended)
+    return ended
 
 
 def _queue_again(condition: Q) -> SyncRun | None:
@@ -101,29 +110,35 @@ def _queue_again(condition: Q) -> SyncRun | None:
     return run
 
 
-def _cancel_orphans() -> int:
-    """Cancel queued runs whose config was deleted while they were being queued."""
-    orphans = Q(state=SyncRun.State.QUEUED, config=None)
-    ids = list(SyncRun.objects.filter(orphans).values_list("pk", flat=True)[:RING_AT_MOST])
-    return sum(bool(cancel_queued(pk, SyncRun.Reason.CONFIG_DELETED)) for pk in ids)
+def _cancel_waiting() -> int:
+    """Cancel queued runs that nobody should start.
+
+    Their config was deleted while they were being queued, or they were queued again although
+    somebody had asked to cancel them, as a version before this did.
+    """
+    orphaned = Q(config=None) | Q(cancel_requested_at__isnull=False)
+    unwanted = SyncRun.objects.filter(orphaned, state=SyncRun.State.QUEUED)
+    found = list(unwanted.values_list("pk", "config_id")[:RING_AT_MOST])
+    reasons = {
+        pk: SyncRun.Reason.CANCELLED_BY_USER if config else SyncRun.Reason.CONFIG_DELETED
+        for pk, config in found
+    }
+    return sum(bool(cancel_queued(pk, reason)) for pk, reason in reasons.items())
 
 
-def _give_up(condition: Q, state: SyncRun.State, run: SyncRun) -> SyncRun | None:
-    is_lost = state == SyncRun.State.LOST
-    died = Text("The worker died {count} times during this run.", count=run.crashes + 1)
-    cancelled = SyncRun.Reason.CANCELLED_BY_USER if run.config_id else SyncRun.Reason.CONFIG_DELETED
+def _give_up(condition: Q, run: SyncRun) -> SyncRun | None:
     ended = change_run(
         condition,
-        state=state,
-        reason=SyncRun.Reason.LEASE_LOST if is_lost else cancelled,
+        state=SyncRun.State.LOST,
+        reason=SyncRun.Reason.LEASE_LOST,
         finished_at=Now(),
         lease_token=None,
         lease_expires_at=None,
         phase="",
-        failure_class="INTERNAL" if is_lost else "",
-        message=died if is_lost else "",
-        advice=LOST_ADVICE if is_lost else "",
-        retryable=False if is_lost else None,
+        failure_class="INTERNAL",
+        message=Text("The worker died {count} times during this run.", count=run.crashes + 1),
+        advice=LOST_ADVICE,
+        retryable=False,
     )
     if ended is not None:
         log_end(ended)

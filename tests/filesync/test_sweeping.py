@@ -10,7 +10,8 @@ from django.core.management import call_command
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from filesync.models import SyncRun
+from filesync.models import Storage, SyncRun
+from filesync.services import journal
 from filesync.services.finishing import cancel_run, finish_run
 from filesync.services.sweeping import MAX_CRASHES, RING_PER_SLOT, SweepReport, sweep
 from scheduler.models import Heartbeat
@@ -109,6 +110,46 @@ def test_a_silent_run_that_somebody_cancelled_is_cancelled(local_root: Path) -> 
         "CANCELLED_BY_USER",
         "REVOKED",
     )
+
+
+@pytest.mark.usefixtures("broker")
+@pytest.mark.parametrize("crashes", [0, MAX_CRASHES - 1])
+def test_a_cancel_that_comes_while_a_sweep_is_at_it_ends_the_run(
+    local_root: Path, monkeypatch: pytest.MonkeyPatch, crashes: int
+) -> None:
+    run = make_run(make_config(local_root))
+    SyncRun.objects.filter(pk=run.pk).update(crashes=crashes)
+    claim(run)
+    lapse(run)
+
+    def cancel_meanwhile() -> int:
+        # Between what the sweep has read and what it writes.
+        cancel_run(run.pk)
+        return 0
+
+    monkeypatch.setattr(journal, "replay", cancel_meanwhile)
+    report = sweep()
+
+    run.refresh_from_db()
+    assert (report.cancelled, report.requeued, report.lost) == (1, 0, 0)
+    assert (run.state, run.reason, stored_status(run)) == (
+        "CANCELLED",
+        "CANCELLED_BY_USER",
+        "REVOKED",
+    )
+
+
+@pytest.mark.usefixtures("broker")
+def test_a_run_that_was_queued_again_after_its_cancel_is_cancelled(local_root: Path) -> None:
+    storage = make_storage(local_root)
+    Storage.objects.filter(pk=storage.pk).update(paused_at=timezone.now(), paused_reason="x")
+    config = make_config(local_root, source_storage=storage)
+    run = make_run(config, cancel_requested_at=timezone.now())
+
+    assert sweep().cancelled == 1
+
+    run.refresh_from_db()
+    assert (run.state, run.reason) == ("CANCELLED", "CANCELLED_BY_USER")
 
 
 @pytest.mark.usefixtures("broker")
