@@ -8,14 +8,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
-from django.db import connections
+from django.db import connections, transaction
 
 from filesync import engine
 from filesync.models import RunItem
 from filesync.services.documents import plan_document, progress_document
-from filesync.services.leases import Claim, keep_lease
+from filesync.services.leases import Claim, LeaseLost, keep_lease
 from scheduler.outages import DATABASE_AWAY
 
 logger = logging.getLogger(__name__)
@@ -100,12 +101,11 @@ class Recorder:
         if self.failing_since is None:
             self.failing_since = self.tried_at
         try:
-            self.store_items()
-            if keep_lease(self.claim, phase=self.phase, progress=self.progress, plan=self.plan):
+            if self._store():
                 self.stop.request()
-            self.written_at = time.monotonic()
+            # When the try began: the lease counts from its first statement.
+            self.written_at = self.tried_at
             self.failing_since = None
-            self.plan = None
         except DATABASE_AWAY as error:
             connections.close_all()
             if self.overdue() and not self.detach():
@@ -136,8 +136,12 @@ class Recorder:
                 self.claim.run_id,
             )
             return
+        if not self.items:
+            return
         try:
-            self.store_items()
+            self._store()
+        except LeaseLost as error:
+            logger.error("%d items are not stored: %s", len(self.items), error)
         except DATABASE_AWAY as error:
             logger.error(
                 "%d items of run %s are lost: %s", len(self.items), self.claim.run_id, error
@@ -148,13 +152,19 @@ class Recorder:
         if self.fenced:
             raise DatabaseAway(f"no write for {FENCE_S:.0f} s")
 
-    def store_items(self) -> None:
-        batch, self.items = self.items, []
-        try:
-            RunItem.objects.bulk_create(batch, batch_size=ITEM_BATCH)
-        except DATABASE_AWAY:
-            self.items = batch + self.items
-            raise
+    def _store(self) -> bool:
+        """Renew the lease and store the items, both or none; say whether somebody asked to cancel.
+
+        The lease first: a worker whose run was given away adds nothing to what another one holds.
+        """
+        for item in self.items:
+            item.pk = None  # that of a try before, whose commit failed
+        with transaction.atomic() if self.items else nullcontext():
+            asked = keep_lease(self.claim, phase=self.phase, progress=self.progress, plan=self.plan)
+            RunItem.objects.bulk_create(self.items, batch_size=ITEM_BATCH)
+        self.items = []
+        self.plan = None
+        return asked
 
     def overdue(self) -> bool:
         """Whether a renewal was tried and did not come through for too long.
