@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-from itertools import islice
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -14,19 +13,16 @@ from django.db.models.functions import Now
 from filesync import engine
 from filesync.errors import NotFound, RunFinished
 from filesync.models import SyncRun
-from filesync.services import places
 from filesync.services.attempts import with_ended_attempt
 from filesync.services.documents import plan_document
-from filesync.services.doorbells import ring
 from filesync.services.leases import Claim
 from filesync.services.results import store_result
+from filesync.services.turns import ring_waiting
 from scheduler.clock import from_now
 
 logger = logging.getLogger(__name__)
 
 LONGEST_RETRY_DELAY_S = 3_600
-# A place or two are free after a run; more where a limit was raised, and the sweep rings too.
-RING_AT_MOST = 4
 _END_LEVELS = {
     SyncRun.State.FAILED: logging.ERROR,
     SyncRun.State.LOST: logging.ERROR,
@@ -250,16 +246,6 @@ def cancel_for_deleted_config(config_id: int) -> None:
     ):
         with contextlib.suppress(RunFinished):
             cancel_run(run_id, reason=SyncRun.Reason.CONFIG_DELETED)
-
-
-def ring_waiting(run: SyncRun) -> None:
-    """Ring the runs whose turn it is on the storages that `run` has left: one per free place.
-
-    Not those whose message waits for a worker: where all are busy, each end would add some more.
-    """
-    ready = islice(places.may_start_on(places.storages_of(run)), RING_AT_MOST)
-    ids = [waiting.run_id for waiting in ready]
-    ring(list(SyncRun.objects.filter(places.unheard(), pk__in=ids).order_by("pk")))
 
 
 def _released() -> dict[str, object]:

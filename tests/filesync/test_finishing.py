@@ -381,6 +381,7 @@ def test_a_change_whose_condition_fits_nothing_changes_nothing(local_root: Path)
     assert (run.state, stored_status(run)) == ("SUCCEEDED", "SUCCESS")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_run_that_ends_rings_those_that_wait_for_its_storages_oldest_first(
     local_root: Path, broker: RedisServer
 ) -> None:

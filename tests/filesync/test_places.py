@@ -252,7 +252,7 @@ def test_a_run_is_not_claimed_past_an_older_one_that_waits_for_the_same_place(
     assert answered(younger) == older.pk
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_a_cancelled_run_lets_the_next_of_its_line_be_rung(
     local_root: Path, broker: RedisServer
 ) -> None:
@@ -268,7 +268,7 @@ def test_a_cancelled_run_lets_the_next_of_its_line_be_rung(
     assert [task_id for task_id, _ in waiting_messages(broker)] == [str(younger.task_id)]
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_a_run_whose_message_waits_for_a_worker_is_not_rung_again_when_another_ends(
     local_root: Path, broker: RedisServer
 ) -> None:
@@ -283,7 +283,7 @@ def test_a_run_whose_message_waits_for_a_worker_is_not_rung_again_when_another_e
     assert [task_id for task_id, _ in waiting_messages(broker)] == [str(unheard.task_id)]
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_a_run_whose_message_came_while_there_was_no_place_is_rung_when_there_is(
     local_root: Path, broker: RedisServer
 ) -> None:
@@ -297,7 +297,7 @@ def test_a_run_whose_message_came_while_there_was_no_place_is_rung_when_there_is
     assert [task_id for task_id, _ in waiting_messages(broker)] == [str(waiting.task_id)]
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_a_run_whose_message_served_an_older_one_is_rung_when_that_ends(
     local_root: Path, broker: RedisServer
 ) -> None:
