@@ -9,8 +9,12 @@ from scheduler.models import Schedulable, schedulable_models
 from scheduler.sync_scheduler import get_sync_scheduler
 
 
-def write_row(sender: type[Schedulable], instance: Schedulable, **_: object) -> None:
-    get_sync_scheduler().update(instance)
+def write_row(
+    sender: type[Schedulable], instance: Schedulable, update_fields: object = None, **_: object
+) -> None:
+    # Of a save of some fields the others may be older here than in the database.
+    whole = update_fields is None
+    get_sync_scheduler().update(instance if whole else sender._default_manager.get(pk=instance.pk))
 
 
 def remove_row(sender: type[Schedulable], instance: Schedulable, **_: object) -> None:

@@ -52,14 +52,21 @@ def _free_name(original: str) -> str:
 def change_crons(changes: Mapping[int, tuple[str, str]]) -> list[int]:
     """Give configs new crons, by id: (the one it should have, the new one); return who changed.
 
-    One that was edited meanwhile is left alone.
+    One that was edited meanwhile is left alone, and one that was disabled stays so.
     """
-    changed: list[int] = []
-    # One after the other, each in the transaction of its own save: none is held while others wait.
-    for config in SyncConfig.objects.filter(pk__in=changes).order_by("pk"):
-        expected, new = changes[config.pk]
-        if config.cron == expected:
-            config.cron = new
-            config.save(update_fields=["cron", "updated_at"])
-            changed.append(config.pk)
-    return changed
+    # One after the other, each in a transaction of its own: none is held while others wait.
+    return [
+        pk for pk, (expected, new) in sorted(changes.items()) if _change_cron(pk, expected, new)
+    ]
+
+
+def _change_cron(config_id: int, expected: str, new: str) -> bool:
+    with transaction.atomic():
+        # Read under its lock, before that of its row: what was saved meanwhile is not undone.
+        same = SyncConfig.objects.filter(pk=config_id, cron=expected)
+        config = same.select_for_update(no_key=True).first()
+        if config is None:
+            return False
+        config.cron = new
+        config.save(update_fields=["cron", "updated_at"])
+        return True

@@ -140,6 +140,21 @@ def test_start_and_end_of_the_config_bound_the_row(local_root: Path) -> None:
     assert before <= the_row(config).start_time <= timezone.now()
 
 
+def test_a_save_of_one_field_does_not_undo_in_the_row_what_was_saved_before(
+    local_root: Path,
+) -> None:
+    config = make_config(local_root, cron="0 2 * * *")
+    stale = SyncConfig.objects.get(pk=config.pk)
+    config.cron, config.enable = "0 3 * * *", False
+    config.save()
+
+    stale.remark = "noted"
+    stale.save(update_fields=["remark"])
+
+    row = the_row(config)
+    assert (row.enabled, row.crontab.hour, row.description) == (False, "3", "noted")
+
+
 def test_a_rolled_back_save_leaves_no_row(local_root: Path) -> None:
     from django.db import transaction
 
