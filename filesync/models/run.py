@@ -149,6 +149,10 @@ class SyncRun(models.Model):
     worker = models.CharField(_("worker"), max_length=200, blank=True, default="")
     lease_token = models.UUIDField(null=True, blank=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # The ids of the storages on which it has a place while it is RUNNING, as of its claim: its
+    # config may name others by now, and one that is not its config's may be gone.
+    source_place = models.BigIntegerField(null=True, blank=True, editable=False)
+    destination_place = models.BigIntegerField(null=True, blank=True, editable=False)
     cancel_requested_at = models.DateTimeField(_("cancel requested"), null=True, blank=True)
 
     phase = models.CharField(_("phase"), max_length=16, blank=True, default="")

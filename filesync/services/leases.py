@@ -111,7 +111,8 @@ def _claim(which: Q, worker: str) -> Claim | None:
         if run is None:
             pausing.tell_paused(which)
             return None
-        if not _has_place(run):
+        sides = places.sides_of(run)
+        if sides is None or not _has_place(run, sides):
             return None
         config = run.config
         token = uuid.uuid4()
@@ -123,6 +124,8 @@ def _claim(which: Q, worker: str) -> Claim | None:
             lease_token=token,
             lease_expires_at=from_now(LEASE_S),
             started_at=Now(),
+            source_place=sides[0],
+            destination_place=sides[1],
             phase="",
             progress={},
             message="",
@@ -170,8 +173,8 @@ def keep_lease(
     return SyncRun.objects.filter(pk=claim.run_id, cancel_requested_at__isnull=False).exists()
 
 
-def _has_place(run: SyncRun) -> bool:
+def _has_place(run: SyncRun, storage_ids: Collection[int]) -> bool:
     """Return whether it is the run's turn on its storages; locks them until the commit."""
-    storages = Storage.objects.filter(pk__in=places.storages_of(run)).order_by("pk")
+    storages = Storage.objects.filter(pk__in=storage_ids).order_by("pk")
     list(storages.select_for_update(no_key=True).values_list("pk", flat=True))
     return places.has_turn(run)

@@ -8,16 +8,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from django.db.models import F, Min, Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import BigIntegerField, F, Min, Q, QuerySet
+from django.db.models.functions import Coalesce, Now
 
-from filesync.models import Storage, SyncRun
+from filesync.models import Storage, SyncConfig, SyncRun
 from filesync.services.workers import Queues, of_queues, served_queues
 
 # A walk down the queue mostly ends at its head.
 CHUNK = 200
 _SIDES = ("config__source_storage", "config__destination_storage")
+# Of a run that a version before these columns claimed, its config tells.
+_HELD = tuple(
+    Coalesce(place, side, output_field=BigIntegerField())
+    for place, side in zip(("source_place", "destination_place"), _SIDES, strict=True)
+)
 PAUSED = Q(config__source_storage__paused_at__isnull=False) | Q(
     config__destination_storage__paused_at__isnull=False
 )
@@ -69,8 +75,7 @@ def may_start(
     free places where the caller has read them already.
     """
     free = free_places() if free is None else free
-    full = [pk for pk, places in free.items() if places <= 0]
-    return next_to_start(_line(up_to, full, served_queues(heard=heard)), free)
+    return next_to_start(_line(up_to, free, served_queues(heard=heard)), free)
 
 
 def may_start_on(storage_ids: Iterable[int], *, heard: str | None = None) -> Iterator[Waiting]:
@@ -100,18 +105,47 @@ def _has_room(storage_ids: Iterable[int], free: Mapping[int, int]) -> bool:
     return all(free.get(pk, 0) > 0 for pk in storage_ids)
 
 
-def storages_of(run: SyncRun) -> frozenset[int]:
-    """Return the ids of the storages that a run uses; none where its config was deleted."""
+def sides_of(run: SyncRun) -> tuple[int, int] | None:
+    """Return the ids of the storages that a queued run reads and writes; None without a config.
+
+    That of an undoing are those of the run that it undoes, whatever the config names by now.
+    """
     config = run.config
     if config is None:
-        return frozenset()
-    return frozenset({config.source_storage_id, config.destination_storage_id})
+        return None
+    undone = _sides_of_undoing(run.restore_of.kept if run.restore_of else None)
+    if undone is not None and len(Storage.objects.in_bulk(undone)) == len(set(undone)):
+        return undone
+    return config.source_storage_id, config.destination_storage_id
+
+
+def storages_of(run: SyncRun) -> frozenset[int]:
+    """Return the ids of the storages that a queued run uses; none where its config was deleted."""
+    return frozenset(sides_of(run) or ())
+
+
+def left_by(run: SyncRun) -> frozenset[int]:
+    """Return the ids of the storages that a run has left, whether it had a place or waited."""
+    held = (run.source_place, run.destination_place)
+    return storages_of(run).union(pk for pk in held if pk is not None)
+
+
+def _sides_of_undoing(kept: Mapping[str, Any] | None) -> tuple[int, int] | None:
+    """Return the storages on which it acts to undo a run, as that run noted them in `kept`."""
+    if not kept:
+        return None
+    written = int(kept["storage"])
+    read = int(kept["source_storage"]) if kept.get("method") == SyncConfig.Method.MOVE else written
+    return read, written
 
 
 def free_places() -> dict[int, int]:
-    """Return the places left by storage; below zero where a limit was lowered meanwhile."""
-    running = SyncRun.objects.filter(state=SyncRun.State.RUNNING, config__isnull=False)
-    taken = Counter(pk for sides in running.values_list(*_SIDES) for pk in set(sides))
+    """Return the places left by storage; below zero where a limit was lowered meanwhile.
+
+    A run has those that it was given at its claim, even where its config was edited or deleted.
+    """
+    running = SyncRun.objects.filter(state=SyncRun.State.RUNNING)
+    taken = Counter(pk for sides in running.values_list(*_HELD) for pk in set(sides))
     limits = Storage.objects.values_list("pk", "max_concurrent_runs", "shares_token")
     # Each run may replace an OAuth token, and would make that of the other worthless.
     return {pk: (1 if shared else limit) - taken[pk] for pk, limit, shared in limits}
@@ -131,23 +165,31 @@ def unheard() -> Q:
     return Q(rung_at=None) | Q(not_before__gt=F("rung_at"))
 
 
-def _line(up_to: int | None, full: Sequence[int], served: Queues) -> Iterator[Waiting]:
+def _line(up_to: int | None, free: Mapping[int, int], served: Queues) -> Iterator[Waiting]:
     """Yield the waiting, oldest first, without those that change nothing for `next_to_start`.
 
-    Thousands may wait for a full storage; of them only the oldest counts.
+    Thousands may wait for a full storage; of them only the oldest counts. Undoings are few, and
+    what they use is not in a column.
     """
     waiting = queued_and_due().filter(of_queues(served))
-    if full:
+    if full := [pk for pk, places in free.items() if places <= 0]:
+        syncs = waiting.filter(restore_of=None)
         uses_full = Q(config__source_storage__in=full) | Q(config__destination_storage__in=full)
-        waiting = waiting.filter(~uses_full | Q(pk__in=_oldest_on(waiting, full)))
+        counts = ~uses_full | Q(restore_of__isnull=False) | Q(pk__in=_oldest_on(syncs, full))
+        waiting = waiting.filter(counts)
     if up_to is not None:
         waiting = waiting.filter(pk__lte=up_to)
     last = 0
     while chunk := list(
-        waiting.filter(pk__gt=last).order_by("pk").values_list("pk", *_SIDES)[:CHUNK]
+        waiting.filter(pk__gt=last)
+        .order_by("pk")
+        .values_list("pk", *_SIDES, "restore_of__kept")[:CHUNK]
     ):
-        for last, *storage_ids in chunk:
-            yield Waiting(last, frozenset(storage_ids))
+        for last, source, destination, kept in chunk:
+            undone = _sides_of_undoing(kept)
+            if undone is None or not free.keys() >= set(undone):
+                undone = source, destination
+            yield Waiting(last, frozenset(undone))
 
 
 def _oldest_on(waiting: QuerySet[SyncRun], storage_ids: Sequence[int]) -> set[int]:

@@ -34,7 +34,7 @@ def ring_waiting(run: SyncRun) -> None:
     Once for all that a transaction ends, as a broker that hangs costs seconds each time it is
     tried. Those that a transaction left which was rolled back are asked about with the next one.
     """
-    _left.storage_ids |= places.storages_of(run)
+    _left.storage_ids |= places.left_by(run)
     # They have ended, whatever becomes of the bells; the sweep rings too.
     transaction.on_commit(_ring, robust=True)
 

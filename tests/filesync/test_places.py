@@ -11,11 +11,12 @@ import pytest
 from django.db.models.functions import Now
 
 from filesync import engine
-from filesync.models import Storage, SyncRun
+from filesync.models import Storage, SyncConfig, SyncRun
 from filesync.services import places
-from filesync.services.finishing import cancel_run, finish_run
+from filesync.services.finishing import cancel_held, cancel_run, finish_run
 from filesync.services.leases import answer_doorbell
 from filesync.services.places import Waiting, next_to_start
+from scheduler.clock import from_now
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import (
     claim,
@@ -164,6 +165,26 @@ def test_runs_behind_one_crowded_storage_leave_the_others_in_use(seed: int) -> N
 # Over the database ------------------------------------------------------------------------------
 
 
+def ended_with_kept(
+    config: SyncConfig,
+    source: Storage,
+    destination: Storage,
+    method: SyncConfig.Method = SyncConfig.Method.MOVE,
+) -> SyncRun:
+    """Save a run that ended and kept files, on storages that its config need not name any more."""
+    run = make_run(config, state=SyncRun.State.SUCCEEDED)
+    run.kept = {
+        "storage": destination.pk,
+        "path": "",
+        "source_storage": source.pk,
+        "source_path": "",
+        "method": method,
+        "folder": "kept",
+    }
+    run.save()
+    return run
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("seed", range(8))
 def test_what_is_read_of_a_long_queue_is_enough_to_decide(local_root: Path, seed: int) -> None:
@@ -174,14 +195,15 @@ def test_what_is_read_of_a_long_queue_is_enough_to_decide(local_root: Path, seed
     for _ in range(40):
         source, destination = chance.choices(storages, k=2)
         config = make_config(local_root, source_storage=source, destination_storage=destination)
-        make_run(
-            config, state=chance.choices([SyncRun.State.QUEUED, SyncRun.State.RUNNING], [5, 1])[0]
-        )
+        state = chance.choices([SyncRun.State.QUEUED, SyncRun.State.RUNNING], [5, 1])[0]
+        undone = None
+        if chance.random() < 0.2:
+            read, written = chance.choices(storages, k=2)
+            undone = ended_with_kept(config, read, written)
+        make_run(config, state=state, restore_of=undone)
     everybody = [
-        Waiting(pk, frozenset(sides))
-        for pk, *sides in SyncRun.objects.filter(state="QUEUED")
-        .order_by("pk")
-        .values_list("pk", "config__source_storage", "config__destination_storage")
+        Waiting(run.pk, places.storages_of(run))
+        for run in SyncRun.objects.filter(state="QUEUED").order_by("pk")
     ]
 
     free = places.free_places()
@@ -350,3 +372,102 @@ def test_each_queue_may_be_served_where_workers_do_not_say(
         serve(str(number), queues)
 
     assert answered(younger) is None
+
+
+def move_to(config: SyncConfig, storage: Storage) -> None:
+    config.source_storage = config.destination_storage = storage
+    config.save()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_keeps_its_places_where_its_config_names_other_storages_meanwhile(
+    local_root: Path, broker: RedisServer
+) -> None:
+    old, new = make_storage(local_root, max_concurrent_runs=1), make_storage(local_root)
+    running, waiting = queue_of(local_root, old, 2)
+    held = claim(running)
+    config = running.config
+    assert config is not None
+    move_to(config, new)
+
+    assert answered(waiting) is None
+    assert places.free_places() == {old.pk: 0, new.pk: 2}
+
+    finish_run(held, SUCCESS)
+    assert [task_id for task_id, _ in waiting_messages(broker)] == [str(waiting.task_id)]
+    assert answered(waiting) == waiting.pk
+
+
+@pytest.mark.django_db
+def test_a_run_keeps_its_places_where_its_config_is_deleted_until_it_ends(
+    local_root: Path,
+) -> None:
+    running, waiting = queue_of(local_root, make_storage(local_root, max_concurrent_runs=1), 2)
+    held = claim(running)
+    assert running.config is not None
+    running.config.delete()
+
+    assert answered(waiting) is None
+    cancel_held(held)
+    assert answered(waiting) == waiting.pk
+
+
+@pytest.mark.django_db
+def test_a_run_that_a_version_before_claimed_has_the_places_of_its_config(
+    local_root: Path,
+) -> None:
+    running, waiting = queue_of(local_root, make_storage(local_root, max_concurrent_runs=1), 2)
+    claim(running)
+    SyncRun.objects.update(source_place=None, destination_place=None)
+
+    assert answered(waiting) is None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("method", "uses_source"),
+    [(SyncConfig.Method.FULL, False), (SyncConfig.Method.MOVE, True)],
+)
+def test_an_undoing_has_the_places_of_the_storages_on_which_it_acts(
+    local_root: Path, method: SyncConfig.Method, *, uses_source: bool
+) -> None:
+    source, written, new = (make_storage(local_root, max_concurrent_runs=1) for _ in range(3))
+    config = make_config(local_root, source_storage=new)
+    undone = ended_with_kept(config, source, written, method)
+    undoing = make_run(config, trigger=SyncRun.Trigger.RESTORE, restore_of=undone)
+    others = [queue_of(local_root, storage, 1)[0] for storage in (source, written, new)]
+
+    assert answered(undoing) == undoing.pk
+
+    waits = [answered(other) is None for other in others]
+    assert waits == [uses_source, True, False]
+
+
+@pytest.mark.django_db
+def test_an_undoing_waits_for_the_storage_on_which_it_acts(local_root: Path) -> None:
+    source, written, new = (make_storage(local_root, max_concurrent_runs=1) for _ in range(3))
+    [before, behind] = queue_of(local_root, written, 2)
+    config = make_config(local_root, source_storage=new)
+    undone = ended_with_kept(config, source, written)
+    undoing = make_run(config, trigger=SyncRun.Trigger.RESTORE, restore_of=undone)
+    SyncRun.objects.filter(pk=behind.pk).update(not_before=from_now(60))
+    claim(before)
+
+    assert answered(undoing) is None
+    # It is the first in that line, and holds its other place.
+    [younger] = queue_of(local_root, source, 1)
+    assert answered(younger) is None
+    SyncRun.objects.filter(pk=before.pk).update(state=SyncRun.State.SUCCEEDED)
+    assert answered(younger) == undoing.pk
+
+
+@pytest.mark.django_db
+def test_an_undoing_on_a_storage_that_is_gone_waits_for_nobody(local_root: Path) -> None:
+    """It starts, and says so as it fails."""
+    gone, new = make_storage(local_root), make_storage(local_root)
+    config = make_config(local_root, source_storage=new)
+    undone = ended_with_kept(config, gone, gone)
+    undoing = make_run(config, trigger=SyncRun.Trigger.RESTORE, restore_of=undone)
+    gone.delete()
+
+    assert answered(undoing) == undoing.pk
