@@ -155,7 +155,7 @@ class CronDatabaseScheduler(DatabaseScheduler):
             self._heap_of_ours = SlotHeap()
         self._recovered(DATABASE)
 
-    def _report(self, what: str, error: BaseException) -> None:
+    def _report(self, what: str, error: BaseException | str) -> None:
         if what not in self._troubles:
             logger.error("beat cannot reach %s, it keeps trying: %s", what, error)
         self._troubles.add(what)
@@ -273,8 +273,10 @@ class CronDatabaseScheduler(DatabaseScheduler):
         if not doorbells:
             return
         try:
-            publish(self.app, doorbells)
+            refused = publish(self.app, doorbells)
         except BrokerAway as error:
             self._report(BROKER, error)
         else:
             self._recovered(BROKER)
+            for queue, why in refused.items():
+                self._report(f"queue {queue}", why)

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
 from filesync import config_request
-from filesync.models.names import check_name
+from filesync.models.names import check_name, check_queue
 from filesync.models.rule_set import RuleSet, RuleSetUse
 from filesync.models.storage import Storage
 from filesync.secrets import decrypt, encrypt
@@ -296,5 +296,6 @@ class SyncConfig(Schedulable):
     def clean(self) -> None:
         super().clean()
         check_name(self.name)
+        check_queue(self.queue)
         if self.source_storage_id and self.destination_storage_id:
             config_request.validate(self)

@@ -28,18 +28,26 @@ def ring(runs: Iterable[SyncRun], *, tell: bool = True) -> int:
 
 
 def send(waiting: Sequence[SyncRun], *, tell: bool = True) -> int:
-    """Publish the doorbells of runs that are marked as rung; take the mark back where it fails."""
+    """Publish the doorbells of runs that are marked as rung; return how many went out.
+
+    The mark is taken back from those that did not, whatever came in between.
+    """
+    level = logging.WARNING if tell else logging.DEBUG
+    unheard = waiting
     try:
-        publish(
+        refused = publish(
             current_app,
             [doorbell(run.pk, run.task_id, run.config_id, run.queue) for run in waiting],
         )
+        for queue, why in refused.items():
+            logger.log(level, "queue %s takes no messages, its runs wait: %s", queue, why)
+        unheard = [run for run in waiting if run.queue in refused]
     except BrokerAway as error:
-        level = logging.WARNING if tell else logging.DEBUG
         logger.log(level, "the broker does not answer, queued runs wait for it: %s", error)
-        _note_bell(waiting, None)
-        return 0
-    return len(waiting)
+    finally:
+        if unheard:
+            _note_bell(unheard, None)
+    return len(waiting) - len(unheard)
 
 
 def _note_bell(runs: Iterable[SyncRun], rung_at: Now | None) -> None:

@@ -21,6 +21,7 @@ from filesync.services.finishing import cancel_queued, cancel_where, change_run,
 from filesync.services.leases import work_folder
 from filesync.services.workers import of_queues, room_for_calls
 from scheduler.clock import from_now
+from scheduler.queues import is_usable
 
 logger = logging.getLogger(__name__)
 
@@ -163,9 +164,9 @@ def _ring_forgotten() -> int:
         ids = [waiting.run_id for waiting in islice(ready, RING_AT_MOST)]
         if not ids:
             break
-        forgotten += [
-            run for run in silent.filter(pk__in=ids).order_by("pk") if room.take(run.queue)
-        ]
+        found = silent.filter(pk__in=ids).order_by("pk")
+        # Nobody ever hears of the others, who would keep the room for themselves.
+        forgotten += [run for run in found if is_usable(run.queue) and room.take(run.queue)]
     return ring(forgotten[:RING_AT_MOST], tell=False)
 
 

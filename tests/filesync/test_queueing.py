@@ -329,10 +329,11 @@ def test_when_a_bell_rang_is_told_by_the_clock_of_the_database(
 def test_a_doorbell_that_is_heard_at_once_does_not_count_as_on_its_way(
     local_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hear_at_once(app: object, doorbells: Sequence[Doorbell]) -> None:
+    def hear_at_once(app: object, doorbells: Sequence[Doorbell]) -> dict[str, str]:
         # What a worker does that cannot start the run.
         heard = [bell.task_id for bell in doorbells]
         SyncRun.objects.filter(task_id__in=heard).update(rung_at=None)
+        return {}
 
     monkeypatch.setattr(doorbells, "publish", hear_at_once)
     asked = queueing.queue_run(make_config(local_root).pk)
