@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote
 
 from filesync.engine.request import Remote
+from filesync.engine.spellings import UNREAD_VALUE, parts_of, spellings
 
 MAX_LOG_BYTES = 64 << 20
 """Of the compressed log of one attempt: it tells of some five million files."""
@@ -26,6 +26,7 @@ _TAIL_LINE_CHARS = 2000
 # A shorter secret would blank half of every path; nothing that short protects anything.
 MIN_SECRET_CHARS = 4
 _BLANK = b"[secret]"
+_UNREAD = b"couldn't parse config item "
 #: The level of the lines that say which command was started; rclone has none of that name.
 COMMAND = "command"
 
@@ -49,18 +50,20 @@ class Redactor:
     """Blank secrets in bytes, in each spelling a log could show them."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        spellings = {
+        found = {
             spelling.encode("utf-8", errors="surrogateescape")
             for secret in secrets
-            for spelling in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])
+            for spelling in spellings(secret)
             if len(secret) >= MIN_SECRET_CHARS
         }
-        longest_first = sorted(spellings, key=len, reverse=True)
+        longest_first = sorted(found, key=len, reverse=True)
         self._spellings = tuple(longest_first)
         self._pattern = re.compile(b"|".join(map(re.escape, longest_first)))
 
     def __call__(self, text: bytes) -> bytes:
-        """Give the text with every secret blanked."""
+        """Give the text with every secret blanked, and the value of an option that was not read."""
+        if _UNREAD in text:
+            text = UNREAD_VALUE.sub(rb"\1\2 = " + _BLANK, text)
         # Plain searches are many times faster than the pattern, and nearly always find nothing.
         if any(spelling in text for spelling in self._spellings):
             return self._pattern.sub(_BLANK, text)
@@ -72,8 +75,8 @@ def secrets_of(remote: Remote) -> list[str]:
     found: list[str] = []
     if remote.encryption is not None:
         found += [remote.encryption.password, remote.encryption.salt]
-    for value in remote.secrets.values():
-        found += [value, *value.splitlines()]
+    for option, value in remote.secrets.items():
+        found += [value, *value.splitlines(), *parts_of(option, value)]
         try:
             token = json.loads(value)
         except (ValueError, RecursionError):

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from filesync.engine.errors import OptionRefused
+from filesync.engine.spellings import header_fields
 from filesync.engine.texts import Text
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -212,6 +213,15 @@ def check_options(backend: str, options: Mapping[str, str], secrets: Mapping[str
             canonical_token(value)
         elif value and name in _JSON_FILES:
             _check_json_file(name, value)
+        elif value and name == "headers" and header_fields(value) is None:
+            raise OptionRefused(
+                Text(
+                    "{name} must be names and values with commas: Name,value,Name,value; a value "
+                    'with a comma or a quote stands in quotes, each quote in it twice ("")',
+                    name=name,
+                ),
+                field=name,
+            )
     _check_needs(backend, policy, {**options, **secrets})
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
+import subprocess
 import time
 import zlib
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from filesync.engine import Remote
 from filesync.engine import log as log_module
 from filesync.engine.log import CUT_MARK, MIN_SECRET_CHARS, TAIL_LINES, Redactor, RunLog, secrets_of
+from tests.servers.remote import RCLONE
 
 
 @pytest.mark.parametrize(
@@ -23,12 +26,18 @@ from filesync.engine.log import CUT_MARK, MIN_SECRET_CHARS, TAIL_LINES, Redactor
         ("p@ss/word", "http://u:p%40ss%2Fword@h/"),
         ('quo"te\\d', json.dumps({"msg": 'quo"te\\d'})),
         ("\u5bc6\u7801\u5bc6\u7801", "x \u5bc6\u7801\u5bc6\u7801 y"),
+        ('say "ho\\\u5bc6', 'parsing "say \\"ho\\\\\u5bc6" failed'),
+        ('say "ho\\\u5bc6', json.dumps({"msg": 'say "ho\\\u5bc6'}, ensure_ascii=False)),
+        ('say "ho\\', json.dumps({"msg": 'parsing "say \\"ho\\\\" failed'})),
+        ("two words&", "http://h/?apikey=two+words%26&x=1"),
+        ("tab\there\x01\x7f\u00a0", r"tab\there\x01\x7f\u00a0"),
     ],
 )
 def test_a_secret_is_blanked_in_every_spelling(secret: str, text: str) -> None:
     blanked = Redactor([secret])(text.encode()).decode()
     assert "[secret]" in blanked
     assert secret not in blanked
+    assert not {"ho", "words", "here"} & set(re.findall("[a-z]+", blanked))
 
 
 def test_the_longer_of_two_secrets_is_blanked_whole() -> None:
@@ -45,6 +54,41 @@ def test_the_strings_inside_a_token_are_secrets() -> None:
     found = secrets_of(Remote("drive", "", {}, {"token": json.dumps(token)}))
     assert {"aaaa", "rrrr"} <= set(found)
     assert "Bearer" not in found
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "part"),
+    [
+        ("headers", "Cookie,abcdef,Authorization,Bearer TOKEN", "TOKEN"),
+        ("headers", 'Cookie,"a""b,c"', 'a"b,c'),
+        ("sas_url", "https://h/c?sv=1&sig=ab%2Bcd%3D", "ab+cd="),
+    ],
+)
+def test_what_is_printed_of_a_secret_by_itself_is_one(option: str, value: str, part: str) -> None:
+    assert part in secrets_of(Remote("webdav", "", {}, {option: value}))
+
+
+def test_the_value_of_an_option_that_rclone_cannot_read_is_blanked() -> None:
+    words = (
+        """Failed: couldn't parse config item "headers" = "A,B \\"canary" as L: "canary" failed"""
+    )
+    kept = """Failed: couldn't parse config item "headers" = [secret]"""
+    line = json.dumps({"msg": words, "source": "cmd.go"}).encode()
+    assert json.loads(Redactor([])(line)) == {"msg": kept, "source": "cmd.go"}
+    assert Redactor([])(f"{words}\nnext".encode()).decode() == f"{kept}\nnext"
+
+
+def test_rclone_shows_no_header_that_it_cannot_read(tmp_path: Path) -> None:
+    headers = 'Authorization,Bearer "canary'
+    conf = tmp_path / "r.conf"
+    conf.write_text(f"[src]\ntype = webdav\nurl = http://127.0.0.1:9/\nheaders = {headers}\n")
+    argv = [str(RCLONE), "lsf", "--config", str(conf), "--use-json-log", "src:"]
+    said = subprocess.run(argv, capture_output=True, check=False, timeout=30).stderr
+    assert b"canary" in said
+    for secrets in ([], [headers]):
+        blanked = Redactor(secrets)(said)
+        assert b"canary" not in blanked
+        assert json.loads(blanked)["level"] == "critical"
 
 
 def test_the_lines_of_a_key_are_secrets() -> None:

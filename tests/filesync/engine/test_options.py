@@ -336,3 +336,16 @@ def test_every_option_that_looks_like_an_address_is_reviewed() -> None:
 
     assert looking - ADDRESSES == NO_ADDRESS
     assert names >= ADDRESSES
+
+
+@pytest.mark.parametrize("headers", ["a", "a,b,c", 'A,Bearer "x', ",b", 'A,"b"c', 'A,"b'])
+def test_headers_that_rclone_cannot_read_are_refused(headers: str) -> None:
+    remote = Remote("webdav", "", {"url": "http://h/"}, {"headers": headers})
+    with pytest.raises(OptionRefused, match="Name,value") as refused:
+        validate_remote(remote, ROOTS)
+    assert refused.value.field == "headers"
+
+
+def test_headers_in_quotes_are_taken() -> None:
+    headers = 'Cookie,"a=""b"", c=d",X-Token,t'
+    validate_remote(Remote("http", "", {"url": "http://h/"}, {"headers": headers}), ROOTS)
