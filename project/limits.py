@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from collections.abc import Callable
 from io import BytesIO
 
@@ -126,9 +127,14 @@ def _limits(request: HttpRequest, username: str) -> tuple[tuple[RateLimit, str],
     per_name: int = settings.FILESYNC_SIGN_INS_PER_MINUTE
     who = address(request)
     return (
-        (RateLimit("password", per_name), f"{who} {username.casefold()}"),
+        (RateLimit("password", per_name), f"{who} {_normal(username)}"),
         (RateLimit("password-address", NAMES_OF_ADDRESS * per_name), who),
     )
+
+
+def _normal(username: str) -> str:
+    """Give one form for all spellings that Django's sign-in form makes one name of, and cases."""
+    return unicodedata.normalize("NFKC", username.strip()).strip().casefold()
 
 
 def _login_paths() -> tuple[str, str]:

@@ -83,6 +83,22 @@ def test_a_name_whose_password_is_guessed_is_shut_for_the_minute(
 
 @once
 @pytest.mark.parametrize("path", LOGINS)
+@pytest.mark.parametrize("spelling", ["kim ", "\t kim", "\uff4bim", "\uff2bIM\u2003", "\u212aIM"])
+def test_a_name_is_shut_in_every_spelling_that_means_it(
+    path: str, spelling: str, kim: User, settings: SettingsWrapper, clock: Clock
+) -> None:
+    settings.FILESYNC_SIGN_INS_PER_MINUTE = 3
+    browser = Client()
+
+    def sign_in(username: str) -> int:
+        return browser.post(path, {"username": username, "password": "wrong"}).status_code
+
+    assert [sign_in(name) for name in (spelling, "kim", spelling, spelling)] == [200, 200, 200, 429]
+    assert sign_in("kim") == 429
+
+
+@once
+@pytest.mark.parametrize("path", LOGINS)
 def test_an_address_that_tries_name_after_name_is_refused_before_a_hash(
     path: str, kim: User, settings: SettingsWrapper, clock: Clock
 ) -> None:
