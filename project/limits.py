@@ -17,7 +17,6 @@ from gunicorn.http.errors import ParseException
 from filesync.api.throttles import address
 from filesync.rates import RateLimit
 
-API_PATH = "/api/"
 HOOK_PATH = "/api/v1/hooks/"
 # The events of GitHub have 25 MB at most.
 MOST_THROWN_AWAY = 32 * 1024 * 1024
@@ -27,11 +26,12 @@ NAMES_OF_ADDRESS = 5
 
 
 class BodyLimitMiddleware:
-    """Refuse a body for the API that is larger than any that it takes, before it is read.
+    """Refuse a body that is larger than any that is taken here, before it is read.
 
     What is sent to a hook is nobody's: the event of another system, which may be of any size.
-    Django's own limit is not asked where DRF reads the stream itself. Both take a body without a
-    length for none: one in chunks is read here, or a dry run would be one in earnest.
+    Django's own limit is not asked where DRF reads the stream itself, nor for the files of a form,
+    which it writes to the disk before it asks who sent them. Both take a body without a length
+    for none: one in chunks is read here, or a dry run would be one in earnest.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -57,7 +57,7 @@ class BodyLimitMiddleware:
                 detail = _("the body has more than the %d bytes that are taken") % limit
                 return _refused(413, "too_large", detail)
             _give_body(request, body)
-        elif request.path.startswith(API_PATH) and length.isdigit() and int(length) > limit:
+        elif length.isdigit() and int(length) > limit:
             detail = _("the body has %(length)s bytes; at most %(limit)d are taken") % {
                 "length": length,
                 "limit": limit,

@@ -189,6 +189,8 @@ CACHES = {
 
 # --- the REST API
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+# No form takes files: none is written to the disk for whoever sends one.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "filesync.api.authentication.TokenAuthentication",

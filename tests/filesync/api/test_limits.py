@@ -10,11 +10,15 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils.module_loading import import_string
 from gunicorn.http.errors import ChunkMissingTerminator
 from pytest_django.fixtures import SettingsWrapper
 from rest_framework.test import APIClient
@@ -221,6 +225,25 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read() -> None:
 
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert "1048576" in answer.json()["detail"]
+
+
+@once
+@pytest.mark.parametrize("path", [*LOGINS, "/admin/", "/nowhere"])
+@pytest.mark.parametrize("kind", ["multipart", "form"])
+def test_no_address_takes_a_large_body_before_a_sign_in(path: str, kind: str) -> None:
+    with patch("django.http.request.QueryDict", side_effect=AssertionError("it was parsed")):
+        if kind == "multipart":
+            answer = Client().post(path, {"f": SimpleUploadedFile("a.bin", b"a" * 1_048_576)})
+        else:
+            form = "application/x-www-form-urlencoded"
+            answer = Client().post(path, b"a" * 1_048_577, content_type=form)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+@once
+def test_no_file_that_anybody_sends_is_written_to_the_disk() -> None:
+    handlers = [import_string(name) for name in settings.FILE_UPLOAD_HANDLERS]
+    assert not any(issubclass(handler, TemporaryFileUploadHandler) for handler in handlers)
 
 
 class Chunks(BytesIO):
