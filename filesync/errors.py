@@ -65,6 +65,13 @@ class StorageRefused(FilesyncError):
     code = "storage_refused"
 
 
+class TooManyLooks(StorageRefused):
+    """Too many storages are tested or listed at this moment; nothing was tried."""
+
+    code = "too_many_looks"
+    retryable = True
+
+
 class NothingFailed(Conflict):
     """Only the failed files were to be sent, and none failed."""
 

@@ -15,7 +15,7 @@ from rest_framework.exceptions import ValidationError as FieldErrors
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from filesync.errors import Conflict, FilesyncError, KeyReused, NotFound, RunActive
+from filesync.errors import Conflict, FilesyncError, KeyReused, NotFound, RunActive, TooManyLooks
 from filesync.texts import say
 from scheduler.cron import InvalidCron
 from scheduler.outages import DATABASE_AWAY, DATABASE_BACK_S
@@ -62,6 +62,8 @@ def _status(error: Exception) -> int:
         return 404
     if isinstance(error, KeyReused):
         return 422
+    if isinstance(error, TooManyLooks):
+        return 429
     return 409 if isinstance(error, Conflict | ScheduleConflict) else 400
 
 

@@ -6,6 +6,7 @@ import contextlib
 import unicodedata
 from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.signals import user_login_failed
@@ -16,19 +17,24 @@ from gunicorn.http.errors import ParseException
 
 from filesync.api.throttles import address
 from filesync.rates import RateLimit
+from project.slow_callers import in_time
 
 HOOK_PATH = "/api/v1/hooks/"
 # The events of GitHub have 25 MB at most.
 MOST_THROWN_AWAY = 32 * 1024 * 1024
 PIECE = 64 * 1024
+# It was queued, or its config is busy or disabled.
+HOOK_WAS_THERE = (202, 409)
 # So many people behind one address may mistype as often as one name allows.
 NAMES_OF_ADDRESS = 5
 
 
 class BodyLimitMiddleware:
-    """Refuse a body that is larger than any that is taken here, before it is read.
+    """Read each body here, in bounded time; refuse one that is larger than any that is taken.
 
-    What is sent to a hook is nobody's: the event of another system, which may be of any size.
+    What is sent to a hook is nobody's: the event of another system, which may be of any size. It
+    is thrown away once there is such a hook, for a connection that is closed on who still sends
+    takes the answer with it.
     Django's own limit is not asked where DRF reads the stream itself, nor for the files of a form,
     which it writes to the disk before it asks who sent them. Both take a body without a length
     for none: one in chunks is read here, or a dry run would be one in earnest.
@@ -38,46 +44,70 @@ class BodyLimitMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self._refusal(request) or self.get_response(request)
-
-    def _refusal(self, request: HttpRequest) -> HttpResponse | None:
-        limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        length = request.META.get("CONTENT_LENGTH") or "0"
+        source = request.META.get("gunicorn.socket")
         if request.path.startswith(HOOK_PATH):
-            _throw_away_body(request)
-        elif "HTTP_TRANSFER_ENCODING" in request.META:
-            if not request.META.get("wsgi.input_terminated"):
-                detail = _("this server takes no body without a length")
-                return _refused(411, "length_required", detail)
-            try:
-                body = request.META["wsgi.input"].read(limit + 1)
-            except (OSError, ParseException):
-                return _refused(400, "parse_error", _("the body ended before its last chunk"))
-            if len(body) > limit:
-                detail = _("the body has more than the %d bytes that are taken") % limit
-                return _refused(413, "too_large", detail)
-            _give_body(request, body)
-        elif length.isdigit() and int(length) > limit:
-            detail = _("the body has %(length)s bytes; at most %(limit)d are taken") % {
-                "length": length,
-                "limit": limit,
-            }
-            return _refused(413, "too_large", detail)
+            body = _body_of(request)
+            _give_body(request, b"")
+            response = self.get_response(request)
+            if response.status_code in HOOK_WAS_THERE:
+                with in_time(source):
+                    _throw_away(body)
+            return response
+        with in_time(source) as reading:
+            refusal = _read_body(request)
+        if refusal is not None and reading is not None and reading.is_cut:
+            refusal = _refused(408, "too_slow", _("the body did not come in time"))
+        return refusal or self.get_response(request)
+
+
+def _read_body(request: HttpRequest) -> HttpResponse | None:
+    """Put the whole body into the request; return the answer where that cannot be done."""
+    limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    text = request.META.get("CONTENT_LENGTH") or "0"
+    length = int(text) if text.isdigit() else 0
+    chunked = _is_chunked(request)
+    if chunked and not request.META.get("wsgi.input_terminated"):
+        detail = _("this server takes no body without a length")
+        return _refused(411, "length_required", detail)
+    if not chunked and length > limit:
+        detail = _("the body has %(length)s bytes; at most %(limit)d are taken") % {
+            "length": length,
+            "limit": limit,
+        }
+        return _refused(413, "too_large", detail)
+    if not chunked and not length:
         return None
+    try:
+        body = _body_of(request).read(limit + 1)
+    except (OSError, ParseException):
+        return _refused(400, "parse_error", _("the body ended before its last chunk"))
+    if len(body) > limit:
+        detail = _("the body has more than the %d bytes that are taken") % limit
+        return _refused(413, "too_large", detail)
+    if not chunked and len(body) < length:
+        return _refused(400, "parse_error", _("the body ended before its last byte"))
+    _give_body(request, body)
+    return None
 
 
-def _throw_away_body(request: HttpRequest) -> None:
-    """Take a body in, up to what other systems send, and keep none of it.
+def _is_chunked(request: HttpRequest) -> bool:
+    return "HTTP_TRANSFER_ENCODING" in request.META
 
-    A connection that is closed on who still sends takes the answer with it.
-    """
-    chunked = "HTTP_TRANSFER_ENCODING" in request.META and request.META.get("wsgi.input_terminated")
-    source = request.META["wsgi.input"] if chunked else request._stream
+
+def _body_of(request: HttpRequest) -> Any:
+    """Return what the body can be read from; that of a body in chunks ends only with gunicorn."""
+    terminated = request.META.get("wsgi.input_terminated")
+    if _is_chunked(request) and terminated:
+        return request.META["wsgi.input"]
+    return request._stream
+
+
+def _throw_away(body: Any) -> None:
+    """Take a body in, up to what other systems send, and keep none of it."""
     left = MOST_THROWN_AWAY
     with contextlib.suppress(OSError, ParseException):
-        while left > 0 and (piece := source.read(min(PIECE, left))):
+        while left > 0 and (piece := body.read(min(PIECE, left))):
             left -= len(piece)
-    _give_body(request, b"")
 
 
 def _give_body(request: HttpRequest, body: bytes) -> None:

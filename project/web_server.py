@@ -23,7 +23,7 @@ except SettingError as error:
 
 
 bind = host_port(settings.WEB_BIND, settings.WEB_PORT)
-worker_class = "gthread"
+worker_class = "project.web_worker.PatientWorker"
 workers = settings.WEB_WORKERS
 threads = settings.WEB_THREADS
 timeout = 60

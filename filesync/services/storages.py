@@ -12,10 +12,10 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from filesync import engine
-from filesync.errors import StorageRefused
+from filesync.errors import StorageRefused, TooManyLooks
 from filesync.models import Storage
 from filesync.secrets import SecretsUnreadable
-from filesync.services import pausing
+from filesync.services import looks, pausing
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +54,12 @@ def probe_unsaved(storage: Storage) -> engine.ProbeResult:
         StorageRefused: it may not be used as it is; nothing was tried.
     """
     try:
-        result = engine.probe(
-            storage.as_remote(),
-            rclone=engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None),
-            local_roots=tuple(settings.FILESYNC_LOCAL_ROOTS),
-        )
+        with looks.place():
+            result = engine.probe(
+                storage.as_remote(),
+                rclone=engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None),
+                local_roots=tuple(settings.FILESYNC_LOCAL_ROOTS),
+            )
     except (engine.EngineError, SecretsUnreadable) as error:
         raise StorageRefused(error.message) from None
     store_refreshed(storage, result.refreshed)
@@ -72,9 +73,12 @@ def check_storage(storage: Storage) -> engine.ProbeResult:
 
     Raises:
         StorageRefused: it may not be used as it is; that is kept as the result.
+        TooManyLooks: others are looked at; nothing is kept.
     """
     try:
         result = probe_unsaved(storage)
+    except TooManyLooks:
+        raise
     except StorageRefused as error:
         _keep_check(storage, engine.FailureClass.CONFIG.value, error.message)
         raise
@@ -109,12 +113,13 @@ def folders_of(storage: Storage) -> Folders:
     if is_local and not root:
         return Folders(tuple(str(allowed) for allowed in local_roots))
     try:
-        listing = engine.list_folder(
-            replace(storage.as_remote(), encryption=None),
-            limit=MOST_FOLDERS,
-            rclone=engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None),
-            local_roots=local_roots,
-        )
+        with looks.place():
+            listing = engine.list_folder(
+                replace(storage.as_remote(), encryption=None),
+                limit=MOST_FOLDERS,
+                rclone=engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None),
+                local_roots=local_roots,
+            )
     except (engine.EngineError, SecretsUnreadable) as error:
         raise StorageRefused(error.message) from None
     store_refreshed(storage, listing.refreshed)
@@ -137,14 +142,15 @@ def browse(storage: Storage, path: str, page: int) -> Page:
         StorageRefused: the path or the storage is not allowed.
     """
     try:
-        listing = engine.list_folder(
-            storage.as_remote(),
-            path,
-            limit=PAGE_ENTRIES,
-            offset=(page - 1) * PAGE_ENTRIES,
-            rclone=engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None),
-            local_roots=tuple(settings.FILESYNC_LOCAL_ROOTS),
-        )
+        with looks.place():
+            listing = engine.list_folder(
+                storage.as_remote(),
+                path,
+                limit=PAGE_ENTRIES,
+                offset=(page - 1) * PAGE_ENTRIES,
+                rclone=engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None),
+                local_roots=tuple(settings.FILESYNC_LOCAL_ROOTS),
+            )
     except (engine.EngineError, SecretsUnreadable) as error:
         raise StorageRefused(error.message) from None
     store_refreshed(storage, listing.refreshed)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
+import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode
@@ -29,6 +32,7 @@ pytestmark = [requires("apache"), pytest.mark.timeout(180)]
 
 UNIT = REPOSITORY / "docs" / "systemd" / "syncbeat-web.service"
 STARTS_WITHIN_S = 60.0
+CUT_OFF_WITHIN_S = 30.0
 WRONG_PASSWORDS = 3
 LOGIN = "/admin/login/"
 PASSWORD = "correct horse battery"
@@ -164,6 +168,27 @@ def test_wrong_passwords_count_for_the_caller_s_address_and_not_for_the_proxy_s(
         assert answer.status == 200
     assert sign_in(caller, "wrong", user="eve", X_Forwarded_For="10.0.0.99").status == 429
     assert sign_in(other, "wrong", user="eve", X_Forwarded_For="127.0.0.2").status == 200
+
+
+def test_slow_callers_stop_nobody_and_are_cut_off(site: Site) -> None:
+    context = ssl.create_default_context(cafile=str(site.proxy.certificate))
+    head = f"POST {LOGIN} HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 40000\r\n\r\n"
+    # What is shorter Apache gathers itself before it calls the web server.
+    sent = head.encode() + b"x" * 20_000
+    with ExitStack() as stack:
+        headless = stack.enter_context(socket.create_connection((HOST, site.proxy.plain_port)))
+        headless.sendall(b"GET / HTTP/1.1\r\nHost: s")
+        slow: list[socket.socket] = [headless]
+        for _ in range(8):
+            plain = stack.enter_context(socket.create_connection((HOST, site.proxy.port)))
+            safe = stack.enter_context(context.wrap_socket(plain, server_hostname=NAME))
+            safe.sendall(sent)
+            slow.append(safe)
+        direct = HTTPConnectionPool(HOST, site.web_port, timeout=5)
+        assert ask(direct, "GET", "/health/live").status == 200
+        for caller in slow:
+            caller.settimeout(CUT_OFF_WITHIN_S)
+            assert caller.recv(1000)[:11] in (b"HTTP/1.1 40", b"")
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])

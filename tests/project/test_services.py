@@ -143,7 +143,7 @@ def test_gunicorn_serves_as_the_settings_say(data_dir: Path) -> None:
     done = run(GUNICORN, environment)
     told = dict(re.findall(r"^(\w+) += (.*)$", done.stdout, re.MULTILINE))
     assert (told["bind"], told["workers"], told["threads"]) == ("['[::1]:8123']", "3", "5")
-    assert told["worker_class"].endswith("ThreadWorker'>") or "gthread" in told["worker_class"]
+    assert told["worker_class"].endswith("PatientWorker")
 
 
 def test_a_setting_that_gunicorn_cannot_serve_by_is_named_in_a_line(data_dir: Path) -> None:

@@ -22,7 +22,10 @@ SITE = REPOSITORY / "docs" / "proxy" / "apache.conf"
 COMPOSE_CONFIG = REPOSITORY / "docs" / "proxy" / "compose.conf"
 NAME = "sync.example.org"
 # What a2enmod is told there, and what Debian loads by itself.
-MODULES = ("mpm_event", "authz_core", "alias", "ssl", "headers", "proxy", "proxy_http")
+MODULES = (
+    *("mpm_event", "authz_core", "alias", "ssl", "headers", "proxy", "proxy_http"),
+    "reqtimeout",
+)
 CONFIG = """\
 {modules}
 ServerRoot "{folder}"
