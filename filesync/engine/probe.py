@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from filesync.engine import ini
 from filesync.engine.binary import check_rclone
+from filesync.engine.confine import confine
 from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import StopSignal
 from filesync.engine.lines import parse_line
@@ -128,7 +130,10 @@ def list_folder(
             *("--low-level-retries", "1", "--contimeout", f"{timeout_s:g}s"),
             *("--timeout", f"{timeout_s:g}s", "--no-mimetype", "--", location),
         )
-        with RcloneProcess(argv, work_dir=work_dir, stdout_path=answer) as process:
+        with (
+            _rules(rclone, work_dir, remote, local_roots) as rules,
+            RcloneProcess(argv, work_dir=work_dir, stdout_path=answer, rules=rules) as process,
+        ):
             failure = _failure(process, Redactor(secrets_of(remote)), timeout_s, stop)
         changed = ini.refreshed(sections, work_dir / ini.CONFIG_FILE).get("src", {})
         if failure is not None:
@@ -146,6 +151,21 @@ def _private_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _rules(
+    rclone: Path, work_dir: Path, remote: Remote, local_roots: tuple[Path, ...]
+) -> Iterator[int | None]:
+    """Give the kernel's rules for one listing: a link made this moment leads nowhere else."""
+    rules = confine(
+        rclone=rclone, work_dir=work_dir, reads=(remote,), writes=(), local_roots=local_roots
+    )
+    try:
+        yield rules
+    finally:
+        if rules is not None:
+            os.close(rules)
 
 
 def _failure(

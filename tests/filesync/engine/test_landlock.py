@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -218,3 +221,29 @@ def test_without_landlock_the_tree_is_walked_first(
     assert ran.result.outcome is Outcome.FAILED
     assert files_of(lab.destination) == {b"link": "link " + str(outside)}
     assert tree(outside) == {}
+
+
+@pytest.mark.usefixtures("landlock")
+def test_a_listing_shows_nothing_outside_whenever_a_link_is_made(
+    tmp_path: Path, rclone_binary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    write_tree(root, {"folder/inside.txt": b"1"})
+    write_tree(outside, {"key": b"secret"})
+    remote = Remote("local", str(root))
+    probing = import_module("filesync.engine.probe")
+    look = partial(probing.list_folder, remote, "folder", rclone=rclone_binary, local_roots=(root,))
+    assert [entry.name for entry in look().entries] == ["inside.txt"]
+    check = probing.check_encrypted_links
+
+    def swap_meanwhile(*checked: object) -> Iterator[None]:
+        yield from check(*checked)
+        (root / "folder").rename(root / "before")
+        (root / "folder").symlink_to(outside)
+
+    monkeypatch.setattr(probing, "check_encrypted_links", swap_meanwhile)
+    open_before = len(os.listdir("/proc/self/fd"))
+    listing = look()
+    assert listing.entries == ()
+    assert listing.failure is not None
+    assert len(os.listdir("/proc/self/fd")) == open_before
