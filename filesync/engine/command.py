@@ -9,7 +9,7 @@ from filesync.engine import tuning
 from filesync.engine.filters import KEPT_RULE, is_speakable
 from filesync.engine.ini import CONFIG_FILE
 from filesync.engine.partials import partial_suffix
-from filesync.engine.passes import Stage, skips_read_back
+from filesync.engine.passes import Stage, hides_there, skips_read_back
 from filesync.engine.renames import name_transforms
 from filesync.engine.request import Limits, Method, Remote, SyncRequest
 
@@ -60,6 +60,11 @@ class RunFiles:
     def renames(self) -> Path:
         """The old and new names of the files that may be renamed, each ended by NUL."""
         return self.work_dir / "renames"
+
+    @property
+    def deletions(self) -> Path:
+        """The files that are to be deleted, each ended by NUL, where a stage deletes only those."""
+        return self.work_dir / "deletions"
 
     @property
     def found(self) -> Path:
@@ -118,7 +123,7 @@ def build_argv(
         stage.verb,
         *base_flags(files),
         *_limits(request, stage, sent_bytes),
-        *(_tracking(files) if stage.renaming else _rules(request, files)),
+        *_files_of(request, stage, files),
         *_copying(request, stage, sides, max_delete),
         *stage.flags,
         *(("--combined", str(files.report)) if stage.report else ()),
@@ -170,14 +175,27 @@ def _limits(request: SyncRequest, stage: Stage, sent_bytes: int) -> tuple[str, .
     return tuple(flags)
 
 
-def _rules(request: SyncRequest, files: RunFiles) -> tuple[str, ...]:
+def _files_of(request: SyncRequest, stage: Stage, files: RunFiles) -> tuple[str, ...]:
+    if stage.renaming:
+        return _tracking(files)
+    if stage.deleting:
+        return ("--files-from0", str(files.deletions), *_renames(request))
+    rules = _rules(request, files, sized=stage.sized)
+    # Nothing is deleted by these two: they only see the whole destination then.
+    sees_all = stage.verb in ("copy", "move") and hides_there(request)
+    return (*rules, "--delete-excluded") if sees_all else rules
+
+
+def _rules(request: SyncRequest, files: RunFiles, *, sized: bool = True) -> tuple[str, ...]:
     if request.only_paths is not None and not all(map(is_speakable, request.only_paths)):
         return ("--filter-from", str(files.filters), *_renames(request))
     if request.only_paths is not None:
         flags = ["--files-from0", str(files.only)]
         few = len(request.only_paths) <= _NO_TRAVERSE_FILES
         # Asked for by name, a file is found behind a link to a folder too; a walk skips links.
-        if few and request.source.remote.backend != "local" and request.method is not Method.CHECK:
+        walks = request.source.remote.backend == "local" or request.method is Method.CHECK
+        # Under its new name rclone finds a file only in the destination's own listing.
+        if few and not walks and not request.rules.renames:
             flags.append("--no-traverse")
         return tuple(flags + _renames(request))
     rules = request.rules
@@ -188,7 +206,7 @@ def _rules(request: SyncRequest, files: RunFiles) -> tuple[str, ...]:
         ("--min-age", rules.min_age_s, "s"),
         ("--max-age", rules.max_age_s, "s"),
     ):
-        if value is not None:
+        if value is not None and sized:
             flags += [flag, f"{value}{unit}"]
     return tuple(flags + _renames(request))
 
@@ -214,7 +232,7 @@ def _copying(
     if stage.verb == "check":
         return ()
     flags: list[str] = []
-    if request.only_paths is None and not stage.renaming:
+    if request.only_paths is None and not (stage.renaming or stage.deleting):
         flags.append("--create-empty-src-dirs")
     if suffix := partial_suffix(request.destination):
         flags += ["--partial-suffix", suffix]

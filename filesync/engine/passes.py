@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from filesync.engine.request import Compare, Method, SyncRequest
+from filesync.engine.request import Compare, Method, Rules, SyncRequest
 from filesync.engine.tuning import PairFacts
 
 NO_CHECKSUMS = (
@@ -20,7 +20,11 @@ _BY_UPLOAD_TIME = ("--update", "--use-server-modtime")
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One rclone process of a run; a run that fails in one stage does not enter the next."""
+    """One rclone process of a run; a run that fails in one stage does not enter the next.
+
+    `deleting` limits it to what the plan found to delete; without `sized` sizes and ages do not
+    count.
+    """
 
     verb: str
     flags: tuple[str, ...] = ()
@@ -28,11 +32,18 @@ class Stage:
     report: bool = False
     at_destination: bool = False
     renaming: bool = False
+    deleting: bool = False
+    sized: bool = True
+
+
+DELETING = Stage("sync", ("--ignore-existing",), deleting=True)
+"""Deletes what the plan found to delete, and the source still lacks."""
 
 
 def plan_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
     """Give the dry runs whose messages make the plan; the first one writes the report."""
-    verb = "sync" if mirrors(request) else _verb(request)
+    apart = mirrors(request) and hides_there(request)
+    verb = "sync" if mirrors(request) and not apart else _verb(request)
     if request.method is Method.OVERWRITE or request.method is Method.MOVE:
         return (Stage(verb, ("--ignore-times",), dry_run=True, report=True),)
     compare = _compare_passes(request, facts)
@@ -48,13 +59,33 @@ def run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
     return tuple(replace(stage, report=report) for stage in stages)
 
 
+def hides_there(request: SyncRequest) -> bool:
+    """Whether the rules can hide a file at the destination whose source they let through.
+
+    Its size or age is another there, or its name. rclone would overwrite it without keeping it,
+    and take a copy for one without a source where the rules hide that; so the destination is
+    looked at without rules, and deletions are a stage of their own.
+    """
+    rules = request.rules
+    if request.only_paths is not None:
+        return bool(rules.renames)
+    return is_sized(rules) or bool(rules.renames and rules.filters)
+
+
+def is_sized(rules: Rules) -> bool:
+    """Whether the size or the age of a file decides whether it counts."""
+    bounds = (rules.min_size_bytes, rules.max_size_bytes, rules.min_age_s, rules.max_age_s)
+    return any(bound is not None for bound in bounds)
+
+
 def writes_in_place(request: SyncRequest) -> bool:
     """Whether what comes of a file stands under its final name at once."""
     return request.destination.remote.backend == "webdav"
 
 
 def _run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
-    last = "sync" if mirrors(request) else _verb(request)
+    apart = mirrors(request) and hides_there(request)
+    last = "sync" if mirrors(request) and not apart else _verb(request)
     if request.method is Method.CHECK:
         return (Stage("check", _check_flags(request, facts)),)
     if request.method is Method.MOVE:
@@ -64,9 +95,12 @@ def _run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
         return (Stage("move", ("--ignore-times", "--disable", "DirMove")),)
     if request.method is Method.OVERWRITE:
         copy = Stage("copy", ("--ignore-times",))
+        if apart:
+            return (copy, DELETING)
         return (copy, Stage("sync", _ONLY_SIZE)) if mirrors(request) else (copy,)
     passes = _compare_passes(request, facts)
-    return (*(Stage("copy", flags) for flags in passes[:-1]), Stage(last, passes[-1]))
+    stages = (*(Stage("copy", flags) for flags in passes[:-1]), Stage(last, passes[-1]))
+    return (*stages, DELETING) if apart else stages
 
 
 def mirrors(request: SyncRequest) -> bool:

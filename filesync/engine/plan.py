@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from filesync.engine.errors import FailureClass
 from filesync.engine.events import Action, Event, Plan, PlanItem, Progress
@@ -159,8 +161,15 @@ class PlanTally:
         files = self.copies + self.deletes + self.renames + self.times_updated
         return files + self.dirs_made + self.dirs_removed
 
-    def plan(self, report: ReportCounts, *, source_bytes: int | None = None) -> Plan:
-        """Give the plan, with the report's counts of both sides."""
+    def plan(
+        self,
+        report: ReportCounts,
+        *,
+        seen: ReportCounts | None = None,
+        source_bytes: int | None = None,
+    ) -> Plan:
+        """Give the plan, with the counts of both sides: of `seen`, where that is another report."""
+        seen = seen or report
         adds = min(report.added - self.renames, self.copies)
         items = sorted(self._items.values(), key=lambda item: item.action is not Action.DELETED)
         return Plan(
@@ -174,9 +183,9 @@ class PlanTally:
             bytes_to_send=self.bytes_to_send,
             bytes_to_delete=self.bytes_to_delete,
             bytes_renamed=self.bytes_renamed,
-            source_files=report.added + report.both,
+            source_files=seen.added + seen.both,
             source_bytes=source_bytes,
-            destination_files=report.both + report.removed,
+            destination_files=seen.both + seen.removed,
             items=tuple(report.corrected(item) for item in items),
             items_left_off=self._items_in_all - len(items),
         )
@@ -236,6 +245,11 @@ class ReportCounts:
             elif mark == b"-":
                 self.removed += 1
         return self
+
+    def read_file(self, path: Path, wanted: frozenset[str] = frozenset()) -> Iterator[None]:
+        """Read a report slowly; one that was never written says nothing."""
+        with suppress(FileNotFoundError), path.open("rb") as lines:
+            yield from self.read_slowly(lines, wanted)
 
     def read_slowly(
         self, lines: Iterable[bytes], wanted: frozenset[str] = frozenset()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
-from contextlib import suppress
 
+from filesync.engine.deletions import DeletionSearch
 from filesync.engine.drive import ticking
 from filesync.engine.events import Event, Plan
-from filesync.engine.passes import Stage, plan_stages
+from filesync.engine.passes import Stage, hides_there, mirrors, plan_stages
 from filesync.engine.plan import PlanTally, ReportCounts
 from filesync.engine.stages import Stages
 from filesync.engine.tracking import RenameSearch, may_rename
@@ -27,11 +27,12 @@ def planned(stages: Stages, facts: PairFacts) -> Generator[Event, None, tuple[Pl
         tally.ended(exit_code)
     if search is not None:
         yield from search.find(stages, tally)
+    counts, seen = ReportCounts(), None
+    yield from ticking(counts.read_file(prepared.files.report, tally.sample_paths))
+    if mirrors(request) and hides_there(request) and tally.problems == 0:
+        seen = yield from DeletionSearch(tally, prepared.files.deletions).find(stages)
     if request.guards.max_shrink_percent is not None and tally.problems == 0:
         # One more listing of the source: a dry run tells no sizes of unchanged files.
         answer = yield from stages.ask(Stage("size"))
         source_bytes = int(json.loads(answer)["bytes"])
-    counts = ReportCounts()
-    with suppress(FileNotFoundError), prepared.files.report.open("rb") as report:
-        yield from ticking(counts.read_slowly(report, tally.sample_paths))
-    return tally, tally.plan(counts, source_bytes=source_bytes)
+    return tally, tally.plan(counts, seen=seen, source_bytes=source_bytes)

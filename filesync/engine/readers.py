@@ -88,6 +88,7 @@ class RunReader:
     _failed: dict[int, None] = field(default_factory=dict)
     _log_events: int = 0
     _renaming: bool = False
+    _tries_dirs: bool = False
     _leaving: set[str] = field(default_factory=set)
     _dirs_gone: set[int] = field(default_factory=set)
 
@@ -122,9 +123,9 @@ class RunReader:
         compared = (plan.source_files or 0) - plan.adds
         self.files_checked = max(0, compared)
 
-    def begin_stage(self, *, renaming: bool = False) -> list[Event]:
+    def begin_stage(self, *, renaming: bool = False, deleting: bool = False) -> list[Event]:
         """Start reading another process: its counters begin at nothing."""
-        self._renaming = renaming
+        self._renaming, self._tries_dirs = renaming, renaming or deleting
         if self.stats is not None:
             self._earlier_checks += self.stats.checks_done - self.stats.deletes
             self._earlier_bytes += self.stats.bytes_done
@@ -175,11 +176,11 @@ class RunReader:
         return None
 
     def _dir_removed(self, path: str) -> ItemDone | None:
-        """Tell of a folder once: renaming, rclone tries each that it saw, full ones in vain."""
+        """Tell of a folder once: of some files rclone tries each it saw, full ones in vain."""
         key = hash(path)
-        if key in self._dirs_gone or (self._renaming and key not in self.dirs_to_go):
+        if key in self._dirs_gone or (self._tries_dirs and key not in self.dirs_to_go):
             return None
-        if self._renaming:
+        if self._tries_dirs:
             self._dirs_gone.add(key)
         self.dirs_removed += 1
         return ItemDone(Action.DIR_REMOVED, path)

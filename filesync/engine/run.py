@@ -221,12 +221,15 @@ class _Run:
             # A copy into a folder that is not there yet fails on FTP.
             to_run = (Stage("mkdir", at_destination=True), *to_run)
         max_renames = None
-        if self._plan is not None and self._plan.renames:
-            to_run = (RENAMING, *to_run)
-            max_renames = renames_allowed(self._plan, keeps_deleted=reader.keeps_deleted)
+        if self._plan is not None:
+            if self._plan.renames:
+                to_run = (RENAMING, *to_run)
+                max_renames = renames_allowed(self._plan, keeps_deleted=reader.keeps_deleted)
+            if not self._plan.deletes:
+                to_run = tuple(stage for stage in to_run if not stage.deleting)
         exit_code = 0
         for stage in to_run:
-            yield from reader.begin_stage(renaming=stage.renaming)
+            yield from reader.begin_stage(renaming=stage.renaming, deleting=stage.deleting)
             self._writes = True
             try:
                 take = taker(request, reader, now_s=time.time())

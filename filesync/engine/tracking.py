@@ -11,7 +11,7 @@ from filesync.engine.drive import Stopped, Take, ticking
 from filesync.engine.events import Action, Event, PlanItem
 from filesync.engine.filters import is_speakable
 from filesync.engine.messages import Message, Skipped
-from filesync.engine.passes import Stage, mirrors
+from filesync.engine.passes import Stage, hides_there, mirrors
 from filesync.engine.plan import COPY, DELETE_WORDS, PlanTally
 from filesync.engine.prepare import Prepared
 from filesync.engine.problems import Problems
@@ -36,7 +36,8 @@ def may_rename(prepared: Prepared) -> bool:
 
     Between local disks both copies would be read twice for their hashes (2 GiB: 57 s, and 8 s to
     send it), within one storage the server copies by itself, and a rename rule makes of each name
-    another, which rclone would look for in vain.
+    another, which rclone would look for in vain. Where rules can hide a file on one side alone,
+    what is deleted is found by itself.
     """
     request = prepared.request
     backends = {request.source.remote.backend, request.destination.remote.backend}
@@ -45,6 +46,7 @@ def may_rename(prepared: Prepared) -> bool:
         and mirrors(request)
         and not prepared.one_section
         and not request.rules.renames
+        and not hides_there(request)
         and backends != {"local"}
     )
 

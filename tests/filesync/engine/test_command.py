@@ -20,6 +20,7 @@ FILES = RunFiles(Path("/run/1"))
 
 FULL_FACTS = RemoteFacts(True, frozenset({"md5"}))
 BLIND = RemoteFacts(False, frozenset())
+COPY = Stage("copy")
 EQUALS = PairFacts(FULL_FACTS, FULL_FACTS)
 SIZES = PairFacts(FULL_FACTS, BLIND)
 TIMES = PairFacts(FULL_FACTS, RemoteFacts(True, frozenset()))
@@ -82,6 +83,26 @@ def test_a_planned_sync_with_everything_set() -> None:
         *["--ignore-checksum", "--local-hashes", "none"],
         *["--checksum", "--", "src:/data/a", "dst:/data/b"],
     ]
+
+
+def test_a_copy_by_size_looks_at_the_whole_destination() -> None:
+    request = replace(REQUEST, rules=Rules(min_size_bytes=1))
+    words = argv(request, Stage("copy"))
+    assert words[words.index("--min-size") :][:3] == ["--min-size", "1B", "--delete-excluded"]
+    assert "--delete-excluded" not in argv(request, Stage("sync", sized=False))
+    assert "--min-size" not in argv(request, Stage("sync", sized=False))
+    assert "--delete-excluded" not in argv(replace(REQUEST, rules=Rules(filters=("- a",))), COPY)
+
+
+def test_deleting_apart_is_limited_to_what_the_plan_found() -> None:
+    request = replace(REQUEST, method=Method.FULL, rules=Rules(max_age_s=1))
+    for facts in (EQUALS, SIZES):
+        *copies, last = run_stages(request, facts)
+        assert {stage.verb for stage in copies} == {"copy"}
+        words = argv(request, last, max_delete=3)
+        assert words[words.index("--files-from0") + 1] == "/run/1/deletions"
+        assert words[words.index("--max-delete") + 1] == "3"
+        assert not {"--max-age", "--filter-from", "--create-empty-src-dirs"} & set(words)
 
 
 def test_a_dry_run_has_no_byte_limit_and_a_report() -> None:
