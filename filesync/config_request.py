@@ -151,3 +151,26 @@ def validate(config: SyncConfig) -> None:
         raise ValidationError(
             {field: ValidationError(say(error.message), code=error.code)}
         ) from None
+    _check_kept_names(config)
+
+
+def _check_kept_names(config: SyncConfig) -> None:
+    """Raise ValidationError where rename rules alone tell that files would be kept wrongly."""
+    if not (config.keep_deleted_days and config.renames) or config.method == config.Method.CHECK:
+        return
+    try:
+        rclone = engine.find_rclone(settings.FILESYNC_RCLONE_BINARY or None)
+        name = engine.never_rests(engine.rename_rules(config.renames), rclone=rclone)
+    except engine.RcloneUnusable:
+        return  # a run looks again
+    if name is not None:
+        raise ValidationError(
+            {
+                "renames": _(
+                    "These rules change a name again that they have made (%(name)s), so that a "
+                    "kept file would bear the wrong name: write them so that they leave such "
+                    "names alone, or keep nothing (days to keep deleted files: 0)."
+                )
+                % {"name": name}
+            }
+        )

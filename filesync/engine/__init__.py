@@ -67,6 +67,7 @@ from filesync.engine.paths import validate_path
 from filesync.engine.prepare import validate_remote, validate_request
 from filesync.engine.probe import Entry, Listing, ProbeResult, list_folder, probe
 from filesync.engine.rclone_conf import Imported, read_rclone_conf
+from filesync.engine.renamed_again import never_rests
 from filesync.engine.request import (
     KEPT_FOLDER,
     Compare,
@@ -156,6 +157,7 @@ __all__ = [
     "is_multiline",
     "is_oauth_token",
     "list_folder",
+    "never_rests",
     "probe",
     "purge_kept",
     "read_rclone_conf",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,11 @@ class RunFiles:
         return self.work_dir / "deletions"
 
     @property
+    def in_use(self) -> Path:
+        """The names of the destination that lose their file, each ended by NUL."""
+        return self.work_dir / "in-use"
+
+    @property
     def found(self) -> Path:
         """What was found while looking for renamed files."""
         return self.work_dir / "found"
@@ -110,6 +116,9 @@ def build_argv(
             *(("--files-from0", str(files.only)) if stage.verb in _OF_SOME_FILES else ()),
             *("--", side),
         )
+    if stage.verb == "rename":
+        renames, named = request.rules.renames, ("--files-from0", str(files.in_use))
+        return rename_argv(rclone, renames, files, sides.destination, *named)
     if stage.verb == "put_back":
         assert sides.backup is not None
         return (
@@ -132,6 +141,14 @@ def build_argv(
         sides.source,
         sides.destination,
     )
+
+
+def rename_argv(
+    rclone: Path, renames: Sequence[tuple[str, str]], files: RunFiles, side: str, *flags: str
+) -> tuple[str, ...]:
+    """Give the command line that only tells what rename rules would make of a folder's names."""
+    transforms = _transforms(renames)
+    return (str(rclone), "convmv", *base_flags(files), *flags, *transforms, "--dry-run", "--", side)
 
 
 def base_flags(files: RunFiles) -> tuple[str, ...]:
@@ -220,8 +237,12 @@ def _tracking(files: RunFiles) -> tuple[str, ...]:
 
 
 def _renames(request: SyncRequest) -> list[str]:
+    return _transforms(request.rules.renames)
+
+
+def _transforms(renames: Sequence[tuple[str, str]]) -> list[str]:
     flags: list[str] = []
-    for transform in name_transforms(request.rules.renames):
+    for transform in name_transforms(renames):
         flags += ["--name-transform", transform]
     return flags
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from filesync.engine.drive import ticking
+from filesync.engine.drive import Take, ticking
 from filesync.engine.events import Event
 from filesync.engine.filters import is_speakable
 from filesync.engine.messages import Message, Skipped
@@ -28,11 +28,13 @@ _WITHOUT_SOURCE = Stage("sync", ("--ignore-existing",), dry_run=True, sized=Fals
 class DeletionSearch:
     """Collect from dry runs what may be deleted; the names lie on the disk, in `path`.
 
+    `take` counts it, into the `tally`.
     `_seen` are the hashes of what the rules let be seen at the destination; None where everything
     that a dry run would delete is so.
     """
 
     tally: PlanTally
+    take: Take
     path: Path
     _seen: set[int] | None = None
     _emptier: set[int] = field(default_factory=set)
@@ -59,20 +61,20 @@ class DeletionSearch:
 
     def _see(self, message: Message) -> list[Event]:
         if not isinstance(message, Skipped):
-            return self.tally.take(message)
+            return self.take(message)
         if message.what in DELETE_WORDS and self._seen is not None:
             self._seen.add(hash(message.path))
         return []
 
     def _take(self, message: Message) -> list[Event]:
         if not isinstance(message, Skipped):
-            return self.tally.take(message)
+            return self.take(message)
         if message.what in DELETE_WORDS:
             return self._delete(message)
         # rclone tells folders after files; one that keeps a file stays.
         key = hash(message.path)
         goes = message.what == _REMOVE_DIR and key in self._emptier and key not in self._staying
-        return self.tally.take(message) if goes else []
+        return self.take(message) if goes else []
 
     def _delete(self, message: Skipped) -> list[Event]:
         path = message.path
@@ -83,7 +85,7 @@ class DeletionSearch:
         assert self._names is not None
         self._names.write(f"{path}\0")
         self._emptier.update(_parents(path))
-        return self.tally.take(message)
+        return self.take(message)
 
 
 def _parents(path: str) -> Iterator[int]:

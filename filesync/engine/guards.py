@@ -58,6 +58,8 @@ def guard_failure(request: SyncRequest, plan: Plan, tally: PlanTally) -> Failure
 
     A MOVE deletes only what it has sent, so only the state of its source is guarded, not counts.
     """
+    if tally.renamed_again is not None:
+        return _renamed_again(tally.renamed_again)
     if not request.method.can_delete:
         return None
     unreadable = reading_failure(tally)
@@ -98,6 +100,18 @@ def reading_failure(tally: PlanTally) -> Failure | None:
             text=problem.text,
         ),
         guard="source_unreadable",
+    )
+
+
+def _renamed_again(path: str) -> Failure:
+    return Failure.of(
+        FailureClass.CONFIG,
+        Text(
+            "The rename rules would change {path} once more, which is the name of a file at the "
+            "destination: what comes in its place, or is kept of it, would bear another name. "
+            "Nothing was done. Write the rules so that they leave the names they make alone.",
+            path=path,
+        ),
     )
 
 

@@ -32,6 +32,7 @@ class PlanTally:
     In a further pass only files that no earlier pass would send are counted; beyond 200,000
     remembered ones they count again, so that the plan may say more than will happen, never less.
     `leftovers` are partial files that a killed rclone left, of files that are sent again now.
+    `renamed_again` is a name that loses its file, and that the rename rules change once more.
     """
 
     request: SyncRequest
@@ -50,6 +51,7 @@ class PlanTally:
     root_problem: Problem | None = None
     destination_missing: bool = False
     last_words: LastWords | None = None
+    renamed_again: str | None = None
     leftovers: list[str] = field(default_factory=list)
     dirs_to_go: set[int] = field(default_factory=set)
     links: SourceLinks = field(default_factory=SourceLinks)

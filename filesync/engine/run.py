@@ -191,7 +191,8 @@ class _Run:
         if lacks_checksums(request, facts):
             yield self._driver.warn(NO_CHECKSUMS)
         max_delete = None
-        if request.method is not Method.CHECK and (request.dry_run or request.method.can_delete):
+        is_planned = request.dry_run or request.method.can_delete or bool(request.rules.renames)
+        if request.method is not Method.CHECK and is_planned:
             yield PhaseChanged(Phase.PLANNING)
             tally, plan = yield from planned(stages, facts)
             self._plan, self._reader.dirs_to_go = plan, tally.dirs_to_go

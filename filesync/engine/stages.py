@@ -58,14 +58,20 @@ class Stages:
         exit_code = yield from self.driver.drive(argv, take, stdout_path, reader=self.reader)
         return exit_code
 
-    def ask(self, stage: Stage) -> Generator[Event, None, bytes]:
-        """Run a short command for what it prints.
+    def ask(self, stage: Stage, take: Take | None = None) -> Generator[Event, None, bytes]:
+        """Run a short command for what it prints; `take` looks at its messages too.
 
         Raises:
             Stopped: it failed, and the run with it.
         """
         answer_path = self.prepared.files.answer
-        exit_code = yield from self.drive(stage, self.reader.take, answer_path)
+
+        def both(message: Message) -> list[Event]:
+            if take is not None:
+                take(message)
+            return self.reader.take(message)
+
+        exit_code = yield from self.drive(stage, both, answer_path)
         if exit_code != 0:
             _, failure = conclude(exit_code, Totals(), self.reader.problems)
             raise Stopped(

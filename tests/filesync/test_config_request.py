@@ -220,3 +220,14 @@ def test_a_run_that_was_undone_is_no_good_one(
     make_run(config, state=state, dry_run=dry_run, trigger=SyncRun.Trigger.RESTORE, restore_of=bad)
 
     assert request_of(config).guards.last_good_source_files == files
+
+
+def test_rules_that_change_what_they_made_cannot_be_kept_under(local_root: Path) -> None:
+    config = make_config(local_root, keep_deleted_days=7)
+    config.renames = "^(.*)$ => x-${1}"
+    assert "x-" in str(complaints(config)["renames"])
+
+    config.renames = r"^IMG_(.*)$ => ${1}"
+    config.full_clean()
+    config.renames, config.keep_deleted_days = "^(.*)$ => x-${1}", 0
+    config.full_clean()
