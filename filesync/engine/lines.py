@@ -156,12 +156,13 @@ def _error(message: str, path: str | None, *, critical: bool) -> Message:
         return Difference(path, message[:MAX_TEXT_CHARS])
     if _CONSEQUENCE.search(message):
         return Remark("error", message[:MAX_TEXT_CHARS], path)
-    if path is not None and message.startswith(_NOT_PLACED):
+    unplaced = path is not None and message.startswith(_NOT_PLACED)
+    if path is not None and unplaced:
         path = final_path(path)
     words = message if path is None else _without_names(message, path)
     if path and _FOLDER_UNREAD.match(message):
         path += "/"
-    return Problem(message[:MAX_TEXT_CHARS], path, classify(words), critical)
+    return Problem(message[:MAX_TEXT_CHARS], path, classify(words), critical, unplaced)
 
 
 def _without_names(message: str, path: str) -> str:

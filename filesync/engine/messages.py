@@ -126,12 +126,14 @@ class Problem:
     """An error; `path` is None when it is about no single file.
 
     That of a folder which could not be listed ends with a slash: nobody knows what is in it.
+    `unplaced` says that a copy came and did not get its name, which is the path then.
     """
 
     text: str
     path: str | None
     failure_class: FailureClass
     critical: bool
+    unplaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,8 @@ def run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
     stages = _run_stages(request, facts)
     # What the destination did not have is cut short where less of it is there than was sent.
     report = writes_in_place(request) or request.method is Method.CHECK
+    # Under rename rules the report alone says which file of the source failed.
+    report = report or bool(request.rules.renames)
     return tuple(replace(stage, report=report) for stage in stages)
 
 

@@ -58,13 +58,15 @@ class RunReader:
     remote, so that a server-side move or copy is the transfer itself and not the keeping of an old
     file. `dirs_to_go` are the hashes of the folders that the plan removes. `set_aside` are the
     files of the destination that were moved to the kept folder, as long as nothing came in their
-    place.
+    place. With `renames`, rules give files new names, and `unplaced` are those that failed under
+    one, with the error.
     """
 
     method: Method
     keeps_deleted: bool = False
     one_section: bool = False
     most_deletes: int | None = None
+    renames: bool = False
     files_transferred: int = 0
     bytes_transferred: int = 0
     files_deleted: int = 0
@@ -74,6 +76,7 @@ class RunReader:
     files_failed: int = 0
     differences: int = 0
     set_aside: set[str] = field(default_factory=set)
+    unplaced: dict[str, str] = field(default_factory=dict)
     dirs_to_go: set[int] = field(default_factory=set)
     problems: Problems = field(default_factory=Problems)
     phase: Phase | None = None
@@ -257,9 +260,14 @@ class RunReader:
         self.problems.add(problem)
         if not problem.path:
             return self._log("critical" if problem.critical else "error", problem.text, None)
-        if not self._is_first_failure(problem.path):
+        if problem.unplaced and self.renames:
+            self.unplaced.setdefault(problem.path, problem.text)
             return []
-        return [ItemDone(Action.FAILED, problem.path, error=problem.text)]
+        return self.fail(problem.path, problem.text)
+
+    def fail(self, path: str, text: str) -> list[Event]:
+        """Tell of a file that failed, once."""
+        return [ItemDone(Action.FAILED, path, error=text)] if self._is_first_failure(path) else []
 
     def changed_meanwhile(self, path: str) -> list[Event]:
         """Tell of a file whose copy may hold a part of what it was and a part of what it is."""

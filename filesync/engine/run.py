@@ -51,6 +51,7 @@ from filesync.engine.prepare import (
 from filesync.engine.put_back import put_back
 from filesync.engine.readers import RunReader
 from filesync.engine.request import Method, Remote, SyncRequest
+from filesync.engine.source_names import missing_at_source, named_at_source
 from filesync.engine.stages import Stages
 from filesync.engine.texts import Text
 from filesync.engine.tracking import RENAMING
@@ -166,6 +167,7 @@ class _Run:
             prepared.request.method,
             keeps_deleted=prepared.sides.backup is not None,
             one_section=prepared.one_section,
+            renames=bool(prepared.request.rules.renames),
         )
         return prepared
 
@@ -190,6 +192,7 @@ class _Run:
         facts = yield from stages.pair_facts()
         if lacks_checksums(request, facts):
             yield self._driver.warn(NO_CHECKSUMS)
+        yield from missing_at_source(stages)
         max_delete = None
         is_planned = request.dry_run or request.method.can_delete or bool(request.rules.renames)
         if request.method is not Method.CHECK and is_planned:
@@ -205,7 +208,7 @@ class _Run:
                 return
             if request.dry_run or tally.changes_nothing:
                 self._reader.found_in_step(plan)
-                yield self._finished(Outcome.SUCCEEDED, None)
+                yield self._finished(*self._concluded(0))
                 return
             self._reader.most_deletes = deletions_tolerated(request, plan)
             max_delete = deletions_allowed(plan, keeps_deleted=prepared.sides.backup is not None)
@@ -243,7 +246,9 @@ class _Run:
                 if not self._driver.must_end_at_once:
                     yield from remove_cut_short(stages)
                     yield from put_back(stages)
+                yield from named_at_source(prepared.files.report, reader)
                 raise
+            yield from named_at_source(prepared.files.report, reader)
             if exit_code != 0:
                 if reader.set_aside:
                     yield from put_back(stages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from io import StringIO
 from pathlib import Path
 
@@ -12,8 +13,17 @@ from django.test import Client
 from django.urls import reverse
 
 from filesync.models import RunItem, SyncConfig, SyncRun
+from filesync.services.execution import execute
+from filesync.services.queueing import queue_run
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import browser_of, client_of, make_config, make_run, make_user
+from tests.filesync.factories import (
+    browser_of,
+    claim,
+    client_of,
+    make_config,
+    make_run,
+    make_user,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -225,3 +235,22 @@ def test_the_failed_files_of_a_run_that_are_not_all_recorded_are_not_run_again(
     )
 
     assert (answer.status_code, answer.json()["code"]) == (409, "failures_forgotten")
+
+
+def test_a_file_that_a_rename_rule_named_anew_is_sent_again(local_root: Path) -> None:
+    (local_root / "source").mkdir()
+    (local_root / "source" / "IMG_1.jpg").write_text("one")
+    (local_root / "source" / "2").write_text("two")
+    in_the_way = local_root / "destination" / "1.jpg" / "in-the-way"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("x")
+    config = make_config(local_root, renames="^IMG_ =>")
+    before = make_run(config)
+    execute(claim(before))
+    shutil.rmtree(in_the_way.parent)
+    again = queue_run(config.pk, only_failed_of=before.pk)
+    execute(claim(again))
+
+    again.refresh_from_db()
+    assert (again.state, again.files_transferred) == (SyncRun.State.SUCCEEDED, 1)
+    assert (local_root / "destination" / "1.jpg").read_text() == "one"

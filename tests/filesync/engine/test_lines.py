@@ -157,6 +157,7 @@ def test_what_comes_for_each_file_is_read_the_short_way(
                     f"d/{told}",
                     FailureClass.NAME_NOT_ALLOWED,
                     False,
+                    unplaced=True,
                 ),
             )
             for named, told in (
