@@ -17,9 +17,12 @@ _MARKS = {
 _TICK_S = 0.25
 
 
-def differences(report: Path, reader: RunReader) -> Iterator[Event]:
-    """Yield one item per difference, and count them into the reader's totals."""
-    checked = found = 0
+def differences(report: Path, reader: RunReader, told: set[int]) -> Iterator[Event]:
+    """Yield one item per difference, and count them into the reader's totals.
+
+    `told` are the hashes of the paths that an earlier report told of, and takes these.
+    """
+    checked = 0
     last_s = time.monotonic()
     try:
         file = report.open("rb")
@@ -29,10 +32,10 @@ def differences(report: Path, reader: RunReader) -> Iterator[Event]:
         for line in file:
             action = _MARKS.get(line[:1])
             checked += line[:1] != b"!"
-            if action is not None:
-                found += 1
+            if action is not None and (key := hash(line[2:])) not in told:
+                told.add(key)
                 yield ItemDone(action, line[2:].rstrip(b"\n").decode("utf-8", errors="replace"))
             elif time.monotonic() - last_s >= _TICK_S:
                 yield Tick()
                 last_s = time.monotonic()
-    reader.files_checked, reader.differences = checked, found
+    reader.files_checked, reader.differences = checked, len(told)

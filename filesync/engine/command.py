@@ -199,7 +199,8 @@ def _files_of(request: SyncRequest, stage: Stage, files: RunFiles) -> tuple[str,
         return ("--files-from0", str(files.deletions), *_renames(request))
     rules = _rules(request, files, sized=stage.sized)
     # Nothing is deleted by these two: they only see the whole destination then.
-    sees_all = stage.verb in ("copy", "move") and hides_there(request)
+    copies = stage.verb in ("copy", "move") and request.method is not Method.CHECK
+    sees_all = copies and hides_there(request)
     return (*rules, "--delete-excluded") if sees_all else rules
 
 

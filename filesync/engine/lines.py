@@ -44,6 +44,8 @@ _DIFFERENCE = re.compile(r"^file not in |^sizes differ$|^contents differ$|^[\w-]
 # rclone counts these once more after the error that caused them, and they name a remote.
 _CONSEQUENCE = re.compile(
     r"^not deleting (?:files|directories) as there were IO errors|^Attempt \d+/\d+ |"
+    # Told of a check that then compares sizes: nothing failed.
+    r"^No common hash found|"
     r"^Can't retry any of the errors|^Fatal error received - |^Cancelling sync due to fatal error"
 )
 # About a partial file, before it has its name.

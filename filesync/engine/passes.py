@@ -14,6 +14,15 @@ NO_CHECKSUMS = (
     "The two storages have no checksum in common: files are compared by size and by the time of "
     "their last change."
 )
+NO_CONTENTS = (
+    "The two storages have no checksum in common: sizes and times are compared, and not contents. "
+    "Compared by checksum, each file is downloaded and its contents are compared."
+)
+NO_CONTENTS_OR_TIMES = (
+    "The two storages have neither checksums nor times in common: sizes are compared, and whether "
+    "a file changed after it was uploaded, and not contents. Compared by checksum, each file is "
+    "downloaded and its contents are compared."
+)
 _ONLY_SIZE = ("--size-only",)
 _BY_UPLOAD_TIME = ("--update", "--use-server-modtime")
 
@@ -89,7 +98,7 @@ def _run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
     apart = mirrors(request) and hides_there(request)
     last = "sync" if mirrors(request) and not apart else _verb(request)
     if request.method is Method.CHECK:
-        return (Stage("check", _check_flags(request, facts)),)
+        return _check_stages(request, facts)
     if request.method is Method.MOVE:
         # Equal size and time are no proof of an equal copy, and the source goes next: so every
         # file is sent, and removed after rclone compared the copy. --update would even remove a
@@ -135,12 +144,31 @@ def lacks_checksums(request: SyncRequest, facts: PairFacts) -> bool:
     return compares and request.compare is Compare.CHECKSUM and not facts.shares_hash
 
 
-def _check_flags(request: SyncRequest, facts: PairFacts) -> tuple[str, ...]:
+def comparison_remark(request: SyncRequest, facts: PairFacts) -> str | None:
+    """Say what is compared where that is less than a person may think; None where it is not."""
+    if lacks_checksums(request, facts):
+        return NO_CHECKSUMS
+    blind = request.compare is Compare.SIZE_TIME and not facts.shares_hash
+    if request.method is not Method.CHECK or not blind:
+        return None
+    return NO_CONTENTS_OR_TIMES if facts.sizes_only else NO_CONTENTS
+
+
+def _check_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
+    """Give the processes of a CHECK, each with its report.
+
+    rclone's check looks at sizes and hashes alone, and fails without a hash in common. What a copy
+    would send tells then what differs by size and time.
+    """
     if request.compare is Compare.SIZE:
-        return _ONLY_SIZE
-    if request.compare is Compare.CHECKSUM and not facts.shares_hash:
-        return ("--download",)
-    return ()
+        return (Stage("check", _ONLY_SIZE),)
+    if facts.shares_hash:
+        return (Stage("check"),)
+    if request.compare is Compare.CHECKSUM:
+        return (Stage("check", ("--download",)),)
+    if facts.sizes_only:
+        return (Stage("check", _ONLY_SIZE), Stage("copy", _BY_UPLOAD_TIME, dry_run=True))
+    return (Stage("copy", dry_run=True),)
 
 
 def skips_read_back(request: SyncRequest) -> bool:

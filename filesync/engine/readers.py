@@ -318,6 +318,8 @@ class RunReader:
         return [*started, progress]
 
     def _transfers_begun(self, stats: Stats) -> bool:
+        if self.method is Method.CHECK:
+            return False
         return self.phase is Phase.LISTING and bool(stats.in_flight or stats.transfers_done)
 
     def _enter(self, phase: Phase) -> list[Event]:

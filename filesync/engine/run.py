@@ -39,7 +39,7 @@ from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_to
 from filesync.engine.log import RunLog
 from filesync.engine.outcome import conclude, name_folders
 from filesync.engine.partials import remove_partials
-from filesync.engine.passes import NO_CHECKSUMS, Stage, lacks_checksums, run_stages
+from filesync.engine.passes import Stage, comparison_remark, run_stages
 from filesync.engine.planning import planned
 from filesync.engine.prepare import (
     Prepared,
@@ -190,8 +190,8 @@ class _Run:
         stages = Stages(self._rclone, prepared, self._driver, self._reader)
         yield from stages.check_passwords()
         facts = yield from stages.pair_facts()
-        if lacks_checksums(request, facts):
-            yield self._driver.warn(NO_CHECKSUMS)
+        if (remark := comparison_remark(request, facts)) is not None:
+            yield self._driver.warn(remark)
         yield from missing_at_source(stages)
         max_delete = None
         is_planned = request.dry_run or request.method.can_delete or bool(request.rules.renames)
@@ -232,6 +232,7 @@ class _Run:
             if not self._plan.deletes:
                 to_run = tuple(stage for stage in to_run if not stage.deleting)
         exit_code = 0
+        told: set[int] = set()
         for stage in to_run:
             yield from reader.begin_stage(renaming=stage.renaming, deleting=stage.deleting)
             self._writes = True
@@ -249,17 +250,18 @@ class _Run:
                 yield from named_at_source(prepared.files.report, reader)
                 raise
             yield from named_at_source(prepared.files.report, reader)
+            if request.method is Method.CHECK:
+                yield from differences(prepared.files.report, reader, told)
+                if exit_code == 1 and reader.differences and not reader.problems.counts:
+                    # rclone's way of saying that it found differences: the check succeeded.
+                    exit_code = 0
             if exit_code != 0:
                 if reader.set_aside:
                     yield from put_back(stages)
                 break
             self._writes = False
         if request.method is Method.CHECK:
-            yield from differences(prepared.files.report, reader)
             self._plan = Plan() if request.dry_run else None
-            if exit_code == 1 and reader.differences and not reader.problems.counts:
-                # rclone's way of saying that it found differences: the check itself succeeded.
-                exit_code = 0
         if self._driver.rules is not None and reader.problems.counts:
             # A link that leads out makes errors of which none names it.
             yield from ticking(check_links(request, self._local_roots))

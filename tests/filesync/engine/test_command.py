@@ -193,6 +193,8 @@ MOVE = ("--ignore-times", "--disable", "DirMove")
         (Method.MOVE, Compare.SIZE_TIME, EQUALS, [("move", MOVE)]),
         (Method.MOVE, Compare.SIZE, SIZES, [("move", MOVE)]),
         (Method.CHECK, Compare.SIZE_TIME, EQUALS, [("check", ())]),
+        (Method.CHECK, Compare.SIZE_TIME, TIMES, [("copy", ())]),
+        (Method.CHECK, Compare.SIZE_TIME, SIZES, [("check", SIZE_ONLY), ("copy", UPDATE)]),
         (Method.CHECK, Compare.SIZE, EQUALS, [("check", SIZE_ONLY)]),
         (Method.CHECK, Compare.CHECKSUM, EQUALS, [("check", ())]),
         (Method.CHECK, Compare.CHECKSUM, SIZES, [("check", ("--download",))]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -123,6 +124,24 @@ def test_check_by_checksum_reads_what_was_encrypted(lab: Lab, place: tuple[Remot
     lab.run(upload(lab, remote))
     write_tree(lab.source, {f"{CANARY}.txt": f"{CANARY} two"})
     ran = lab.run(upload(lab, remote, method=Method.CHECK, compare=Compare.CHECKSUM))
+    assert ran.actions() == {(Action.DIFFERS, f"{CANARY}.txt")}
+
+
+def test_check_is_in_step_by_size_and_time_after_an_upload(
+    lab: Lab, place: tuple[Remote, Path]
+) -> None:
+    remote, _ = place
+    write_tree(lab.source, TREE)
+    lab.run(upload(lab, remote))
+    ran = lab.run(upload(lab, remote, method=Method.CHECK))
+    assert (ran.result.outcome, ran.actions()) == (Outcome.SUCCEEDED, set())
+
+    edited = lab.source / f"{CANARY}.txt"
+    edited.write_text(f"{CANARY} two")
+    later_s = time.time() + 5
+    os.utime(edited, (later_s, later_s))
+    ran = lab.run(upload(lab, remote, method=Method.CHECK))
+    assert ran.result.outcome is Outcome.SUCCEEDED
     assert ran.actions() == {(Action.DIFFERS, f"{CANARY}.txt")}
 
 

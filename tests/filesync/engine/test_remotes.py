@@ -23,7 +23,7 @@ from filesync.engine import (
     list_folder,
     probe,
 )
-from filesync.engine.passes import NO_CHECKSUMS
+from filesync.engine.passes import NO_CHECKSUMS, NO_CONTENTS, NO_CONTENTS_OR_TIMES
 from tests.filesync.engine.lab import NO_GUARDS, Lab, engine_remote, files_of, write_tree
 from tests.servers.openssh import OpensshServer
 from tests.servers.s3 import S3Server
@@ -181,6 +181,50 @@ def test_check_by_checksum_sees_an_edit_of_equal_size(lab: Lab, upload: SyncRequ
     ran = lab.run(replace(upload, method=Method.CHECK, compare=Compare.CHECKSUM))
 
     assert ran.actions() == {(Action.DIFFERS, "a.txt")}
+
+
+@pytest.mark.parametrize("compare", [Compare.SIZE_TIME, Compare.SIZE])
+def test_check_succeeds_where_no_contents_can_be_compared(
+    lab: Lab, upload: SyncRequest, compare: Compare
+) -> None:
+    write_tree(lab.source, TREE)
+    lab.run(upload)
+    check = replace(upload, method=Method.CHECK, compare=compare)
+    ran = lab.run(check)
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert ran.actions() == set()
+
+    (lab.source / "a.txt").write_text("another length")
+    later_s = time.time() + 5
+    os.utime(lab.source / "a.txt", (later_s, later_s))
+    (lab.source / "folder/b.bin").unlink()
+    (lab.source / "new").write_text("new")
+    ran = lab.run(check)
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert ran.actions() == {
+        (Action.DIFFERS, "a.txt"),
+        (Action.MISSING_ON_SOURCE, "folder/b.bin"),
+        (Action.MISSING_ON_DESTINATION, "new"),
+    }
+    assert ran.result.totals.differences == 3
+
+
+def test_check_sees_an_edit_of_equal_size_by_its_time_and_says_so(
+    lab: Lab, upload: SyncRequest
+) -> None:
+    write_tree(lab.source, TREE)
+    lab.run(upload)
+    (lab.source / "a.txt").write_text("two")
+    later_s = time.time() + 5
+    os.utime(lab.source / "a.txt", (later_s, later_s))
+    ran = lab.run(replace(upload, method=Method.CHECK))
+
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert ran.actions() == {(Action.DIFFERS, "a.txt")}
+    backend = upload.destination.remote.backend
+    warned = {event.message for event in ran.events if isinstance(event, LogLine)}
+    assert (NO_CONTENTS_OR_TIMES in warned) == (backend == "webdav")
+    assert (NO_CONTENTS in warned) == (backend in ("sftp", "ftp", "smb"))
 
 
 @pytest.mark.parametrize("compare", [Compare.SIZE_TIME, Compare.CHECKSUM])
