@@ -19,6 +19,9 @@ MAX_LINE_CHARS = 1000
 _UNKNOWN = "\ufffd"
 _LITERAL = re.compile(rf"[*?\[\]{{}}\\,]|{_UNKNOWN}|\s(?=$)")
 KEPT_RULE = f"- {KEPT_FOLDER}/**"
+MARKER_PREFIX = ".syncbeat-marker-"
+"""How the names of files begin that a run writes and removes to see which folders are one."""
+_MARKER_RULE = f"- {MARKER_PREFIX}*"
 # Go takes all letters, digits and underscores after a dollar into a group's name.
 _RUN_ON_GROUP = re.compile(r"(?<!\$)(?:\$\$)*(?P<group>\$[0-9]+)(?=[^\W0-9])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -289,4 +292,4 @@ def render_filters(rules: Rules) -> str:
 
     At every depth: a storage whose root is further up sees another one's kept files below.
     """
-    return "".join(f"{line}\n" for line in (KEPT_RULE, *rules.filters))
+    return "".join(f"{line}\n" for line in (KEPT_RULE, _MARKER_RULE, *rules.filters))

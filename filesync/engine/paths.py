@@ -1,4 +1,4 @@
-"""Keep every path below its root: names, real paths, links that lead out, and overlaps."""
+"""Keep every path below its root: names, real paths, links that lead out."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from filesync.engine.texts import Text
 
 MAX_PATH_CHARS = 4096
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# What makes two remotes the same place, whatever they are called.
-_PLACE_OPTIONS = ("url", "host", "port", "endpoint", "provider", "user", "drive_id", "team_drive")
 
 
 def validate_path(path: str, *, what: str = Text("the path")) -> str:
@@ -129,44 +127,3 @@ def _links(folder: str, folders: list[str]) -> list[str]:
         # rclone meets the same folder and reports it; nothing is written through it.
         return links
     return links
-
-
-def check_no_overlap(source: Endpoint, destination: Endpoint) -> None:
-    """Raise PathRefused when one side contains the other."""
-    if place(source.remote) != place(destination.remote):
-        return
-    if source.remote.encryption != destination.remote.encryption:
-        # Where a path lies below an encrypted root, only rclone knows: the whole root counts.
-        source, destination = _readable(source), _readable(destination)
-    one, other = _comparable(source), _comparable(destination)
-    if (
-        one == other
-        or one.startswith(other + "/")
-        or other.startswith(one + "/")
-        or not (one and other)
-    ):
-        raise PathRefused(
-            Text(
-                "source {source} and destination {destination} overlap",
-                source=one or "/",
-                destination=other or "/",
-            ),
-            field="destination",
-        )
-
-
-def _readable(endpoint: Endpoint) -> Endpoint:
-    return endpoint if endpoint.remote.encryption is None else Endpoint(endpoint.remote)
-
-
-def _comparable(endpoint: Endpoint) -> str:
-    if endpoint.remote.backend == "local":
-        joined = os.path.join(endpoint.remote.root, validate_path(endpoint.path))
-        return os.path.realpath(joined).rstrip("/")
-    return full_path(endpoint).rstrip("/")
-
-
-def place(remote: Remote) -> tuple[str, ...]:
-    """Tell where a remote is, the same for two remotes with other credentials for one place."""
-    values = (remote.options.get(name, "").rstrip("/").lower() for name in _PLACE_OPTIONS)
-    return (remote.backend, *values)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from filesync.engine import filters, ini, options, paths
+from filesync.engine import filters, ini, options, overlap, paths
 from filesync.engine.command import RunFiles, Sides
 from filesync.engine.errors import EngineError, OptionRefused, PathRefused
 from filesync.engine.request import KEPT_FOLDER, Endpoint, Method, Remote, SyncRequest
@@ -61,7 +61,7 @@ def validate_request(request: SyncRequest, local_roots: tuple[Path, ...]) -> Non
             target("src", endpoint, local_roots)
         except PathRefused as error:
             raise PathRefused(error.message, field=f"{side}_path") from error
-    paths.check_no_overlap(request.source, request.destination)
+    overlap.check_no_overlap(request.source, request.destination)
 
 
 def prepare(request: SyncRequest, work_dir: Path, local_roots: tuple[Path, ...]) -> Prepared:
@@ -70,7 +70,7 @@ def prepare(request: SyncRequest, work_dir: Path, local_roots: tuple[Path, ...])
     filters.validate_limits(request.limits)
     for endpoint in (request.source, request.destination):
         validate_remote(endpoint.remote, local_roots)
-    paths.check_no_overlap(request.source, request.destination)
+    overlap.check_no_overlap(request.source, request.destination)
     for path in request.only_paths or ():
         _check_only_path(path)
     source, destination = request.source, request.destination

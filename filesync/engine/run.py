@@ -51,6 +51,7 @@ from filesync.engine.prepare import (
 from filesync.engine.put_back import put_back
 from filesync.engine.readers import RunReader
 from filesync.engine.request import Method, Remote, SyncRequest
+from filesync.engine.same_folder import check_apart
 from filesync.engine.source_names import missing_at_source, named_at_source
 from filesync.engine.stages import Stages
 from filesync.engine.texts import Text
@@ -212,6 +213,7 @@ class _Run:
                 return
             self._reader.most_deletes = deletions_tolerated(request, plan)
             max_delete = deletions_allowed(plan, keeps_deleted=prepared.sides.backup is not None)
+            yield from check_apart(stages, plan)
             yield from remove_leftovers(stages, tally.leftovers)
         yield from self._transferred(stages, facts, max_delete)
 

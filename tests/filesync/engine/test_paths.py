@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from filesync.engine import (
     KEPT_FOLDER,
+    Encryption,
     Endpoint,
     FailureClass,
     Method,
@@ -17,7 +20,8 @@ from filesync.engine import (
     validate_path,
     validate_remote,
 )
-from filesync.engine.paths import check_no_overlap, escaping_links, full_path, resolve_local
+from filesync.engine.overlap import check_no_overlap, only_a_look_tells
+from filesync.engine.paths import escaping_links, full_path, resolve_local
 from tests.filesync.engine.lab import Lab, Ran, tree, write_tree
 
 
@@ -146,6 +150,96 @@ def test_overlap_is_seen_across_two_storages_of_one_place(tmp_path: Path) -> Non
     other = Remote("webdav", "a", {"url": "http://h/dav", "user": "u"}, {"pass": "new"})
     with pytest.raises(PathRefused):
         check_no_overlap(Endpoint(one), Endpoint(other))
+
+
+def dav(url: str, root: str = "", path: str = "in", **options: str) -> Endpoint:
+    return Endpoint(Remote("webdav", root, {"url": url, **options}), path)
+
+
+def at(backend: str, root: str, path: str = "in", **options: str) -> Endpoint:
+    return Endpoint(Remote(backend, root, options), path)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (dav("http://h", "x"), dav("http://h/x")),
+        (dav("http://h/dav", "x"), dav("http://h/dav/x/", path="in/deeper")),
+        (dav("http://h/a%20b"), dav("http://h", "a b")),
+        (dav("http://h", "/x"), dav("http://h", "x")),
+        (dav("http://h:80/"), dav("http://H/")),
+        (dav("https://h:443"), dav("https://h.", user="")),
+        (at("sftp", "/d", host="h", port="22"), at("sftp", "/d", host="H")),
+        (at("sftp", "d", "", host="h"), at("sftp", "/", "", host="h")),
+        (at("ftp", "d", host="h", port="21"), at("ftp", "d", host="h")),
+        (at("smb", "s", host="h", port="445"), at("smb", "/s", host="h")),
+        (at("s3", "b/x", endpoint="http://h"), at("s3", "/b/x", endpoint="http://h")),
+        (
+            at("s3", "b", endpoint="https://h", provider="Minio"),
+            at("s3", "b", endpoint="h:443", provider="Other"),
+        ),
+    ],
+)
+def test_two_spellings_of_one_place_are_refused(one: Endpoint, other: Endpoint) -> None:
+    for source, destination in ((one, other), (other, one)):
+        with pytest.raises(PathRefused, match="overlap"):
+            check_no_overlap(source, destination)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (at("sftp", "", host="h"), at("sftp", "/home/u", host="h")),
+        (at("sftp", "/d", host="h", user="u"), at("sftp", "/d", host="h", user="v")),
+        (at("smb", "Share/A", host="h"), at("smb", "share/a", host="h")),
+        (dav("http://h"), dav("http://alias")),
+        (dav("http://h", path="in"), dav("http://h", path="out")),
+        (at("s3", "b", endpoint="http://h"), at("s3", "b", endpoint="http://alias")),
+    ],
+)
+def test_what_the_spelling_does_not_tell_is_left_to_a_look(one: Endpoint, other: Endpoint) -> None:
+    for source, destination in ((one, other), (other, one)):
+        check_no_overlap(source, destination)
+        assert only_a_look_tells(source, destination)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (at("local", "/tmp", "a"), at("local", "/tmp", "b")),
+        (at("webdav", "", "a"), at("s3", "b", "a")),
+        (at("s3", "b", "a"), at("s3", "b", "c")),
+        (
+            Endpoint(Remote("sftp", "a"), "in"),
+            Endpoint(Remote("sftp", "b", encryption=Encryption("secret")), "in"),
+        ),
+    ],
+)
+def test_two_places_for_certain_need_no_look(one: Endpoint, other: Endpoint) -> None:
+    check_no_overlap(one, other)
+    assert not only_a_look_tells(one, other)
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"),
+    [("a", "mount"), ("a/in", "mount"), ("a", "mount/in"), ("a/new", "mount/new")],
+)
+def test_a_bind_mount_is_a_second_spelling(tmp_path: Path, source: str, destination: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a folder")
+    (tmp_path / "a" / "in").mkdir(parents=True)
+    (tmp_path / "mount").mkdir()
+    mount = ["mount", "--bind", str(tmp_path / "a"), str(tmp_path / "mount")]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("this machine does not let us mount a folder")
+    remote = Remote("local", str(tmp_path))
+    try:
+        for one, other in ((source, destination), (destination, source)):
+            with pytest.raises(PathRefused, match="overlap"):
+                check_no_overlap(Endpoint(remote, one), Endpoint(remote, other))
+        check_no_overlap(Endpoint(remote, "a/in"), Endpoint(remote, "mount/out"))
+    finally:
+        subprocess.run(["umount", str(tmp_path / "mount")], check=True)
 
 
 @pytest.mark.parametrize(
