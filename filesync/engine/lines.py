@@ -132,7 +132,7 @@ def _done(message: str, path: str, size_bytes: int | None) -> Message | None:
     if message == "Deleted":
         return Deleted(path)
     if message.startswith("Moved (server-side)"):
-        return MovedServerSide(path)
+        return MovedServerSide(path, message.partition(") to: ")[2] or None)
     if message == "Moved into backup dir":
         return MovedToBackup(path)
     if message == "Updated modification time in destination":

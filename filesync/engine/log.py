@@ -29,6 +29,7 @@ _BLANK = b"[secret]"
 _UNREAD = b"couldn't parse config item "
 #: The level of the lines that say which command was started; rclone has none of that name.
 COMMAND = "command"
+_COMMAND_BEGINS = b'{"level": "command", '
 
 
 def render_line(line: bytes) -> str:
@@ -93,6 +94,17 @@ def secrets_of(remote: Remote) -> list[str]:
 def command_line(argv: Sequence[str]) -> bytes:
     """Give the line of the log that says which command was started."""
     return own_line(COMMAND, shlex.join(argv))
+
+
+def commanded(line: bytes) -> tuple[str, ...] | None:
+    """Give the command that a line of the log says was started; None for every other line."""
+    if not line.startswith(_COMMAND_BEGINS):
+        return None
+    try:
+        return tuple(shlex.split(json.loads(line)["msg"]))
+    except ValueError:
+        # A blanked secret may have taken a quotation mark with it.
+        return ()
 
 
 def own_line(level: str, message: str) -> bytes:

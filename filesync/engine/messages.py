@@ -60,9 +60,13 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True)
 class MovedServerSide:
-    """A file was renamed by the storage, also when it is kept before being overwritten."""
+    """A file was renamed by the storage, also when it is kept before being overwritten.
+
+    `renamed_to` is its new name, None where only its folder is another.
+    """
 
     path: str
+    renamed_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

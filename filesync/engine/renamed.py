@@ -45,11 +45,17 @@ class RenameLog:
             self._planned[new] = OldName(message.path, message.size_bytes)
             self._only_planned.add(new)
 
-    def begin(self, message: Copied) -> None:
-        """Note a copy that begins a rename where a storage cannot rename; no other is one."""
-        old = self._planned.get(message.stored_as)
-        if old is not None and old.path == message.path:
-            self.begun[message.stored_as] = old
+    def begin(self, message: Copied) -> bool:
+        """Note a copy that begins a rename where a storage cannot rename; say whether it does."""
+        is_one = self.is_planned(message.path, message.stored_as)
+        if is_one:
+            self.begun[message.stored_as] = self._planned[message.stored_as]
+        return is_one
+
+    def is_planned(self, path: str, new: str | None) -> bool:
+        """Whether the plan of this attempt gives a file that new name."""
+        old = None if new is None else self._planned.get(new)
+        return old is not None and old.path == path
 
     def is_done(self, message: Renamed) -> bool:
         """Whether a file was renamed in earnest: a dry run says so too, once."""

@@ -6,9 +6,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from filesync.engine.lines import parse_line
-from filesync.engine.log import CUT_MARK
-from filesync.engine.messages import Copied, DirMade, DirRemoved, MovedToBackup, Renamed, Skipped
+from filesync.engine.log import CUT_MARK, commanded
+from filesync.engine.messages import (
+    Copied,
+    Deleted,
+    DirMade,
+    DirRemoved,
+    Message,
+    MovedServerSide,
+    MovedToBackup,
+    Renamed,
+    Skipped,
+)
 from filesync.engine.renamed import OldName, RenameLog
+from filesync.engine.set_aside import SetAside
 from filesync.engine.standing import FileFacts
 
 
@@ -29,35 +40,62 @@ class Touched:
     folders_removed: set[str] = field(default_factory=set)
     renames: RenameLog = field(default_factory=RenameLog)
     halfway: dict[str, OldName] = field(default_factory=dict)
+    aside: SetAside = field(default_factory=SetAside)
     incomplete: bool = False
 
     def read(self, attempt: int, lines: Iterable[bytes]) -> None:
         """Add what the log of the attempt with this number says."""
         self.renames.begin_attempt()
+        self.aside.begin_attempt()
         for line in lines:
             if line.startswith(CUT_MARK):
                 self.incomplete = True
-                continue
-            message = parse_line(line)
-            if isinstance(message, Copied) and message.server_side:
-                self.renames.begin(message)
-            elif isinstance(message, Copied):
-                self._arrived(message, attempt)
-            elif isinstance(message, MovedToBackup):
-                self.left_with[message.path] = None
-            elif isinstance(message, Skipped):
-                self.renames.plan(message)
-            elif isinstance(message, Renamed) and self.renames.is_done(message):
-                self._took_name(message, attempt)
-            elif isinstance(message, DirMade):
-                self._folder(message.path, self.folders_made, self.folders_removed)
-            elif isinstance(message, DirRemoved):
-                self._folder(message.path, self.folders_removed, self.folders_made)
+            elif (argv := commanded(line)) is not None:
+                self.aside.begin(argv)
+            elif self.aside.puts_back:
+                self._came_back(parse_line(line), attempt)
+            else:
+                self._take(parse_line(line), attempt)
         for new, old in self.renames.begun.items():
             self._stayed_halfway(new, old, attempt)
 
+    def _take(self, message: Message, attempt: int) -> None:
+        if isinstance(message, Copied) and message.server_side:
+            if not self.renames.begin(message):
+                # Where a storage cannot rename, this begins to keep a file.
+                self.aside.take_away(message.path, attempt, self.left_with)
+        elif isinstance(message, Copied):
+            self._arrived(message, attempt)
+        elif isinstance(message, MovedServerSide):
+            if not self.renames.is_planned(message.path, message.renamed_to):
+                self.aside.take_away(message.path, attempt, self.left_with)
+        elif isinstance(message, MovedToBackup) or (
+            isinstance(message, Deleted) and self.aside.deletes
+        ):
+            self.aside.take_away(message.path, attempt, self.left_with)
+            self.left_with[message.path] = None
+        elif isinstance(message, Skipped):
+            self.renames.plan(message)
+        elif isinstance(message, Renamed) and self.renames.is_done(message):
+            self._took_name(message, attempt)
+        elif isinstance(message, DirMade):
+            self._folder(message.path, self.folders_made, self.folders_removed)
+        elif isinstance(message, DirRemoved):
+            self._folder(message.path, self.folders_removed, self.folders_made)
+
+    def _came_back(self, message: Message, attempt: int) -> None:
+        """Forget a file that stands again as it did before the run."""
+        # Where a storage cannot rename, a file is copied and then deleted.
+        if isinstance(message, MovedServerSide | Deleted) and self.aside.give_back(
+            message.path, attempt, self.left_with
+        ):
+            for known in (self.first_arrival, self.left_with, self.origins):
+                known.pop(message.path, None)
+
     def _arrived(self, message: Copied, attempt: int) -> None:
         name = message.stored_as
+        if not message.new:
+            self.aside.take_away(name, attempt, self.left_with)
         self.renames.begun.pop(name, None)
         if name in self.first_arrival and self.origin(name) != message.path:
             self.shared.add(name)
@@ -97,7 +135,8 @@ class Touched:
     def names(self) -> set[str]:
         """The names of all files at the destination that the run touched."""
         renamed = self.renames.taken | self.halfway
-        return {*self.left_with, *renamed, *(old.path for old in renamed.values())}
+        gone = self.aside.older
+        return {*self.left_with, *gone, *renamed, *(old.path for old in renamed.values())}
 
     def doubled(self, now: Mapping[str, FileFacts], *, is_begun: bool) -> set[str]:
         """Give both names of each file that may stand under its new and its old one.

@@ -35,7 +35,8 @@ def plan_undo(touched: Touched, standing: Standing) -> UndoPlan:
     """Give what brings a destination back, and the source of a MOVE."""
     plan = UndoPlan()
     renamed = _take_back(plan, touched, standing)
-    for path in sorted({*touched.left_with, *standing.kept} - renamed):
+    concerned = {*touched.left_with, *touched.aside.older, *standing.kept}
+    for path in sorted(concerned - renamed):
         conflict = _Path(path, touched, standing).decide(plan)
         if conflict is not None:
             plan.conflicts[path] = conflict
@@ -45,7 +46,7 @@ def plan_undo(touched: Touched, standing: Standing) -> UndoPlan:
 
 def _take_back(plan: UndoPlan, touched: Touched, standing: Standing) -> set[str]:
     """Decide what gets its old name again; return all names of which that decides."""
-    changed = touched.left_with.keys() | standing.kept.keys()
+    changed = touched.left_with.keys() | touched.aside.older.keys() | standing.kept.keys()
     for new, old in sorted(touched.renames.taken.items()):
         is_changed = not changed.isdisjoint({new, old.path})
         # What the run gave that name is another file, which loses it again: no copy to rely on.
@@ -106,6 +107,9 @@ class _Path:
             return Text("its name holds bytes that a log cannot show; put it back by hand")
         if self.path in self.touched.shared:
             return Text("a rename rule gave several files this name; put them back by hand")
+        if self.kept is None and self.path in self.touched.aside.older:
+            # Without it the run's own file is all there is.
+            return Text("the file that stood there before the run is not kept any more")
         if self.there is not None and self.there.size_bytes == self.left_with:
             # It may be back at the source already, from an attempt before this one.
             if self.now is None:

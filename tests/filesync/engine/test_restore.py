@@ -30,6 +30,7 @@ from filesync.engine import (
     SyncRequest,
     UndoRequest,
     list_folder,
+    purge_kept,
     run_restore,
 )
 from filesync.engine.events import InFlight, Phase
@@ -403,6 +404,55 @@ def test_what_an_attempt_kept_whose_log_is_lost_is_left_and_told(lab: Lab) -> No
     assert (undone.result.outcome, undone.guard) == (Outcome.PARTIAL, "changed_since")
     assert (Action.FAILED, f"{KEPT}/attempt-7") in undone.actions()
     assert {path.name: path.read_text() for path in lab.destination.iterdir()} == {"file": "old"}
+
+
+@pytest.mark.parametrize("server", ["local", "webdav", "s3"])
+@pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.FULL])
+def test_a_file_whose_kept_copy_is_gone_is_left_and_told(
+    lab: Lab, request: pytest.FixtureRequest, server: str, method: Method
+) -> None:
+    remote = remote_of(server, request, lab)
+    there = Endpoint(remote, "copy")
+    write_tree(lab.source, {"changed": "old", "gone": "only here"})
+    assert lab.run(SyncRequest(lab.request.source, there)).result.outcome is Outcome.SUCCEEDED
+    (lab.source / "gone").unlink()
+    write_tree(lab.source, {"changed": "newer and longer", "added": "1"})
+    changing = keeping(lab.asking(method, destination=there))
+    assert lab.run(changing).result.outcome is Outcome.SUCCEEDED
+    undo = undo_of(changing, lab)
+    roots = (lab.root / "files",)
+    assert purge_kept(remote, KEPT, rclone=lab.rclone, local_roots=roots) is None
+
+    undone = restore(lab, undo)
+
+    assert undone.guard == "changed_since"
+    left = {"changed", "gone"} if method is Method.FULL else {"changed"}
+    assert undone.actions() == {
+        *((Action.FAILED, path) for path in left),
+        (Action.DELETED, "added"),
+    }
+    assert "not kept any more" in str(undone.items[0].error)
+    assert listing(lab, remote) == {"changed", "gone"} - (left - {"changed"})
+
+
+@pytest.mark.parametrize("server", ["local", "webdav", "s3"])
+def test_what_a_run_put_back_itself_is_as_it_was(
+    lab: Lab, request: pytest.FixtureRequest, server: str
+) -> None:
+    remote = remote_of(server, request, lab)
+    there = Endpoint(remote, "copy")
+    write_tree(lab.source, {f"f{n}": "old" for n in range(10)})
+    assert lab.run(SyncRequest(lab.request.source, there)).result.outcome is Outcome.SUCCEEDED
+    before = look(lab, remote, "copy", folders=False)
+    write_tree(lab.source, {f"f{n}": "x" * 100_000 for n in range(10)} | {"added": "1"})
+    limits = Limits(transfers=1, max_bytes=200_000)
+    changing = keeping(lab.asking(Method.INCREMENTAL, destination=there, limits=limits))
+    assert lab.run(changing).result.outcome is not Outcome.SUCCEEDED
+
+    undone = restore(lab, undo_of(changing, lab))
+
+    assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
+    assert look(lab, remote, "copy", folders=False) == before
 
 
 def test_files_that_a_rename_rule_named_are_removed_by_that_name(lab: Lab) -> None:
