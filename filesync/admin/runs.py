@@ -28,7 +28,7 @@ from filesync.selectors import find_runs, is_id
 from filesync.services.failures import can_mend
 from filesync.services.finishing import cancel_run
 from filesync.services.queueing import retry_run
-from filesync.services.undo import queue_restore
+from filesync.services.undo import keeping, queue_restore
 from filesync.texts import say
 
 
@@ -256,12 +256,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         """Allow Undo to those who may run syncs, while the run keeps what it deleted."""
         if not request.user.has_perm(RUN):
             return False
-        return (
-            object_id is None
-            or SyncRun.objects.filter(
-                pk=object_id, state__in=SyncRun.TERMINAL, kept_until__isnull=False
-            ).exists()
-        )
+        return object_id is None or SyncRun.objects.filter(keeping(), pk=object_id).exists()
 
     def has_retry_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         """Allow Run again to those who may run syncs, once a run that undid none has ended."""

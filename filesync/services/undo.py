@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from itertools import chain
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
@@ -26,6 +27,10 @@ logger = logging.getLogger(__name__)
 
 TRY_AGAIN_S = 3_600
 PURGE_AT_ONCE = 20
+# How long what an undoing needs stays at least after it was asked for: it may be tried again.
+UNDO_WITHIN_S = DAY_S
+# Stands in `kept` once the purge has begun: something of it may be gone.
+PURGING = "purging"
 
 
 def keep_for(run: SyncRun, claim: Claim) -> str | None:
@@ -58,7 +63,8 @@ def attempt_folder(started_at: datetime, claim: uuid.UUID) -> str:
 def forget_unused(claim: Claim) -> None:
     """Forget the place of kept files of a held run, which changed nothing in its only attempt."""
     earlier = RunLog.objects.filter(run=OuterRef("pk")).exclude(claim=claim.token)
-    held = SyncRun.objects.filter(claim.held(), crashes=0).exclude(Exists(earlier))
+    # Of an earlier attempt the log may be on its way still.
+    held = SyncRun.objects.filter(claim.held(), crashes=0, attempts=[]).exclude(Exists(earlier))
     held.update(kept=None, kept_until=None)
 
 
@@ -85,19 +91,36 @@ def queue_restore(
                 "the config of run {run_id} was deleted, so that it cannot be undone", run_id=run_id
             )
         )
-    _check_undoable(old)
-    return queue_run(
-        old.config_id,
-        trigger=SyncRun.Trigger.RESTORE,
-        user=user,
-        dry_run=dry_run,
-        restore_of=old,
-        ring_bell=ring_bell,
-    )
+    with transaction.atomic():
+        _check_undoable(old)
+        return queue_run(
+            old.config_id,
+            trigger=SyncRun.Trigger.RESTORE,
+            user=user,
+            dry_run=dry_run,
+            restore_of=old,
+            ring_bell=ring_bell,
+        )
+
+
+def keeping() -> Q:
+    """Return the condition of the runs that keep all that undoing them needs."""
+    kept = Q(state__in=SyncRun.TERMINAL, kept__isnull=False, kept_until__gt=Now())
+    return kept & ~Q(kept__has_key=PURGING)
+
+
+def _hold(run: SyncRun) -> bool:
+    """Have the kept files of a run stay for a while; say whether they are all there.
+
+    A purge that begins at the same moment finds another time in the row, or is found here.
+    """
+    kept = SyncRun.objects.filter(keeping(), pk=run.pk)
+    soon = from_now(UNDO_WITHIN_S)
+    return bool(kept.filter(kept_until__lt=soon).update(kept_until=soon)) or kept.exists()
 
 
 def _check_undoable(run: SyncRun) -> None:
-    if not run.is_terminal or run.kept is None or run.kept_until is None:
+    if not _hold(run):
         raise NothingToUndo(
             engine.Text(
                 "run {pk} kept nothing to undo it with: it changed nothing, its "
@@ -139,7 +162,7 @@ def undo_request(run: SyncRun) -> engine.UndoRequest:
     """
     old, config = run.restore_of, run.config
     assert config is not None
-    if old is None or not old.kept or old.finished_at is None:
+    if old is None or not old.kept or PURGING in old.kept or old.finished_at is None:
         raise engine.EngineError(
             engine.Text("the run that was to be undone is gone, or keeps nothing any more")
         )
@@ -181,21 +204,27 @@ def purge_expired() -> int:
     """Delete kept files that are over their time; return of how many runs.
 
     Asks the storages, so it runs in workers. Whoever moves `kept_until` on deletes; a storage
-    that does not answer is asked again in an hour.
+    that does not answer is asked again in an hour. What an active undoing needs stays.
     """
     purged = 0
-    over = SyncRun.objects.filter(kept_until__lt=Now(), state__in=SyncRun.TERMINAL)
-    for run in over.order_by("kept_until")[:PURGE_AT_ONCE]:
-        mine = SyncRun.objects.filter(pk=run.pk, kept_until=run.kept_until)
-        if mine.update(kept_until=from_now(TRY_AGAIN_S)) and _purged(run):
-            SyncRun.objects.filter(pk=run.pk).update(kept=None, kept_until=None)
-            purged += 1
+    undoing = SyncRun.objects.filter(restore_of=OuterRef("pk"), state__in=SyncRun.ACTIVE)
+    over = SyncRun.objects.filter(
+        ~Exists(undoing), kept_until__lt=Now(), state__in=SyncRun.TERMINAL
+    )
+    while runs := list(over.order_by("kept_until")[:PURGE_AT_ONCE]):
+        for run in runs:
+            mine = over.filter(pk=run.pk, kept_until=run.kept_until)
+            kept = {**(run.kept or {}), PURGING: True}
+            if mine.update(kept=kept, kept_until=from_now(TRY_AGAIN_S)) and _purged(run):
+                SyncRun.objects.filter(pk=run.pk).update(kept=None, kept_until=None)
+                purged += 1
     return purged
 
 
 def _purged(run: SyncRun) -> bool:
     """Delete what a run kept; say whether nothing is left of it."""
-    assert run.kept is not None
+    if not run.kept:
+        return True
     storage = Storage.objects.filter(pk=run.kept["storage"]).first()
     if storage is None:
         return True

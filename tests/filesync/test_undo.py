@@ -21,7 +21,7 @@ from filesync.models import RunLog, SyncConfig, SyncRun
 from filesync.services.execution import execute
 from filesync.services.finishing import cancel_run, requeue_run
 from filesync.services.retention import delete_expired
-from filesync.services.undo import purge_expired, queue_restore, undo_request
+from filesync.services.undo import keep_for, purge_expired, queue_restore, undo_request
 from tests.filesync.engine.lab import engine_remote, tree, write_tree
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import claim, client_of, make_config, make_run, make_storage
@@ -350,9 +350,126 @@ def test_a_storage_that_does_not_answer_is_asked_again_later(local_root: Path) -
     assert purge_expired() == 0
 
     run.refresh_from_db()
-    assert run.kept == kept
+    assert run.kept == {**kept, "purging": True}
     assert run.kept_until is not None
     assert run.kept_until > timezone.now()
+
+
+def let_time_pass(run: SyncRun) -> None:
+    """Let the time be over for which a run keeps its files."""
+    past = timezone.now() - timedelta(seconds=1)
+    SyncRun.objects.filter(pk=run.pk).update(kept_until=past)
+
+
+def test_all_that_is_over_its_time_goes_at_once(local_root: Path, config: SyncConfig) -> None:
+    past = timezone.now() - timedelta(days=1)
+    for _ in range(45):
+        run = make_run(config, state=SyncRun.State.SUCCEEDED)
+        folder = f"{KEPT_FOLDER}/2026-11-24-run-{run.pk}"
+        kept = {"storage": config.destination_storage_id, "folder": folder}
+        SyncRun.objects.filter(pk=run.pk).update(kept=kept, kept_until=past)
+
+    assert purge_expired() == 45
+
+
+def test_a_run_whose_time_is_over_is_not_undone(local_root: Path, config: SyncConfig) -> None:
+    run = changing_run(config, local_root)
+    let_time_pass(run)
+
+    with pytest.raises(NothingToUndo, match="its time is over"):
+        queue_restore(run.pk)
+
+
+def test_a_run_whose_kept_files_began_to_go_is_not_undone(
+    local_root: Path, config: SyncConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = changing_run(config, local_root)
+    let_time_pass(run)
+
+    def break_off(_remote: engine.Remote, folder: str, **_: object) -> engine.Failure:
+        for path in (local_root / folder).rglob("changed"):
+            path.unlink()
+        return engine.Failure.of(engine.FailureClass.TIMEOUT, "it took too long")
+
+    monkeypatch.setattr(engine, "purge_kept", break_off)
+    assert purge_expired() == 0
+    run.refresh_from_db()
+    assert run.kept_until is not None
+    assert run.kept_until > timezone.now()
+
+    with pytest.raises(NothingToUndo):
+        queue_restore(run.pk)
+
+
+def test_what_an_undoing_needs_stays_while_it_waits_and_runs(
+    local_root: Path, config: SyncConfig
+) -> None:
+    before = tree(local_root / "destination")
+    run = changing_run(config, local_root)
+    soon = timezone.now() + timedelta(minutes=1)
+    SyncRun.objects.filter(pk=run.pk).update(kept_until=soon)
+    undoing = queue_restore(run.pk)
+    run.refresh_from_db()
+    assert run.kept_until is not None
+    assert run.kept_until > timezone.now() + timedelta(hours=23)
+    purged: list[int] = []
+
+    def purge(event: engine.Event) -> None:
+        if isinstance(event, engine.PlanReady):
+            let_time_pass(run)
+            purged.append(purge_expired())
+
+    let_time_pass(run)
+    assert purge_expired() == 0
+    execute(claim(undoing), watch=purge)
+
+    undoing.refresh_from_db()
+    assert (undoing.state, undoing.message) == ("SUCCEEDED", "")
+    assert purged == [0]
+    assert tree(local_root / "destination") == before
+    assert purge_expired() == 1
+
+
+def test_what_an_attempt_replaced_that_kept_nothing_is_left_alone(
+    local_root: Path, config: SyncConfig
+) -> None:
+    """The days to keep files were set to 0 between two attempts."""
+    write_tree(local_root / "source", {"changed": "new and longer", "added": "added"})
+    (local_root / "source" / "gone").unlink()
+    run = make_run(config)
+    held = claim(run)
+    run.refresh_from_db()
+    assert keep_for(run, held) is not None
+    requeue_run(held, SyncRun.Reason.WORKER_STOPPED)
+    SyncConfig.objects.filter(pk=config.pk).update(keep_deleted_days=0)
+    run = carry_out(SyncRun.objects.get(pk=run.pk))
+    assert (run.state, run.files_transferred, run.files_deleted) == ("SUCCEEDED", 2, 1)
+
+    undone = carry_out(queue_restore(run.pk))
+
+    assert undone.guard == "changed_since"
+    assert set(undone.items.filter(action="FAILED").values_list("path", flat=True)) >= {
+        "changed",
+        "gone",
+    }
+    there = {path.name for path in (local_root / "destination").iterdir()}
+    assert there == {"changed", "same"}
+    assert (local_root / "destination" / "changed").read_text() == "new and longer"
+
+
+def test_where_an_attempt_keeps_whose_log_is_on_its_way_is_not_forgotten(
+    local_root: Path, config: SyncConfig
+) -> None:
+    run = make_run(config)
+    held = claim(run)
+    run.refresh_from_db()
+    keep_for(run, held)
+    requeue_run(held, SyncRun.Reason.WORKER_STOPPED)
+
+    run = carry_out(SyncRun.objects.get(pk=run.pk))
+
+    assert (run.state, run.files_transferred) == ("SUCCEEDED", 0)
+    assert run.kept_until is not None
 
 
 def test_a_storage_that_cannot_keep_files_is_refused(local_root: Path) -> None:
