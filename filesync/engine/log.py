@@ -9,6 +9,7 @@ import shlex
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -113,14 +114,18 @@ def own_line(level: str, message: str) -> bytes:
 
 
 class RunLog:
-    """The text log of one run; `path` None keeps only the end."""
+    """The text log of one run; `path` None keeps only the end.
+
+    A disk that is full costs the rest of the log, never the run. Such a log says that it was cut,
+    or has no end: either tells its readers that more was done than it says.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._file: gzip.GzipFile | None = None
         self._raw: BinaryIO | None = None
         self._lines_left_out = 0
-        self._is_cut = False
+        self._is_cut = self._has_failed = False
         self._is_flushed = True
         self._flush_at_s = 0.0
         if path is not None:
@@ -135,21 +140,29 @@ class RunLog:
         if self._is_cut:
             self._lines_left_out += text.count(b"\n")
             return
-        self._file.write(text)
-        self._is_flushed = False
-        if self._raw.tell() >= MAX_LOG_BYTES:
-            self._is_cut = True
-            # At once: a log of a killed process must not look whole.
-            self._file.write(CUT_MARK + b": it had grown to %d MiB\n" % (MAX_LOG_BYTES >> 20))
+        try:
+            self._file.write(text)
+            self._is_flushed = False
+            if self._raw.tell() >= MAX_LOG_BYTES:
+                self._is_cut = True
+                # At once: a log of a killed process must not look whole.
+                self._file.write(CUT_MARK + b": it had grown to %d MiB\n" % (MAX_LOG_BYTES >> 20))
+        except OSError:
+            self._has_failed = self._is_cut = True
+            self._lines_left_out += text.count(b"\n")
         self.flush_when_due()
 
     def flush_when_due(self) -> None:
         """Let readers see what was written, now and then."""
         now_s = time.monotonic()
-        if self._file is not None and not self._is_flushed and now_s >= self._flush_at_s:
+        if self._file is None or self._is_flushed or now_s < self._flush_at_s:
+            return
+        try:
             self._file.flush()
-            self._is_flushed = True
-            self._flush_at_s = now_s + FLUSH_EVERY_S
+        except OSError:
+            self._has_failed = self._is_cut = True
+        self._is_flushed = True
+        self._flush_at_s = now_s + FLUSH_EVERY_S
 
     def remember(self, lines: Sequence[bytes]) -> None:
         """Keep lines in the bounded end of the log."""
@@ -166,9 +179,8 @@ class RunLog:
         """Finish the compressed file; safe to call twice."""
         if self._file is None or self._raw is None:
             return
-        if self._lines_left_out:
-            left_out = b": %d lines more are not in it\n" % self._lines_left_out
-            self._file.write(CUT_MARK + left_out)
-        self._file.close()
-        self._raw.close()
+        with suppress(OSError), self._raw, self._file:
+            if self._lines_left_out or self._has_failed:
+                left_out = b": %d lines more are not in it\n" % self._lines_left_out
+                self._file.write(CUT_MARK + left_out)
         self._file = None

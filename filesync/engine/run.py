@@ -244,7 +244,8 @@ class _Run:
                 exit_code = yield from stages.drive(stage, take, max_delete=limit)
                 if over := deleted_too_many(reader):
                     raise Stopped(over)
-            except Stopped:
+            except Exception:
+                # Stopped, or something that nobody foresaw: what was set aside must come back.
                 self._cut_off = True
                 if not self._driver.must_end_at_once:
                     yield from remove_cut_short(stages)

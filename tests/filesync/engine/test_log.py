@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import random
@@ -145,6 +146,40 @@ def test_a_line_after_which_none_comes_can_be_read_soon(
     after = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(path.read_bytes())
     assert (before, after) == (b"one\n", b"one\ntwo\n")
     log.close()
+
+
+def test_a_full_disk_costs_the_rest_of_the_log_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("filesync.engine.log.FLUSH_EVERY_S", 0)
+    log = RunLog(Path("/dev/full"))
+
+    log.write(b"one\n")
+    log.write(random.randbytes(1 << 20).hex().encode() + b"\n")
+    log.flush_when_due()
+    log.close()
+    log.close()
+
+
+def test_a_disk_that_was_full_for_a_while_leaves_a_log_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filesync.engine.log.FLUSH_EVERY_S", 0)
+    path = tmp_path / "log.gz"
+    log = RunLog(path)
+    log.write(b"one\n")
+
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(log._file, "flush", fail)
+        log.write(b"two\n")
+    log.write(b"three\n")
+    log.close()
+
+    *_, last = gzip.decompress(path.read_bytes()).splitlines()
+    assert last == CUT_MARK + b": 1 lines more are not in it"
 
 
 def test_the_tail_is_bounded_in_lines_and_in_length() -> None:

@@ -26,6 +26,8 @@ from filesync.engine import (
     StopSignal,
     SyncRequest,
 )
+from filesync.engine.messages import Copied, Message
+from filesync.engine.readers import RunReader
 from tests.filesync.engine.lab import NO_GUARDS, Lab, engine_remote, files_of, write_tree
 
 OLD: dict[str, str | bytes] = {f"folder {number:02}/file": "old" for number in range(40)}
@@ -156,6 +158,42 @@ def test_what_cannot_be_put_back_is_told(lab: Lab) -> None:
     assert failed.error is not None
     assert "kept/run" in failed.error
     assert ran.result.totals.files_failed == 1
+
+
+def test_a_full_disk_under_the_log_costs_the_run_nothing(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filesync.engine.log.FLUSH_EVERY_S", 0)
+    write_tree(lab.source, NEW)
+    write_tree(lab.destination, OLD)
+    lab.log_path.symlink_to("/dev/full")
+
+    ran = lab.run(lab.asking(Method.INCREMENTAL, keep_deleted_dir="kept/run"))
+
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert files_of(lab.destination) == NEW_HASHES
+    assert files_of(lab.root / "files" / "kept" / "run") == OLD_HASHES
+
+
+def test_what_was_set_aside_comes_back_whatever_ends_the_run(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(lab.source, NEW)
+    write_tree(lab.destination, OLD)
+    take = RunReader.take
+
+    def fail(self: RunReader, message: Message) -> list[Event]:
+        if isinstance(message, Copied):
+            raise RuntimeError("nobody foresaw this")
+        return take(self, message)
+
+    monkeypatch.setattr(RunReader, "take", fail)
+    request = lab.asking(Method.INCREMENTAL, limits=SLOWLY, keep_deleted_dir="kept/run")
+    with pytest.raises(RuntimeError, match="foresaw"):
+        lab.run(request)
+
+    monkeypatch.undo()
+    assert_all_files_are_there(lab, request.destination.remote, "destination")
 
 
 def test_a_worker_that_is_stopped_puts_nothing_back(lab: Lab) -> None:
