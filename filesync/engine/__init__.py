@@ -50,7 +50,7 @@ from filesync.engine.filters import (
 from filesync.engine.ini import TokensLeft
 from filesync.engine.kept import can_keep, purge_kept
 from filesync.engine.limits import StorageLimits, tightened, validate_storage_limits
-from filesync.engine.log import render_line
+from filesync.engine.log import CUT_MARK, render_line
 from filesync.engine.options import (
     ADDRESSES,
     POLICY,
@@ -88,6 +88,7 @@ from filesync.engine.texts import Text
 
 __all__ = [
     "ADDRESSES",
+    "CUT_MARK",
     "KEPT_FOLDER",
     "KEPT_RULE",
     "MAX_LINES_OF_RUN",

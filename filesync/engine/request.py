@@ -164,7 +164,7 @@ class UndoRequest:
     `attempts` are its attempts, oldest first: the folder below `kept_dir` that each kept files
     in, and the lines of its log. `source` is given for a MOVE. `ended_at_s` is a Unix time: what
     changed later is left alone, unless it is what an earlier attempt at undoing the run has done,
-    the first of which began at `begun_at_s`.
+    the first of which began at `begun_at_s`. `logs_lost` counts attempts that left no log.
     """
 
     destination: Endpoint
@@ -174,4 +174,5 @@ class UndoRequest:
     limits: Limits
     source: Endpoint | None = None
     begun_at_s: float | None = None
+    logs_lost: int = 0
     dry_run: bool = False

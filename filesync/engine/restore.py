@@ -27,6 +27,7 @@ from filesync.engine.events import (
     SyncResult,
 )
 from filesync.engine.ini import TokensLeft
+from filesync.engine.kept_files import read_kept
 from filesync.engine.log import RunLog
 from filesync.engine.plan import MAX_ITEMS
 from filesync.engine.prepare import check_encrypted_links, check_links_below, validate_remote
@@ -150,7 +151,10 @@ class _Restore:
         touched = Touched()
         for number, (_, lines) in enumerate(self.request.attempts):
             touched.read(number, lines)
-        kept, unknown = self._kept((yield from stages.listed("kept")))
+        folders = [folder for folder, _ in self.request.attempts]
+        listed = yield from stages.listed("kept")
+        found = read_kept(listed, folders, touched.aside.older)
+        kept = found.files
         concerned = {*touched.names, *kept}
         now = yield from stages.listed("dst", concerned)
         is_begun = self.request.begun_at_s is not None
@@ -167,13 +171,19 @@ class _Restore:
             ended_at_s=self.request.ended_at_s + ahead_s,
             begun_at_s=None if begun_at_s is None else begun_at_s + ahead_s,
             source=source,
+            unclear=frozenset().union(*found.unknown.values()),
         )
         undo = plan_undo(touched, standing)
         if touched.incomplete:
             undo.conflicts[""] = Text(
                 "the log of the run was cut: files that it added after that are not known, and stay"
             )
-        for folder in unknown:
+        if self.request.logs_lost:
+            undo.conflicts[self.request.kept_dir] = Text(
+                "the log of {count} attempt(s) is lost: what they changed is not known, and stays",
+                count=self.request.logs_lost,
+            )
+        for folder in found.unknown:
             undo.conflicts[f"{self.request.kept_dir}/{folder}"] = Text(
                 "it holds files of an attempt whose log is lost; put them back by hand"
             )
@@ -195,22 +205,6 @@ class _Restore:
         if self.request.dry_run or is_local or not newer:
             return 0.0
         return (yield from stages.clock_ahead_s())
-
-    def _kept(self, listed: Mapping[str, FileFacts]) -> tuple[dict[str, KeptFile], set[str]]:
-        """Give each kept file of the first attempt that kept it, and the folders of none."""
-        numbers = {folder: number for number, (folder, _) in enumerate(self.request.attempts)}
-        kept: dict[str, KeptFile] = {}
-        unknown: set[str] = set()
-        for place, facts in listed.items():
-            folder, _, path = place.partition("/")
-            if not path:
-                continue  # no attempt keeps a file beside its folder
-            number = numbers.get(folder)
-            if number is None:
-                unknown.add(folder)
-            elif path not in kept or number < kept[path].attempt:
-                kept[path] = KeptFile(number, facts)
-        return kept, unknown
 
     def _finished(self, outcome: Outcome, failure: Failure | None) -> Finished:
         self.driver.log.close()

@@ -39,7 +39,8 @@ class KeptFile:
 class Standing:
     """How things stand now, and since when.
 
-    `now` is the destination; `source` is given for a MOVE, whose files go back there. Both times
+    `now` is the destination; `source` is given for a MOVE, whose files go back there. `unclear` are
+    the paths of which an attempt kept a file whose log is lost. Both times
     are by the clock of the destination: what changed after `ended_at_s` is not the run's, and what
     changed after `begun_at_s` may be the work of an earlier attempt at undoing the run.
     """
@@ -49,3 +50,4 @@ class Standing:
     ended_at_s: float
     begun_at_s: float | None = None
     source: Mapping[str, FileFacts] | None = None
+    unclear: frozenset[str] = frozenset()

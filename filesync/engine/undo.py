@@ -127,6 +127,8 @@ class _Path:
             return self._end_rename(plan, self.touched.halfway[self.path])
         elif self.kept is not None:
             self._put_back(plan)
+        elif self.now is not None and self.path in self.standing.unclear:
+            return Text("an attempt whose log is lost kept a file of that name")
         elif self.now is not None:
             plan.remove.append(self.path)
         return None

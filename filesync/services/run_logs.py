@@ -9,8 +9,8 @@ import re
 import uuid
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 PART_BYTES = 256 << 10
 _NAME = re.compile(r"(\d+)-(\d+)-([0-9a-f]{32})\.jsonl\.gz")
+# A file's name holds the moment in microseconds.
+_SAME_MOMENT = timedelta(milliseconds=1)
 _GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -137,14 +139,32 @@ def attempts_of(run_id: int) -> list[tuple[uuid.UUID, datetime]]:
     return list(first_parts.values_list("claim", "started_at"))
 
 
+def lost_logs(run: SyncRun) -> int:
+    """Return how many attempts of a run that has ended left no log, of those that may have begun.
+
+    One that found its config at work, or its settings wrong, began nothing.
+    """
+    stored = [started_at for _, started_at in attempts_of(run.pk)]
+    began = [
+        datetime.fromisoformat(str(attempt["started_at"]))
+        for attempt in run.attempts
+        if attempt["started_at"]
+        and attempt["reason"] != SyncRun.Reason.OVERLAP
+        and attempt["failure_class"] != engine.FailureClass.CONFIG
+    ]
+    return sum(all(abs(moment - one) > _SAME_MOMENT for one in stored) for moment in began)
+
+
 def raw_lines(attempt: QuerySet[RunLog]) -> Iterator[bytes]:
-    """Yield the lines of the parts of one attempt's log."""
+    """Yield the lines of the parts of one attempt's log; one that was never closed says so."""
     parts = attempt.order_by("part").values_list("data", flat=True).iterator(chunk_size=1)
-    return _unzipped(map(bytes, parts))
+    is_whole = yield from _unzipped(map(bytes, parts))
+    if not is_whole:
+        yield engine.CUT_MARK + b": its end was not written"
 
 
-def _unzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a gzip stream; one that ends in the middle gives what there is.
+def _unzipped(pieces: Iterable[bytes]) -> Generator[bytes, None, bool]:
+    """Yield the lines of a gzip stream and return whether it has an end; else what there is of it.
 
     Of a piece no more than `PART_BYTES` are unpacked at once: a log packs to a fiftieth and less.
     """
@@ -157,3 +177,4 @@ def _unzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
                 packed = unzip.unconsumed_tail
                 *lines, rest = (rest + text).split(b"\n")
                 yield from lines
+    return unzip.eof

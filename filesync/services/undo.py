@@ -19,7 +19,7 @@ from filesync.models import RunLog, Storage, SyncConfig, SyncRun
 from filesync.secrets import SecretsUnreadable
 from filesync.services.leases import Claim
 from filesync.services.queueing import Asker, queue_run
-from filesync.services.run_logs import attempts_of, raw_lines
+from filesync.services.run_logs import attempts_of, lost_logs, raw_lines
 from scheduler.clock import from_now
 from scheduler.models import DAY_S
 
@@ -179,6 +179,7 @@ def undo_request(run: SyncRun) -> engine.UndoRequest:
         limits=request_of(config).limits,
         source=source if kept["method"] == SyncConfig.Method.MOVE else None,
         begun_at_s=_begun_at_s(old),
+        logs_lost=lost_logs(old),
         dry_run=run.dry_run,
     )
 

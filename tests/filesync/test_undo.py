@@ -21,6 +21,7 @@ from filesync.models import RunLog, SyncConfig, SyncRun
 from filesync.services.execution import execute
 from filesync.services.finishing import cancel_run, requeue_run
 from filesync.services.retention import delete_expired
+from filesync.services.sweeping import sweep
 from filesync.services.undo import keep_for, purge_expired, queue_restore, undo_request
 from tests.filesync.engine.lab import engine_remote, tree, write_tree
 from tests.filesync.factories import allow_local_root as allow_local_root
@@ -455,6 +456,57 @@ def test_what_an_attempt_replaced_that_kept_nothing_is_left_alone(
     there = {path.name for path in (local_root / "destination").iterdir()}
     assert there == {"changed", "same"}
     assert (local_root / "destination" / "changed").read_text() == "new and longer"
+
+
+class KilledError(BaseException):
+    """This worker is no more."""
+
+
+def killed_run(config: SyncConfig, log_dir: Path, *, loses_log: bool) -> SyncRun:
+    """Return a run whose worker was killed in its first attempt, and that was done in its second.
+
+    The log is what had been written to the disk by then, or is lost with it.
+    """
+    run = make_run(config)
+    items: list[engine.Event] = []
+    left: list[bytes] = []
+
+    def kill(event: engine.Event) -> None:
+        items.extend([event] if isinstance(event, engine.ItemDone) else [])
+        if len(items) == 20:
+            left.extend(path.read_bytes() for path in log_dir.iterdir())
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        execute(claim(run), watch=kill)
+    for path, data in zip(log_dir.iterdir(), left, strict=True):
+        path.write_bytes(data)
+        if loses_log:
+            path.unlink()
+    past = timezone.now() - timedelta(seconds=1)
+    SyncRun.objects.filter(pk=run.pk).update(lease_expires_at=past)
+    assert sweep().requeued == 1
+    sweep()  # takes the log of a run that nobody holds any more
+    run = carry_out(SyncRun.objects.get(pk=run.pk))
+    assert run.state == "SUCCEEDED"
+    return run
+
+
+@pytest.mark.parametrize(
+    ("loses_log", "told"), [(False, "the log of the run was cut"), (True, "log of 1 attempt")]
+)
+def test_an_undoing_says_what_it_does_not_know_of_an_attempt_that_was_killed(
+    local_root: Path, config: SyncConfig, settings: SettingsWrapper, *, loses_log: bool, told: str
+) -> None:
+    write_tree(local_root / "source", {f"f{number:03}": "x" * 1000 for number in range(100)})
+    run = killed_run(config, settings.FILESYNC_LOG_DIR, loses_log=loses_log)
+
+    undone = carry_out(queue_restore(run.pk))
+
+    assert undone.state != "SUCCEEDED"
+    assert undone.guard == "changed_since"
+    errors = undone.items.filter(action="FAILED").values_list("error", flat=True)
+    assert any(told in error for error in errors), list(errors)
 
 
 def test_where_an_attempt_keeps_whose_log_is_on_its_way_is_not_forgotten(

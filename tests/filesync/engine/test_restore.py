@@ -435,6 +435,24 @@ def test_a_file_whose_kept_copy_is_gone_is_left_and_told(
     assert listing(lab, remote) == {"changed", "gone"} - (left - {"changed"})
 
 
+def test_a_name_that_an_attempt_kept_whose_log_is_lost_is_not_removed(lab: Lab) -> None:
+    write_tree(lab.source, {"file": "newer", "added": "1"})
+    write_tree(lab.root / "files" / KEPT / "attempt-7", {"file": "old"})
+    request = keeping(lab.asking(Method.FULL))
+    lab.run(request)
+
+    undone = restore(lab, undo_of(request, lab, logs_lost=1))
+
+    assert (undone.result.outcome, undone.guard) == (Outcome.PARTIAL, "changed_since")
+    assert undone.actions() == {
+        (Action.FAILED, "file"),
+        (Action.FAILED, KEPT),
+        (Action.FAILED, f"{KEPT}/attempt-7"),
+        (Action.DELETED, "added"),
+    }
+    assert {path.name: path.read_text() for path in lab.destination.iterdir()} == {"file": "newer"}
+
+
 @pytest.mark.parametrize("server", ["local", "webdav", "s3"])
 def test_what_a_run_put_back_itself_is_as_it_was(
     lab: Lab, request: pytest.FixtureRequest, server: str
