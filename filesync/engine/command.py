@@ -9,6 +9,7 @@ from pathlib import Path
 from filesync.engine import tuning
 from filesync.engine.filters import KEPT_RULE, is_speakable
 from filesync.engine.ini import CONFIG_FILE
+from filesync.engine.kept_files import stage_folder
 from filesync.engine.partials import partial_suffix
 from filesync.engine.passes import Stage, hides_there, skips_read_back
 from filesync.engine.renames import name_transforms
@@ -125,7 +126,7 @@ def build_argv(
             *(str(rclone), "move", *base_flags(files), *_speed(request)),
             # The kept folder may be inside the destination, and is no part of it.
             *("--filter", KEPT_RULE, "--ignore-existing", "--disable", "DirMove"),
-            *("--", sides.backup, sides.destination),
+            *("--", stage_folder(sides.backup, stage.number), sides.destination),
         )
     return (
         str(rclone),
@@ -259,7 +260,7 @@ def _copying(
     if suffix := partial_suffix(request.destination):
         flags += ["--partial-suffix", suffix]
     if sides.backup is not None:
-        flags += ["--backup-dir", sides.backup]
+        flags += ["--backup-dir", stage_folder(sides.backup, stage.number)]
     if stage.verb == "sync" and max_delete is not None:
         flags += ["--max-delete", str(max_delete)]
     if skips_read_back(request):

@@ -1,4 +1,4 @@
-"""Read from the listing of a run's kept folder which files it kept from before: pure."""
+"""Name the folders of kept files, and read from their listing which are from before a run: pure."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ class KeptFiles:
     unknown: dict[str, set[str]] = field(default_factory=dict)
 
 
+def stage_folder(folder: str, number: int) -> str:
+    """Name the folder in which one stage of an attempt keeps files, beside that of the first.
+
+    In one folder a later stage would overwrite what an earlier one kept of a file that changed at
+    the source meanwhile, and the older of the two is the one that counts.
+    """
+    return folder if number == 1 else f"{folder}.{number}"
+
+
 def read_kept(
     listed: Mapping[str, FileFacts], folders: Sequence[str], older: Mapping[str, int]
 ) -> KeptFiles:
@@ -29,16 +38,29 @@ def read_kept(
     `older` which attempt took that away: then one of another attempt is the run's own.
     """
     numbers = {folder: number for number, folder in enumerate(folders)}
+    places: dict[str, tuple[int, int] | None] = {}
     kept = KeptFiles()
     for place, facts in listed.items():
         folder, _, path = place.partition("/")
         if not path:
             continue  # no attempt keeps a file beside its folder
-        number = numbers.get(folder)
-        if number is None:
+        if folder not in places:
+            places[folder] = _place_of(folder, numbers)
+        attempt, stage = places[folder] or (None, 0)
+        if attempt is None:
             kept.unknown.setdefault(folder, set()).add(path)
-        elif number == older.get(path, number) and (
-            path not in kept.files or number < kept.files[path].attempt
-        ):
-            kept.files[path] = KeptFile(number, facts)
+        elif attempt == older.get(path, attempt):
+            found = KeptFile(attempt, facts, stage)
+            if path not in kept.files or found.place < kept.files[path].place:
+                kept.files[path] = found
     return kept
+
+
+def _place_of(folder: str, numbers: Mapping[str, int]) -> tuple[int, int] | None:
+    """Give the attempt and the stage that kept files in a folder, None for one of none."""
+    if folder in numbers:
+        return numbers[folder], 1
+    of_attempt, _, stage = folder.rpartition(".")
+    return (
+        (numbers[of_attempt], int(stage)) if of_attempt in numbers and stage.isdecimal() else None
+    )

@@ -5,7 +5,9 @@ The rest of a command line is written in command.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 from filesync.engine.request import Compare, Method, Rules, SyncRequest
 from filesync.engine.tuning import PairFacts
@@ -32,7 +34,7 @@ class Stage:
     """One rclone process of a run; a run that fails in one stage does not enter the next.
 
     `deleting` limits it to what the plan found to delete; without `sized` sizes and ages do not
-    count.
+    count. `number` counts those that may set files aside: each keeps them in a folder of its own.
     """
 
     verb: str
@@ -43,10 +45,19 @@ class Stage:
     renaming: bool = False
     deleting: bool = False
     sized: bool = True
+    number: int = 1
 
 
 DELETING = Stage("sync", ("--ignore-existing",), deleting=True)
 """Deletes what the plan found to delete, and the source still lacks."""
+
+
+def numbered(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Give each stage that may set files aside its number."""
+    numbers = count(1)
+    return tuple(
+        stage if stage.at_destination else replace(stage, number=next(numbers)) for stage in stages
+    )
 
 
 def plan_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:

@@ -16,7 +16,7 @@ from filesync.engine.events import Event
 from filesync.engine.messages import Deleted, Message, MovedServerSide
 from filesync.engine.passes import Stage
 from filesync.engine.request import Limits
-from filesync.engine.stages import Stages
+from filesync.engine.stages import MISSING_EXIT, Stages
 
 LIMITS = Limits(max_runtime_s=600, stall_timeout_s=60)
 
@@ -34,28 +34,35 @@ class _Reader:
         return []
 
 
-def put_back(stages: Stages) -> Iterator[Event]:
+def put_back(stages: Stages, last: Stage) -> Iterator[Event]:
     """Move kept files to where nothing stands at the destination; tell of those that stay away.
 
-    All that lie there, not those that the log told of: a killed rclone tells of some no more.
+    All that lie there, not those that the log told of: a killed rclone tells of some no more. Of
+    two stages, of which `last` was the last, the first one has the older file.
     """
     prepared = stages.prepared
     kept_dir = prepared.request.keep_deleted_dir
     if kept_dir is None:
         return
     driver, reader = stages.driver.for_tidying(LIMITS), _Reader()
-    argv = build_argv(
-        stages.rclone,
-        Stage("put_back"),
-        prepared.request,
-        sides=prepared.sides,
-        files=prepared.files,
-    )
-    with suppress(Stopped):
-        yield from driver.drive(argv, reader.take)
+    exit_codes: set[int | None] = set()
+    for number in range(1, last.number + 1):
+        argv = build_argv(
+            stages.rclone,
+            Stage("put_back", number=number),
+            prepared.request,
+            sides=prepared.sides,
+            files=prepared.files,
+        )
+        driver.exit_code = None
+        with suppress(Stopped):
+            yield from driver.drive(argv, reader.take)
+        exit_codes.add(driver.exit_code)
     yield from stages.reader.back_again(reader.back)
-    # At the name of what did not move then stands something: the new file, come without a word.
-    if driver.exit_code == 0 or stages.driver.must_end_at_once:
+    # A stage that set nothing aside has no folder. At the name of what did not move then stands
+    # something: the new file, come without a word.
+    is_done = 0 in exit_codes <= {0, MISSING_EXIT}
+    if is_done or stages.driver.must_end_at_once:
         return
     for path in sorted(stages.reader.set_aside - reader.back):
         yield from stages.reader.missing(path, kept_dir)

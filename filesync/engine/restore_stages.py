@@ -21,6 +21,7 @@ from filesync.engine.command import RunFiles
 from filesync.engine.drive import Driven, Driver, Stopped, Take, ticking
 from filesync.engine.events import Action, Event, Totals
 from filesync.engine.filters import render_folders
+from filesync.engine.kept_files import stage_folder
 from filesync.engine.outcome import conclude
 from filesync.engine.problems import Problems
 from filesync.engine.request import UndoRequest
@@ -102,8 +103,9 @@ class RestoreStages:
             (Action.MOVED, move, (dst, src), same_name),
             (Action.DELETED, ("delete",), (dst,), undo.remove),
         ]
-        for number, (folder, _) in enumerate(self.request.attempts):
-            chosen = [path for path, keeper in undo.put_back.items() if keeper == number]
+        for attempt, stage in sorted(set(undo.put_back.values())):
+            chosen = [path for path, place in undo.put_back.items() if place == (attempt, stage)]
+            folder = stage_folder(self.request.attempts[attempt][0], stage)
             kept = _below(self.places["kept"], folder)
             stages.append((Action.RESTORED, copy, (kept, dst), chosen))
         exit_code = yield from self._send_back_renamed(undo)

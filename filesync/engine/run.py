@@ -39,7 +39,7 @@ from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_to
 from filesync.engine.log import RunLog
 from filesync.engine.outcome import conclude, name_folders
 from filesync.engine.partials import remove_partials
-from filesync.engine.passes import Stage, comparison_remark, run_stages
+from filesync.engine.passes import Stage, comparison_remark, numbered, run_stages
 from filesync.engine.planning import planned
 from filesync.engine.prepare import (
     Prepared,
@@ -235,7 +235,7 @@ class _Run:
                 to_run = tuple(stage for stage in to_run if not stage.deleting)
         exit_code = 0
         told: set[int] = set()
-        for stage in to_run:
+        for stage in numbered(to_run):
             yield from reader.begin_stage(renaming=stage.renaming, deleting=stage.deleting)
             self._writes = True
             try:
@@ -249,7 +249,7 @@ class _Run:
                 self._cut_off = True
                 if not self._driver.must_end_at_once:
                     yield from remove_cut_short(stages)
-                    yield from put_back(stages)
+                    yield from put_back(stages, stage)
                 yield from named_at_source(prepared.files.report, reader)
                 raise
             yield from named_at_source(prepared.files.report, reader)
@@ -260,7 +260,7 @@ class _Run:
                     exit_code = 0
             if exit_code != 0:
                 if reader.set_aside:
-                    yield from put_back(stages)
+                    yield from put_back(stages, stage)
                 break
             self._writes = False
         if request.method is Method.CHECK:

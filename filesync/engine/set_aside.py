@@ -21,12 +21,13 @@ class SetAside:
     older: dict[str, int] = field(default_factory=dict)
     puts_back: bool = False
     deletes: bool = False
-    _keeps: bool = False
+    _stages: int = 0
     _sizes: dict[str, int | None] = field(default_factory=dict)
 
     def begin_attempt(self) -> None:
         """Begin with the log of another attempt."""
-        self._keeps = self.puts_back = self.deletes = False
+        self._stages = 0
+        self.puts_back = self.deletes = False
 
     def begin(self, argv: Sequence[str]) -> None:
         """Note what the process does that was started by this command."""
@@ -37,7 +38,12 @@ class SetAside:
         # What is renamed is copied and deleted too.
         is_renaming = "--track-renames" in argv
         self.deletes = verb == "sync" and not (keeps or is_rehearsal or is_renaming)
-        self._keeps |= keeps and not is_rehearsal
+        self._stages += keeps and not is_rehearsal
+
+    @property
+    def stage(self) -> int:
+        """The number of the stage that keeps files now, or that is the first to do so."""
+        return max(1, self._stages)
 
     def take_away(self, path: str, attempt: int, left_with: dict[str, int | None]) -> None:
         """Note a file that went from its place: one from before the run, or the run's own."""
@@ -52,7 +58,7 @@ class SetAside:
         An attempt puts back what it set aside itself at its end, and what earlier ones did, the
         oldest first, before it sets anything aside.
         """
-        if path in self.older and (self.older[path] == attempt or not self._keeps):
+        if path in self.older and (self.older[path] == attempt or not self._stages):
             del self.older[path]
             return True
         if path in self._sizes:

@@ -24,7 +24,7 @@ from filesync.engine.texts import Text
 from filesync.engine.tuning import PairFacts, RemoteFacts, known_facts, read_features
 
 # rclone's exit code for a folder that is not there, such as a root before its first run.
-_MISSING_EXIT = 3
+MISSING_EXIT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Stages:
 
         exit_code = yield from self.drive(Stage("names", at_destination=at_destination), take)
         main = problems.main
-        if exit_code not in (0, _MISSING_EXIT) and main is not None:
+        if exit_code not in (0, MISSING_EXIT) and main is not None:
             raise Stopped(Failure.of(main.failure_class, main.text))
 
     def pair_facts(self, *, by_hash: bool = False) -> Generator[Event, None, PairFacts]:

@@ -29,10 +29,16 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True)
 class KeptFile:
-    """A kept file, and the number of the first attempt that kept it."""
+    """A kept file, and the numbers of the attempt and of the stage of it that kept it first."""
 
     attempt: int
     facts: FileFacts
+    stage: int = 1
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """When it was kept: attempt and stage, which sort by time."""
+        return self.attempt, self.stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,12 +27,13 @@ from filesync.engine.standing import FileFacts
 class Touched:
     """What the attempts of one run did, read from their logs, oldest first.
 
+    `first_arrival` has the attempt and its stage that first sent a file, as `KeptFile.place` does.
     `origins` are the names at the source of those files that a rename rule named anew, `shared`
     the names that several files took one after the other. `halfway` maps a new name to the old one
     where an attempt ended between the copy that begins a rename and what tells its end.
     """
 
-    first_arrival: dict[str, int] = field(default_factory=dict)
+    first_arrival: dict[str, tuple[int, int]] = field(default_factory=dict)
     left_with: dict[str, int | None] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     shared: set[str] = field(default_factory=set)
@@ -99,7 +100,7 @@ class Touched:
         self.renames.begun.pop(name, None)
         if name in self.first_arrival and self.origin(name) != message.path:
             self.shared.add(name)
-        self.first_arrival.setdefault(name, attempt)
+        self.first_arrival.setdefault(name, (attempt, self.aside.stage))
         self.left_with[name] = message.size_bytes
         if name != message.path:
             self.origins[name] = message.path
@@ -114,7 +115,7 @@ class Touched:
             del self.first_arrival[old], self.left_with[old]
         if old in self.first_arrival:
             # An earlier attempt had sent it.
-            self.first_arrival.setdefault(new, attempt)
+            self.first_arrival.setdefault(new, (attempt, self.aside.stage))
             self.left_with[new] = self.renames.size_of(message)
             self.left_with[old] = None
         else:
@@ -124,7 +125,7 @@ class Touched:
         self._made_folders_for(new)
         if old.path in self.halfway or old.path not in self.first_arrival:
             self.halfway[new] = self.halfway.get(old.path, old)
-        self.first_arrival.setdefault(new, attempt)
+        self.first_arrival.setdefault(new, (attempt, self.aside.stage))
         self.left_with[new] = old.size_bytes
 
     def _made_folders_for(self, new: str) -> None:

@@ -18,12 +18,13 @@ from filesync.engine.touched import Touched
 class UndoPlan:
     """What undoing does.
 
-    `put_back` maps each path to the number of the attempt that kept it, `send_back` each path to
-    its name at the source, `take_back` each name that the run gave to the one before.
+    `put_back` maps each path to the place of the file that was kept of it (`KeptFile.place`),
+    `send_back` each path to its name at the source, `take_back` each name that the run gave to the
+    one before.
     """
 
     remove: list[str] = field(default_factory=list)
-    put_back: dict[str, int] = field(default_factory=dict)
+    put_back: dict[str, tuple[int, int]] = field(default_factory=dict)
     send_back: dict[str, str] = field(default_factory=dict)
     take_back: dict[str, OldName] = field(default_factory=dict)
     make_folders: list[str] = field(default_factory=list)
@@ -96,8 +97,8 @@ class _Path:
         self.origin = touched.origin(path)
         self.left_with = touched.left_with.get(path)
         self.now = standing.now.get(path)
-        # What a later attempt kept is what an earlier one of the same run had sent.
-        self.kept = kept if kept and (arrived is None or kept.attempt <= arrived) else None
+        # What a later attempt or stage kept is what an earlier one of the same run had sent.
+        self.kept = kept if kept and (arrived is None or kept.place <= arrived) else None
         self.goes_back = standing.source is not None and arrived is not None
         self.there = (standing.source or {}).get(self.origin) if self.goes_back else None
 
@@ -168,7 +169,7 @@ class _Path:
 
     def _put_back(self, plan: UndoPlan) -> None:
         if self.kept is not None:
-            plan.put_back[self.path] = self.kept.attempt
+            plan.put_back[self.path] = self.kept.place
 
     def _is_restored(self) -> bool:
         """Whether the old file stands there again: nothing is left to do then.

@@ -101,7 +101,10 @@ def test_what_comes_for_each_file_is_read_the_short_way(
         (line("Copied (server-side copy)", **FILE), Copied("d/f.bin", None, True, True)),
         (line("Deleted", **FILE), Deleted("d/f.bin")),
         (line("Moved (server-side)", **FILE), MovedServerSide("d/f.bin")),
-        (line("Moved (server-side) to: new.md", **FILE), MovedServerSide("d/f.bin")),
+        (
+            line("Moved (server-side) to: new.md", **FILE),
+            MovedServerSide("d/f.bin", renamed_to="new.md"),
+        ),
         (line("Moved into backup dir", **FILE), MovedToBackup("d/f.bin")),
         (line('Renamed from "old name"', **FILE), Renamed("d/f.bin", "old name")),
         (

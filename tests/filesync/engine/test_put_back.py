@@ -17,6 +17,7 @@ from filesync.engine import (
     Action,
     Endpoint,
     Event,
+    ItemDone,
     Limits,
     Method,
     Outcome,
@@ -136,6 +137,28 @@ def test_a_run_that_ends_early_puts_back_what_it_did_not_replace(
     assert ran.result.changed_files
     assert_all_files_are_there(lab, remote, "up")
     assert not [item for item in ran.items if "kept/run" in (item.error or "")]
+
+
+def test_of_what_two_stages_set_aside_the_older_file_comes_back(lab: Lab) -> None:
+    """The second stage sets the first one's copy aside and ends before the next one has come."""
+    write_tree(lab.source, {"app.log": "a line"})
+    write_tree(lab.destination, {"app.log": "the state before"})
+    before = files_of(lab.destination)
+    processes: list[Event] = []
+
+    def grow(event: Event) -> None:
+        processes.extend([event] if isinstance(event, ProcessStarted) else [])
+        if isinstance(event, ItemDone) and len(processes) == 2:
+            (lab.source / "app.log").write_bytes(os.urandom(4_000_000))
+        elif isinstance(event, Progress) and event.bytes_done > 100_000:
+            stop.request()
+
+    stop = StopSignal()
+    request = lab.asking(Method.OVERWRITE, limits=SLOWLY, keep_deleted_dir="kept/run")
+    ran = lab.run(request, stop=stop, on_event=grow)
+
+    assert ran.result.outcome is Outcome.CANCELLED
+    assert files_of(lab.destination) == before
 
 
 def test_what_cannot_be_put_back_is_told(lab: Lab) -> None:

@@ -390,6 +390,56 @@ def test_the_state_before_the_first_attempt_comes_back(lab: Lab) -> None:
     assert tree(lab.destination) == before
 
 
+@pytest.mark.parametrize(
+    ("server", "method"), [("local", Method.OVERWRITE), ("webdav", Method.FULL)]
+)
+def test_a_file_that_grows_between_two_stages_is_what_it_was_before_the_first(
+    lab: Lab, request: pytest.FixtureRequest, server: str, method: Method
+) -> None:
+    remote = remote_of(server, request, lab)
+    there = Endpoint(remote, "copy")
+    write_tree(lab.source, {"app.log": "the state before", "other": "1"})
+    assert lab.run(SyncRequest(lab.request.source, there)).result.outcome is Outcome.SUCCEEDED
+    before = look(lab, remote, "copy", folders=True)
+    write_tree(lab.source, {"app.log": "a line", "new.log": "a line", "other": "1"})
+    grown: set[str] = set()
+
+    def grow(event: Event) -> None:
+        if isinstance(event, ItemDone) and event.path.endswith(".log") and event.path not in grown:
+            grown.add(event.path)
+            # Past what storages that show whole seconds, and the time of the upload, can tell.
+            time.sleep(1.5)
+            with (lab.source / event.path).open("a") as log:
+                log.write(" and another")
+
+    changing = keeping(lab.asking(method, destination=there))
+    ran = lab.run(changing, on_event=grow)
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert [item.path for item in ran.items].count("app.log") == 2
+    undo = undo_of(changing, lab)
+    assert look(lab, remote, "copy", folders=True) == files_of(lab.source)
+
+    undone = restore(lab, undo)
+
+    assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
+    assert look(lab, remote, "copy", folders=True) == before
+
+
+def test_files_that_both_stages_of_a_release_before_kept_in_one_folder_come_back(lab: Lab) -> None:
+    write_tree(lab.source, {"changed": "newer", "added": "1"})
+    write_tree(lab.destination, {"changed": "old", "gone": "2"})
+    before = tree(lab.destination)
+    request = keeping(lab.asking(Method.OVERWRITE))
+    assert lab.run(request).result.outcome is Outcome.SUCCEEDED
+    second = lab.root / "files" / KEPT / "attempt-0.2"
+    (second / "gone").rename(lab.root / "files" / KEPT / "attempt-0" / "gone")
+
+    undone = restore(lab, undo_of(request, lab))
+
+    assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
+    assert tree(lab.destination) == before
+
+
 def test_what_an_attempt_kept_whose_log_is_lost_is_left_and_told(lab: Lab) -> None:
     write_tree(lab.source, {"file": "old", "gone": "1"})
     lab.run(lab.asking(Method.FULL))
@@ -767,7 +817,7 @@ TAKEN_BACK = OldName("a", 5)
         ({"a": UNKNOWN, "b": UNKNOWN}, {}, UndoPlan(), {"b"}),
         ({"a": OTHER, "b": SAME}, {}, UndoPlan(), {"b"}),
         # The next attempt kept it.
-        ({"b": SAME}, {"a": SAME}, UndoPlan(remove=["b"], put_back={"a": 1}), set()),
+        ({"b": SAME}, {"a": SAME}, UndoPlan(remove=["b"], put_back={"a": (1, 1)}), set()),
         ({"a": SAME}, {"a": SAME}, UndoPlan(), set()),
         # It was deleted, and nobody was left to tell.
         ({"b": SAME}, {}, UndoPlan(take_back={"b": TAKEN_BACK}), set()),
