@@ -67,7 +67,10 @@ class ApiTokenAdmin(ModelAdmin):
     """Makes and revokes tokens; a token's text is shown once, when it is made."""
 
     list_display = ["name", "user", "created_at", "expires_at", "last_used_at"]
-    list_filter = ["user"]
+
+    def get_list_filter(self, request: HttpRequest) -> list[str]:
+        """Offer the names of accounts to a superuser only; others see but their own tokens."""
+        return ["user"] if _rules(request) else []
 
     def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
         return False

@@ -788,6 +788,15 @@ def test_staff_make_tokens_for_themselves_only() -> None:
     page = clerk.get("/admin/filesync/apitoken/").content.decode()
     assert "mine" in page
     assert "root&#x27;s" not in page
+    assert f"user__id__exact={root.pk}" not in page
+
+
+def test_only_a_superuser_filters_tokens_by_the_names_of_accounts() -> None:
+    other = User.objects.create_user("somebody-else")
+    page = "/admin/filesync/apitoken/"
+    assert other.username in sign_in("superuser").get(page).content.decode()
+    clerk = staff("view_apitoken")
+    assert other.username not in clerk.get(page).content.decode()
 
 
 @pytest.mark.parametrize("name", ["run_tasks", "disable_tasks", "delete_selected"])
