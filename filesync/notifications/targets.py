@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -17,6 +17,7 @@ from django.conf import settings
 
 from filesync.engine.texts import Text
 from filesync.errors import FilesyncError
+from filesync.notifications.mentions import CHATS, without_mentions
 from filesync.notifications.network import (
     CUT_AFTER_S,
     AddressRefused,
@@ -102,6 +103,12 @@ def send_message(url: str, message: Message) -> None:
         SendFailed: it did not take the message.
     """
     plugin = _plugin(url)
+    if scheme_of(url) in CHATS:
+        message = replace(
+            message,
+            title=without_mentions(message.title),
+            body=without_mentions(message.body),
+        )
     # Names of files stand in it, and Telegram's plugin does not convert what it is handed alone.
     spoken = plugin.resolve_format(_PLAIN)
     heading = spoken if plugin.title_maxlen <= 0 else _PLAIN

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 import socket
+from contextlib import suppress
+from html import unescape
 from pathlib import Path
 from unittest.mock import Mock
 from urllib.parse import urlsplit
@@ -16,6 +19,7 @@ from apprise.apprise import N_MGR
 from pytest_django.fixtures import SettingsWrapper
 
 from filesync.notifications import network
+from filesync.notifications.mentions import CHATS, without_mentions
 from filesync.notifications.schemes import SCHEMES
 from filesync.notifications.targets import (
     Message,
@@ -329,3 +333,48 @@ def test_connections_outside_a_guarded_block_are_left_alone() -> None:
         with pytest.raises(network.AddressRefused), network.guarded([]):
             socket.create_connection((host, int(port)))
         socket.create_connection((host, int(port))).close()
+
+
+ID = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
+NAMED = Message(
+    "@everyone failed",
+    '<at user_id="all">x</at> @channel a@here @all <!channel> <@U123> @**all** <users/all> <#C1>',
+    "failure",
+)
+MENTION = re.compile(r"@(?:everyone|channel|here|all|[*]{2})|<(?:at|!|@|users|#)")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"feishu://{ID}",
+        f"lark://{ID}",
+        "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js",
+        "mmosts://example.org/3ccdd113474722377935511fc85d3dd4",
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general",
+        "gchat://workspace/key/token",
+        f"wecombot://{ID}",
+        f"zulip://bot@org/{'a' * 32}/stream",
+        f"dingtalk://{'a' * 64}/",
+    ],
+)
+def test_a_name_calls_nobody_in_a_chat(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = {"ok": True, "code": 0, "errcode": 0, "StatusCode": 0, "result": "success"}
+    reply = Mock(status_code=200, content=json.dumps(body).encode(), text="ok")
+    request = Mock(return_value=reply)
+    monkeypatch.setattr(requests.Session, "request", request)
+    with suppress(SendFailed):
+        send_message(url, NAMED)
+    sent = request.call_args.kwargs
+    payload = sent.get("json") or sent.get("data")
+    fields = json.loads(payload) if isinstance(payload, str | bytes) else payload
+    text = json.dumps(fields, ensure_ascii=False)
+    assert "failed" in text
+    assert not MENTION.search(unescape(text))
+
+
+def test_what_calls_nobody_is_left_as_it_is() -> None:
+    plain = "kim@example.org:/a@b, 1 < 2, <b>, <atom>, a @ b"
+    assert without_mentions(plain) == plain
+    assert CHATS < SCHEMES
+    assert not CHATS & {"mailto", "json", "xml", "form"}
