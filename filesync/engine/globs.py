@@ -6,8 +6,9 @@ The rules are those of rclone's filtering documentation; the tests hold them aga
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from re import _parser
+from typing import Any
 
 # rclone looks into every folder for these, as it cannot tell where they would match.
 _ANYWHERE = re.compile(r"\{[^{}]*(?:\*\*|/)[^{}]*\}|\{\{|\}\}|\{[^{}]*\{")
@@ -35,12 +36,18 @@ def check_regex(regex: str, flags: int = 0) -> None:
     It is only parsed, 1 ms for 1,000 characters: `re.compile` writes out each class such as
     (?i)[!-\\uffff], and took 68 s over 24 kB of them.
     """
+    parse_regex(regex, flags)
+
+
+def parse_regex(regex: str, flags: int = 0) -> Iterable[tuple[Any, Any]]:
+    """Give how a regular expression is written, part by part; raises re.error as `check_regex`."""
     try:
-        _parser.parse(regex, flags)
+        parts: Iterable[tuple[Any, Any]] = _parser.parse(regex, flags)
     except OverflowError as error:
         raise re.error(str(error)) from None
     except RecursionError:
         raise re.error("it is nested too deeply") from None
+    return parts
 
 
 def _expression(glob: str) -> str:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from re import _parser
 from typing import Any
+
+from filesync.engine.globs import parse_regex
 
 _ANY = "a"
 _MOST_CHARS = 60
@@ -30,8 +31,8 @@ def examples(rules: Sequence[tuple[str, str]]) -> tuple[str, ...]:
 
 def _example(pattern: str) -> str:
     try:
-        return _written(_parser.parse(pattern))[:_MOST_CHARS]
-    except (re.error, OverflowError, RecursionError):
+        return _written(parse_regex(pattern))[:_MOST_CHARS]
+    except re.error:
         return ""
 
 
