@@ -72,6 +72,7 @@ def _limits(config: SyncConfig) -> engine.Limits:
         max_files=config.max_files,
         max_runtime_s=config.max_runtime_s,
         stall_timeout_s=config.stall_timeout_s,
+        timezone=config.timezone,
     )
     storages = (config.source_storage, config.destination_storage)
     return engine.tightened(own, [storage.limits() for storage in storages])

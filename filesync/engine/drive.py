@@ -23,7 +23,7 @@ from filesync.engine.process import RcloneProcess
 from filesync.engine.readers import RunReader
 from filesync.engine.request import Limits, Remote
 from filesync.engine.telling import told
-from filesync.engine.tuning import go_runtime
+from filesync.engine.tuning import go_runtime, timetable_clock
 from filesync.engine.watch import Watch
 
 POLL_S = 0.25
@@ -73,7 +73,7 @@ class Driver:
         self._inherit = inherit
         self._stop = stop
         self._watch = Watch(limits, time.monotonic())
-        self._runtime = go_runtime(remotes)
+        self._runtime = {**go_runtime(remotes), **timetable_clock(limits)}
         self._redact = Redactor(secret for remote in remotes for secret in secrets_of(remote))
 
     def drive(

@@ -102,7 +102,8 @@ class Rules:
 class Limits:
     """What a run may use; None leaves it to the tuning of the backend.
 
-    `bandwidth` is a rate ("512K") or a timetable ("08:00,512K 23:00,off"). `max_bytes` and
+    `bandwidth` is a rate ("512K") or a timetable ("08:00,512K 23:00,off"), whose times are those of
+    `timezone`, None for this process's own. `max_bytes` and
     `max_files` end the run early once reached; what is sent until rclone has ended comes on top,
     of small files between local disks some dozens (145 were sent of 5,000 with a limit of 100).
     """
@@ -115,6 +116,7 @@ class Limits:
     max_files: int | None = None
     max_runtime_s: float | None = None
     stall_timeout_s: float = 600
+    timezone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from filesync.engine.request import Method, Remote
+from filesync.engine.request import Limits, Method, Remote
 
 # rclone's "no modification times": a hundred years in nanoseconds.
 _NO_MTIME_NS = 3_153_600_000_000_000_000
@@ -144,3 +144,10 @@ def go_runtime(remotes: Collection[Remote]) -> dict[str, str]:
     if all(remote.backend == "local" for remote in remotes):
         return {"GOGC": "400", "GOMEMLIMIT": "384MiB"}
     return {}
+
+
+def timetable_clock(limits: Limits) -> dict[str, str]:
+    """Give the variable by which rclone reads the times of a timetable in the zone they are of."""
+    if limits.timezone is None or "," not in (limits.bandwidth or ""):
+        return {}
+    return {"TZ": limits.timezone}

@@ -122,6 +122,7 @@ def test_the_engines_request_holds_what_the_config_says(local_root: Path) -> Non
         min_age_s=2,
         max_age_s=3,
         bandwidth="08:00,512K 23:00,off",
+        timezone="Asia/Shanghai",
         transfers=3,
         checkers=5,
         calls_per_s=0.5,
@@ -151,6 +152,7 @@ def test_the_engines_request_holds_what_the_config_says(local_root: Path) -> Non
         calls_per_s=0.5,
         max_bytes=6_000_000_000,
         max_files=8,
+        timezone="Asia/Shanghai",
     )
     assert request.guards == engine.Guards(max_delete_files=7, max_delete_percent=9)
     assert (request.dry_run, request.force) == (True, True)

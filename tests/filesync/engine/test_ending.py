@@ -9,7 +9,9 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import psutil
 import pytest
@@ -361,3 +363,18 @@ def test_a_stale_private_folder_is_emptied_first(lab: Lab) -> None:
 
     assert ran.result.outcome is Outcome.SUCCEEDED
     assert set(tree(lab.destination)) == {b"file"}
+
+
+@pytest.mark.parametrize(("zone", "slow"), [("Pacific/Kiritimati", True), (None, False)])
+def test_a_timetable_goes_by_the_clock_of_its_zone(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, zone: str | None, slow: bool
+) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    there = datetime.now(ZoneInfo("Pacific/Kiritimati"))
+    begins, ends = ((there + timedelta(hours=hours)).strftime("%H:00") for hours in (-1, 2))
+    limits = Limits(bandwidth=f"{begins},77K {ends},off", timezone=zone)
+    write_tree(lab.source, {"a": "1"})
+    ran = lab.run(lab.asking(Method.INCREMENTAL, limits=limits))
+
+    assert ran.result.outcome is Outcome.SUCCEEDED
+    assert (b"bandwidth limiter at 77" in gzip.decompress(lab.log_path.read_bytes())) is slow

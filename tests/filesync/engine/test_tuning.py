@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from filesync.engine import Method, Remote
+from filesync.engine import Limits, Method, Remote
 from filesync.engine.tuning import (
     RemoteFacts,
     go_runtime,
     is_careful,
     known_facts,
     read_features,
+    timetable_clock,
     tuned_options,
 )
 
@@ -85,3 +86,11 @@ def test_a_server_without_times_and_hashes_is_seen() -> None:
 def test_only_runs_between_local_disks_may_hold_more_memory() -> None:
     assert go_runtime((Remote("local"), Remote("local"))) == {"GOGC": "400", "GOMEMLIMIT": "384MiB"}
     assert go_runtime((Remote("local"), Remote("s3"))) == {}
+
+
+def test_only_a_timetable_needs_a_clock() -> None:
+    zone = "Asia/Shanghai"
+    assert timetable_clock(Limits(bandwidth="08:00,1M 23:00,off", timezone=zone)) == {"TZ": zone}
+    assert timetable_clock(Limits(bandwidth="1M", timezone=zone)) == {}
+    assert timetable_clock(Limits(timezone=zone)) == {}
+    assert timetable_clock(Limits(bandwidth="08:00,1M")) == {}
