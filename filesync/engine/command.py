@@ -86,11 +86,15 @@ class RunFiles:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """Both sides as rclone names them ("src:/a"), and where kept files go."""
+    """Both sides as rclone names them ("src:/a"), and where kept files go.
+
+    `earlier` is the folder of those that earlier attempts of the run kept.
+    """
 
     source: str
     destination: str
     backup: str | None = None
+    earlier: str | None = None
 
 
 def build_argv(
@@ -120,14 +124,6 @@ def build_argv(
     if stage.verb == "rename":
         renames, named = request.rules.renames, ("--files-from0", str(files.in_use))
         return rename_argv(rclone, renames, files, sides.destination, *named)
-    if stage.verb == "put_back":
-        assert sides.backup is not None
-        return (
-            *(str(rclone), "move", *base_flags(files), *_speed(request)),
-            # The kept folder may be inside the destination, and is no part of it.
-            *("--filter", KEPT_RULE, "--ignore-existing", "--disable", "DirMove"),
-            *("--", stage_folder(sides.backup, stage.number), sides.destination),
-        )
     return (
         str(rclone),
         stage.verb,
@@ -150,6 +146,18 @@ def rename_argv(
     """Give the command line that only tells what rename rules would make of a folder's names."""
     transforms = _transforms(renames)
     return (str(rclone), "convmv", *base_flags(files), *flags, *transforms, "--dry-run", "--", side)
+
+
+def put_back_argv(
+    rclone: Path, request: SyncRequest, *, sides: Sides, files: RunFiles, kept: str
+) -> tuple[str, ...]:
+    """Give the command that moves kept files to where nothing stands at the destination."""
+    return (
+        *(str(rclone), "move", *base_flags(files), *_speed(request)),
+        # The kept folder may be inside the destination, and is no part of it.
+        *("--filter", KEPT_RULE, "--ignore-existing", "--disable", "DirMove"),
+        *("--", kept, sides.destination),
+    )
 
 
 def base_flags(files: RunFiles) -> tuple[str, ...]:

@@ -76,12 +76,14 @@ def prepare(request: SyncRequest, work_dir: Path, local_roots: tuple[Path, ...])
     source, destination = request.source, request.destination
     # Kept files move within the destination: with one section they could not be told apart
     # from the transfers, which then are server-side moves and copies too.
-    shared = source.remote == destination.remote and request.keep_deleted_dir is None
+    keeps = request.keep_deleted_dir is not None or request.put_back_from is not None
+    shared = source.remote == destination.remote and not keeps
     section = "src" if shared else "dst"
     sides = Sides(
         source=target("src", source, local_roots),
         destination=target(section, destination, local_roots),
-        backup=_backup(request, local_roots),
+        backup=_kept(request, request.keep_deleted_dir, local_roots),
+        earlier=_kept(request, request.put_back_from, local_roots),
     )
     sections = sections_of("src", source.remote, request.method, local_roots)
     if not shared:
@@ -89,10 +91,11 @@ def prepare(request: SyncRequest, work_dir: Path, local_roots: tuple[Path, ...])
     return Prepared(request, sides, sections, RunFiles(work_dir))
 
 
-def _backup(request: SyncRequest, local_roots: tuple[Path, ...]) -> str | None:
-    if request.keep_deleted_dir is None:
+def _kept(request: SyncRequest, folder: str | None, local_roots: tuple[Path, ...]) -> str | None:
+    """Name a folder of kept files as rclone does."""
+    if folder is None:
         return None
-    kept = paths.validate_path(request.keep_deleted_dir)
+    kept = paths.validate_path(folder)
     synced = paths.validate_path(request.destination.path)
     inside = os.path.relpath(f"/{kept}", f"/{synced}")
     if not inside.startswith("..") and inside.split("/")[0] != KEPT_FOLDER:

@@ -6,15 +6,18 @@ backlog ahead: a run that ends early would leave the destination without files t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from filesync.engine.command import build_argv
-from filesync.engine.drive import Stopped
+from filesync.engine.command import base_flags, put_back_argv
+from filesync.engine.drive import Driver, Stopped
 from filesync.engine.events import Event
+from filesync.engine.kept_files import stage_folder
 from filesync.engine.messages import Deleted, Message, MovedServerSide
 from filesync.engine.passes import Stage
+from filesync.engine.problems import Problems
 from filesync.engine.request import Limits
 from filesync.engine.stages import MISSING_EXIT, Stages
 
@@ -44,20 +47,10 @@ def put_back(stages: Stages, last: Stage) -> Iterator[Event]:
     kept_dir = prepared.request.keep_deleted_dir
     if kept_dir is None:
         return
+    assert prepared.sides.backup is not None
+    folders = [stage_folder(prepared.sides.backup, number + 1) for number in range(last.number)]
     driver, reader = stages.driver.for_tidying(LIMITS), _Reader()
-    exit_codes: set[int | None] = set()
-    for number in range(1, last.number + 1):
-        argv = build_argv(
-            stages.rclone,
-            Stage("put_back", number=number),
-            prepared.request,
-            sides=prepared.sides,
-            files=prepared.files,
-        )
-        driver.exit_code = None
-        with suppress(Stopped):
-            yield from driver.drive(argv, reader.take)
-        exit_codes.add(driver.exit_code)
+    exit_codes = yield from _moved_back(stages, driver, reader, folders)
     yield from stages.reader.back_again(reader.back)
     # A stage that set nothing aside has no folder. At the name of what did not move then stands
     # something: the new file, come without a word.
@@ -66,3 +59,44 @@ def put_back(stages: Stages, last: Stage) -> Iterator[Event]:
         return
     for path in sorted(stages.reader.set_aside - reader.back):
         yield from stages.reader.missing(path, kept_dir)
+
+
+def put_back_earlier(stages: Stages) -> Iterator[Event]:
+    """Move back what earlier attempts of the run set aside and did not replace, the oldest first.
+
+    Their worker had no time for it. Without it this attempt would find files missing that it must
+    not miss, and where it ends early or is refused they would stay away.
+    """
+    prepared = stages.prepared
+    earlier = prepared.sides.earlier
+    if earlier is None:
+        return
+    answer = prepared.files.answer
+    listing = (str(stages.rclone), "lsf", "--dirs-only", *base_flags(prepared.files), "--", earlier)
+    driver = stages.driver.for_tidying(LIMITS)
+    with suppress(Stopped):
+        exit_code = yield from driver.drive(listing, Problems().note, answer)
+        names = sorted(os.fsdecode(answer.read_bytes()).split("/\n")) if exit_code == 0 else ()
+        folders = [f"{earlier}/{name}" for name in names if name]
+        yield from _moved_back(stages, driver, _Reader(), folders)
+
+
+def _moved_back(
+    stages: Stages, driver: Driver, reader: _Reader, folders: Sequence[str]
+) -> Generator[Event, None, set[int | None]]:
+    """Move back what lies in these folders, one after the other; give how rclone ended."""
+    prepared = stages.prepared
+    exit_codes: set[int | None] = set()
+    for kept in folders:
+        argv = put_back_argv(
+            stages.rclone,
+            prepared.request,
+            sides=prepared.sides,
+            files=prepared.files,
+            kept=kept,
+        )
+        driver.exit_code = None
+        with suppress(Stopped):
+            yield from driver.drive(argv, reader.take)
+        exit_codes.add(driver.exit_code)
+    return exit_codes

@@ -142,6 +142,8 @@ class SyncRequest:
     stops it all the same. `keep_deleted_dir` is a folder below the destination remote's root that
     takes what the run deletes or overwrites: outside the destination, or in its `KEPT_FOLDER`,
     and this run's own, for what it set aside and did not replace goes back from there.
+    `put_back_from` is the folder below which earlier attempts of the run have theirs: what is not
+    at the destination goes back from there before anything is planned.
     `only_paths` limits the run to these files (relative, as in ItemDone) and then nothing is
     deleted at the destination.
     """
@@ -156,6 +158,7 @@ class SyncRequest:
     dry_run: bool = False
     force: bool = False
     keep_deleted_dir: str | None = None
+    put_back_from: str | None = None
     only_paths: tuple[str, ...] | None = None
 
 

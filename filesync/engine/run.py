@@ -48,7 +48,7 @@ from filesync.engine.prepare import (
     prepare,
     write_files,
 )
-from filesync.engine.put_back import put_back
+from filesync.engine.put_back import put_back, put_back_earlier
 from filesync.engine.readers import RunReader
 from filesync.engine.request import Method, Remote, SyncRequest
 from filesync.engine.same_folder import check_apart
@@ -193,6 +193,7 @@ class _Run:
         facts = yield from stages.pair_facts()
         if (remark := comparison_remark(request, facts)) is not None:
             yield self._driver.warn(remark)
+        yield from put_back_earlier(stages)
         yield from missing_at_source(stages)
         max_delete = None
         is_planned = request.dry_run or request.method.can_delete or bool(request.rules.renames)

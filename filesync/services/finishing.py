@@ -15,6 +15,7 @@ from filesync.errors import NotFound, RunFinished
 from filesync.models import SyncRun
 from filesync.services.attempts import with_ended_attempt
 from filesync.services.documents import plan_document
+from filesync.services.kept_words import words_of_kept
 from filesync.services.leases import Claim
 from filesync.services.results import store_result
 from filesync.services.turns import ring_waiting
@@ -43,6 +44,7 @@ def change_run(condition: Q, **values: object) -> SyncRun | None:
             return None
         if run.state == SyncRun.State.RUNNING:
             values["attempts"] = with_ended_attempt(run, values, run.now)
+        values |= words_of_kept(run, values)
         if not SyncRun.objects.filter(condition, pk=run.pk).update(**values):
             return None
         run.refresh_from_db()

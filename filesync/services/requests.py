@@ -16,7 +16,7 @@ from filesync.models import SyncRun
 from filesync.services.failures import failed_paths
 from filesync.services.leases import Claim
 from filesync.services.run_logs import log_path
-from filesync.services.undo import keep_for, undo_request
+from filesync.services.undo import keep_for, kept_before, undo_request
 
 
 def start_engine(
@@ -55,7 +55,12 @@ def sync_request(run: SyncRun, claim: Claim) -> engine.SyncRequest:
     request = request_of(run.config, dry_run=run.dry_run, force=run.force)
     if run.force and run.plan is not None:
         request = _as_forced(request, run.plan)
-    return replace(request, keep_deleted_dir=keep_for(run, claim), only_paths=_only_paths(run))
+    return replace(
+        request,
+        put_back_from=kept_before(run),
+        keep_deleted_dir=keep_for(run, claim),
+        only_paths=_only_paths(run),
+    )
 
 
 def _as_forced(request: engine.SyncRequest, plan: Mapping[str, Any]) -> engine.SyncRequest:

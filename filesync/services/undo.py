@@ -55,6 +55,16 @@ def keep_for(run: SyncRun, claim: Claim) -> str | None:
     return f"{folder}/{attempt_folder(run.started_at, claim.token)}"
 
 
+def kept_before(run: SyncRun) -> str | None:
+    """Return the folder in which earlier attempts of a held run kept files; None for none."""
+    config, kept = run.config, run.kept
+    if not kept or config is None or run.dry_run or config.method == SyncConfig.Method.CHECK:
+        return None
+    place = kept["storage"], kept["path"]
+    is_there = place == (config.destination_storage_id, config.destination_path)
+    return str(kept["folder"]) if is_there else None
+
+
 def attempt_folder(started_at: datetime, claim: uuid.UUID) -> str:
     """Return the name of the folder in which one attempt keeps files; they sort by time."""
     return f"{started_at.astimezone(UTC):%Y%m%dT%H%M%S%f}-{claim.hex[:8]}"

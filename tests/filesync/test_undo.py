@@ -458,6 +458,72 @@ def test_what_an_attempt_replaced_that_kept_nothing_is_left_alone(
     assert (local_root / "destination" / "changed").read_text() == "new and longer"
 
 
+def stopped_run(config: SyncConfig, root: Path) -> SyncRun:
+    """Return a run whose worker was stopped when it had set most files aside."""
+    old = {f"f{number:02}": "old" for number in range(40)}
+    write_tree(root / "destination", old)
+    write_tree(root / "source", {name: os.urandom(100_000) for name in old})
+    SyncConfig.objects.filter(pk=config.pk).update(bandwidth="200K", transfers=1)
+    stopped: list[int] = []
+
+    def stop(event: engine.Event) -> None:
+        if isinstance(event, engine.Progress) and event.bytes_done and not stopped:
+            stopped.append(os.getpid())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run = make_run(config)
+    execute(claim(run), watch=stop)
+    SyncConfig.objects.filter(pk=config.pk).update(bandwidth="", transfers=None)
+    run.refresh_from_db()
+    assert (run.state, run.reason) == ("QUEUED", "WORKER_STOPPED")
+    assert len(list((root / "destination").iterdir())) < 20
+    return SyncRun.objects.get(pk=run.pk)
+
+
+def test_a_run_that_was_cancelled_before_its_next_attempt_says_that_it_can_be_undone(
+    local_root: Path, config: SyncConfig
+) -> None:
+    run = stopped_run(config, local_root)
+    run = cancel_run(run.pk)
+
+    assert run.state == "CANCELLED"
+    assert "is kept" in run.message
+    assert "Undo the run" in run.advice
+    assert carry_out(queue_restore(run.pk)).state == "SUCCEEDED"
+    there = {path.name for path in (local_root / "destination").iterdir() if path.is_file()}
+    assert {f"f{number:02}" for number in range(40)} <= there
+
+
+def test_a_run_whose_next_attempt_is_refused_leaves_every_file(
+    local_root: Path, config: SyncConfig
+) -> None:
+    run = stopped_run(config, local_root)
+    (local_root / "source").rename(local_root / "unplugged")
+    (local_root / "source").mkdir()
+
+    run = carry_out(run)
+
+    assert (run.state, run.guard) == ("FAILED", "source_empty")
+    assert "is kept: undo it" in run.message
+    files = [path for path in (local_root / "destination").iterdir() if path.is_file()]
+    assert len(files) == 42
+
+
+def test_a_run_that_is_given_up_says_that_it_can_be_undone(
+    local_root: Path, config: SyncConfig
+) -> None:
+    run = stopped_run(config, local_root)
+    claim(run)
+    past = timezone.now() - timedelta(seconds=1)
+    SyncRun.objects.filter(pk=run.pk).update(lease_expires_at=past, crashes=2)
+
+    assert sweep().lost == 1
+
+    run.refresh_from_db()
+    assert "died 3 times" in run.message
+    assert "Undo the run" in run.advice
+
+
 class KilledError(BaseException):
     """This worker is no more."""
 

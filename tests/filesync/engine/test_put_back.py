@@ -17,6 +17,7 @@ from filesync.engine import (
     Action,
     Endpoint,
     Event,
+    Guards,
     ItemDone,
     Limits,
     Method,
@@ -241,6 +242,36 @@ def test_a_worker_that_is_stopped_puts_nothing_back(lab: Lab) -> None:
     assert ran.result.outcome is Outcome.CANCELLED
     assert len(started) == 1
     assert ran.result.changed_files
+
+
+@pytest.mark.parametrize("server", ["local", "sftp", "s3"])
+def test_an_attempt_first_puts_back_what_a_stopped_one_had_set_aside(
+    lab: Lab, request: pytest.FixtureRequest, server: str
+) -> None:
+    remote = remote_of(server, request, lab)
+    upload = SyncRequest(lab.request.source, Endpoint(remote, "up"), Method.FULL)
+    write_tree(lab.source, OLD)
+    assert lab.run(upload).result.outcome is Outcome.SUCCEEDED
+    write_tree(lab.source, NEW)
+    stop = StopSignal()
+    kept = f"{KEPT_FOLDER}/run"
+    changing = replace(upload, limits=SLOWLY, keep_deleted_dir=f"{kept}/first")
+    ran = lab.run(changing, stop=stop, on_event=when_sending(lambda _: stop.request(at_once=True)))
+    assert ran.result.outcome is Outcome.CANCELLED
+    assert len(look(lab, remote, "up")) < len(OLD)
+    (lab.source.parent / "source").rename(lab.source.parent / "unplugged")
+    lab.source.mkdir()
+
+    again = replace(changing, keep_deleted_dir=f"{kept}/second", put_back_from=kept)
+    refused = lab.run(replace(again, guards=Guards()))
+
+    assert refused.guard == "source_empty"
+    assert_all_files_are_there(lab, remote, "up")
+    lab.source.rmdir()
+    (lab.source.parent / "unplugged").rename(lab.source)
+    ran = lab.run(replace(again, limits=Limits(), keep_deleted_dir=f"{kept}/third"))
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert look(lab, remote, "up") == NEW_HASHES
 
 
 def test_a_run_that_changes_no_file_says_so(lab: Lab) -> None:

@@ -390,6 +390,36 @@ def test_the_state_before_the_first_attempt_comes_back(lab: Lab) -> None:
     assert tree(lab.destination) == before
 
 
+@pytest.mark.parametrize("server", ["local", "webdav", "s3"])
+def test_what_an_attempt_put_back_of_an_earlier_one_is_undone_too(
+    lab: Lab, request: pytest.FixtureRequest, server: str
+) -> None:
+    remote = remote_of(server, request, lab)
+    upload = SyncRequest(lab.request.source, Endpoint(remote, "copy"), Method.FULL)
+    write_tree(lab.source, {f"f{number:02}": "old" for number in range(20)} | {"gone": "gone"})
+    assert lab.run(upload).result.outcome is Outcome.SUCCEEDED
+    before = look(lab, remote, "copy", folders=False)
+    write_tree(lab.source, {f"f{number:02}": str(number) * 100_000 for number in range(20)})
+    (lab.source / "gone").unlink()
+    stop = StopSignal()
+
+    def end(event: Event) -> None:
+        if isinstance(event, Progress) and event.bytes_done:
+            stop.request(at_once=True)
+
+    first = keeping(replace(upload, limits=Limits(transfers=1, bandwidth="200K")))
+    assert lab.run(first, stop=stop, on_event=end).result.outcome is Outcome.CANCELLED
+    logs = [lab.log_path.rename(lab.root / "log-0")]
+    second = keeping(replace(upload, put_back_from=KEPT), 1)
+    assert lab.run(second).result.outcome is Outcome.SUCCEEDED
+    logs.append(lab.log_path.rename(lab.root / "log-1"))
+
+    undone = restore(lab, undo_of(second, lab, *logs))
+
+    assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
+    assert look(lab, remote, "copy", folders=False) == before
+
+
 @pytest.mark.parametrize(
     ("server", "method"), [("local", Method.OVERWRITE), ("webdav", Method.FULL)]
 )
