@@ -67,6 +67,7 @@ GUARDS = {
     "source_missing": gettext_lazy("the source is missing"),
     "source_unreadable": gettext_lazy("the source cannot be read"),
     "source_empty": gettext_lazy("the source is empty"),
+    "same_name": gettext_lazy("two files with one name"),
     "source_link": gettext_lazy("a link in the source's place"),
     "source_shrunk": gettext_lazy("the source has shrunk"),
     "max_delete_files": gettext_lazy("too many deletions"),

@@ -75,6 +75,9 @@ GUARD_ADVICE: Mapping[str, str] = {
     "max_delete_backstop": gettext_noop(
         "Look at the source, then run again: the new plan shows what would go."
     ),
+    "same_name": gettext_noop(
+        "Rename one of the files at the source, or change the rename rule. Force does not help."
+    ),
     "changed_since": gettext_noop(
         "Look at the items that are left as they are, and put them right by hand; the kept files "
         "stay until their time is over."

@@ -6,7 +6,7 @@ from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import Plan
 from filesync.engine.passes import mirrors
 from filesync.engine.plan import PlanTally
-from filesync.engine.request import SyncRequest
+from filesync.engine.request import Method, SyncRequest
 from filesync.engine.texts import Text
 
 # A folder that cannot be listed fails with one of these; the others concern the whole storage.
@@ -56,7 +56,7 @@ def deletions_tolerated(request: SyncRequest, plan: Plan) -> int | None:
 def guard_failure(request: SyncRequest, plan: Plan, tally: PlanTally) -> Failure | None:
     """Tell what forbids carrying a plan out; None when nothing does.
 
-    A MOVE deletes only what it has sent, so only the state of its source is guarded, not counts.
+    A MOVE deletes only what it has sent, so only its source is guarded, not counts.
     """
     if tally.renamed_again is not None:
         return _renamed_again(tally.renamed_again)
@@ -65,6 +65,8 @@ def guard_failure(request: SyncRequest, plan: Plan, tally: PlanTally) -> Failure
     unreadable = reading_failure(tally)
     if unreadable is not None:
         return unreadable
+    if request.method is Method.MOVE:
+        return _same_name(tally)
     if not mirrors(request) or request.force:
         return None
     return (
@@ -72,6 +74,22 @@ def guard_failure(request: SyncRequest, plan: Plan, tally: PlanTally) -> Failure
         or _link_in_the_way(tally)
         or _too_many_deletes(request, plan)
         or _shrunk(request, plan)
+    )
+
+
+def _same_name(tally: PlanTally) -> Failure | None:
+    """Tell of files that a MOVE would put to one place: the next run would replace the first."""
+    if not tally.duplicates:
+        return None
+    return Failure.of(
+        FailureClass.GUARD,
+        Text(
+            "{count} file(s) have the same name at the destination as another file of the source, "
+            "the first: {path}. One would replace the other, so nothing was moved.",
+            count=tally.duplicates,
+            path=tally.first_duplicate,
+        ),
+        guard="same_name",
     )
 
 

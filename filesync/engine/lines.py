@@ -20,6 +20,7 @@ from filesync.engine.messages import (
     Difference,
     DirMade,
     DirRemoved,
+    Duplicate,
     LastWords,
     Message,
     MovedServerSide,
@@ -53,6 +54,7 @@ _NOT_PLACED = ("partial file rename failed: ", "corrupted on transfer: ")
 _FOLDER_UNREAD = re.compile(
     r"^(?:error reading (?:source|destination) directory|failed to (?:open|read) directory)\b"
 )
+_DUPLICATE = re.compile(r"^Duplicate (object|directory) found in source\b")
 _LAST_WORDS = re.compile(r"^Failed to [\w ]+(?: with \d+ errors?: last error was)?: ")
 # https://pkg.go.dev/runtime: a crash ends with exit code 2, as a wrong command line does.
 _CRASH = re.compile(r"^(?:panic|fatal error|runtime|unexpected fault address|SIG[A-Z]+):? ")
@@ -141,6 +143,8 @@ def _done(message: str, path: str, size_bytes: int | None) -> Message | None:
         return DirRemoved(path)
     if message.startswith(("Made directory", "Making directory")):
         return DirMade(path)
+    if duplicate := _DUPLICATE.match(message):
+        return Duplicate(path + "/" if duplicate[1] == "directory" else path)
     renamed = _RENAMED.match(message)
     return Renamed(path=path, old_path=_ESCAPE.sub(_unquoted, renamed[1])) if renamed else None
 

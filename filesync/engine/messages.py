@@ -118,6 +118,16 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A file of the source was passed over, for another has the same name at the destination.
+
+    The path of a folder ends with a slash: nothing in it was looked at.
+    """
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """A check found two sides unequal; which side misses the file only the report tells."""
 
@@ -175,6 +185,7 @@ Message = (
     | DirMade
     | DirRemoved
     | Skipped
+    | Duplicate
     | Difference
     | Problem
     | Crash

@@ -76,7 +76,7 @@ def run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
     stages = _run_stages(request, facts)
     # What the destination did not have is cut short where less of it is there than was sent.
     report = writes_in_place(request) or request.method is Method.CHECK
-    # Under rename rules the report alone says which file of the source failed.
+    # Under rename rules the report alone says which file of the source failed, or was left.
     report = report or bool(request.rules.renames)
     return tuple(replace(stage, report=report) for stage in stages)
 
@@ -105,6 +105,19 @@ def writes_in_place(request: SyncRequest) -> bool:
     return request.destination.remote.backend == "webdav"
 
 
+def never_replaces(request: SyncRequest) -> bool:
+    """Whether a file that stands at the destination is left, and the one of the source too.
+
+    A rename rule can give two files one name, and which of them stands there nobody knows. Where
+    what is replaced is kept, none is lost.
+    """
+    return (
+        request.method is Method.MOVE
+        and bool(request.rules.renames)
+        and request.keep_deleted_dir is None
+    )
+
+
 def _run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
     apart = mirrors(request) and hides_there(request)
     last = "sync" if mirrors(request) and not apart else _verb(request)
@@ -114,7 +127,9 @@ def _run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
         # Equal size and time are no proof of an equal copy, and the source goes next: so every
         # file is sent, and removed after rclone compared the copy. --update would even remove a
         # source file that was never sent because the destination's is newer.
-        return (Stage("move", ("--ignore-times", "--disable", "DirMove")),)
+        # --ignore-existing leaves the source's file too.
+        leaving = ("--ignore-existing",) if never_replaces(request) else ()
+        return (Stage("move", ("--ignore-times", "--disable", "DirMove", *leaving)),)
     if request.method is Method.OVERWRITE:
         copy = Stage("copy", ("--ignore-times",))
         if apart:

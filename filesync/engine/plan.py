@@ -10,9 +10,10 @@ from pathlib import Path
 
 from filesync.engine.errors import FailureClass
 from filesync.engine.events import Action, Event, Plan, PlanItem, Progress
-from filesync.engine.messages import LastWords, Message, Problem, Remark, Skipped, Stats
+from filesync.engine.messages import Duplicate, LastWords, Message, Problem, Remark, Skipped, Stats
 from filesync.engine.partials import final_path
 from filesync.engine.passes import mirrors
+from filesync.engine.renamed import moved_to
 from filesync.engine.request import Method, SyncRequest
 from filesync.engine.source_links import SourceLinks
 from filesync.engine.texts import Text
@@ -21,7 +22,6 @@ MAX_ITEMS = 1000
 _MAX_REMEMBERED = 200_000
 _BATCH_LINES = 20_000
 COPY = "copy"
-_COPY_WORDS = {COPY: Action.ADDED, "move": Action.MOVED}
 DELETE_WORDS = frozenset({"delete", "move into backup dir"})
 
 
@@ -31,6 +31,8 @@ class PlanTally:
 
     In a further pass only files that no earlier pass would send are counted; beyond 200,000
     remembered ones they count again, so that the plan may say more than will happen, never less.
+    `duplicates` are files of the source that another one's name at the destination leaves out,
+    `alike` two whose names there differ in capitals alone.
     `leftovers` are partial files that a killed rclone left, of files that are sent again now.
     `renamed_again` is a name that loses its file, and that the rename rules change once more.
     """
@@ -46,6 +48,9 @@ class PlanTally:
     bytes_to_delete: int = 0
     bytes_renamed: int = 0
     other_changes: int = 0
+    duplicates: int = 0
+    alike: tuple[str, str] | None = None
+    first_duplicate: str = ""
     problems: int = 0
     first_problem: Problem | None = None
     root_problem: Problem | None = None
@@ -66,6 +71,9 @@ class PlanTally:
             self._skipped(message)
         elif isinstance(message, Remark):
             self.links.note(message)
+        elif isinstance(message, Duplicate):
+            self.duplicates += 1
+            self.first_duplicate = self.first_duplicate or message.path
         elif isinstance(message, LastWords):
             self.last_words = message
         elif isinstance(message, Problem):
@@ -89,9 +97,11 @@ class PlanTally:
 
     def _skipped(self, message: Skipped) -> None:
         what = message.what
-        copying = "move" if self.request.method is Method.MOVE else COPY
-        if what == copying:
-            self._copy(message)
+        moves = self.request.method is Method.MOVE
+        if what == COPY and not moves:
+            self._copy(message, message.path)
+        elif moves and (new := moved_to(message)) is not None:
+            self._copy(message, new)
         elif what in DELETE_WORDS:
             self.deletes += 1
             self.bytes_to_delete += max(0, message.size_bytes or 0)
@@ -119,15 +129,16 @@ class PlanTally:
         if sent_again and mirrors(self.request) and len(self.leftovers) < MAX_ITEMS:
             self.leftovers.append(path)
 
-    def _copy(self, message: Skipped) -> None:
-        key = hash(message.path)
+    def _copy(self, message: Skipped, stored_as: str) -> None:
+        key = hash(stored_as)
         if key in self._seen:
             return
         if len(self._seen) < _MAX_REMEMBERED:
             self._seen.add(key)
         self.copies += 1
         self.bytes_to_send += max(0, message.size_bytes or 0)
-        self._keep(PlanItem(_COPY_WORDS[message.what], message.path, message.size_bytes))
+        action = Action.ADDED if message.what == COPY else Action.MOVED
+        self._keep(PlanItem(action, message.path, message.size_bytes))
 
     def rename(self, item: PlanItem) -> None:
         """Count a file that only takes another name, which was counted as added and as deleted."""
@@ -156,7 +167,8 @@ class PlanTally:
     @property
     def changes_nothing(self) -> bool:
         """Whether a run would find nothing to do."""
-        return not (self._items_in_all or self.other_changes or self.problems)
+        left = self.duplicates or self.problems
+        return not (self._items_in_all or self.other_changes or left)
 
     @property
     def _items_in_all(self) -> int:

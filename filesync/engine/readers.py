@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from filesync.engine.errors import FailureClass
 from filesync.engine.events import (
     Action,
     Event,
@@ -21,6 +22,7 @@ from filesync.engine.messages import (
     Deleted,
     DirMade,
     DirRemoved,
+    Duplicate,
     LastWords,
     Message,
     MovedServerSide,
@@ -36,6 +38,7 @@ from filesync.engine.request import Method
 from filesync.engine.texts import Text
 
 MAX_LOG_EVENTS = 1000
+SAME_NAME = Text("another file of the source has the same name at the destination; left out")
 # Of one file rclone may tell several errors: when it is compared, sent, put in its place. No more
 # than its backlog of 10,000 files lies between them.
 _MAX_REMEMBERED = 100_000
@@ -147,6 +150,8 @@ class RunReader:
             return self._stats(message)
         if isinstance(message, Problem):
             return self._problem(message)
+        if isinstance(message, Duplicate):
+            return self.left_out(message.path, SAME_NAME)
         if isinstance(message, Remark):
             return self._remark(message)
         if isinstance(message, Crash):
@@ -274,6 +279,15 @@ class RunReader:
         self._is_first_failure(path)
         error = Text("it was changed while it was copied; the next run sends it again")
         return [ItemDone(Action.FAILED, path, error=error)]
+
+    def left_out(self, path: str, why: str) -> list[Event]:
+        """Tell of a file of the source that was looked at, and left for its name."""
+        if not self._is_first_failure(path):
+            return []
+        self._earlier_checks += 1
+        self.files_checked += 1
+        self.problems.add(Problem(why, path, FailureClass.NAME_NOT_ALLOWED, critical=False))
+        return [ItemDone(Action.FAILED, path, error=why)]
 
     def _is_first_failure(self, path: str) -> bool:
         """Count a file that failed, once; the oldest of very many are forgotten."""

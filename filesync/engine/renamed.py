@@ -10,6 +10,13 @@ MOVE_TO = "move to "
 """What a dry run skips where a file would take the name that follows."""
 
 
+def moved_to(message: Skipped) -> str | None:
+    """Give the path that a file would be moved to; None where it is no move."""
+    if message.what == "move":
+        return message.path
+    return message.what.removeprefix(MOVE_TO) if message.what.startswith(MOVE_TO) else None
+
+
 @dataclass(frozen=True, slots=True)
 class OldName:
     """What a file was called, and its size where the plan told it."""

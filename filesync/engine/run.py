@@ -13,6 +13,7 @@ from pathlib import Path
 from filesync.engine.binary import check_rclone
 from filesync.engine.changed import taker
 from filesync.engine.check import differences
+from filesync.engine.clashes import tell_of_left
 from filesync.engine.confine import confine
 from filesync.engine.cut_short import remove_cut_short, remove_leftovers
 from filesync.engine.drive import Driver, Stopped, empty_folder, ticking
@@ -40,7 +41,7 @@ from filesync.engine.log import RunLog
 from filesync.engine.outcome import conclude, name_folders
 from filesync.engine.partials import remove_partials
 from filesync.engine.passes import Stage, comparison_remark, numbered, run_stages
-from filesync.engine.planning import planned
+from filesync.engine.planning import look_first, planned
 from filesync.engine.prepare import (
     Prepared,
     check_encrypted_links,
@@ -51,7 +52,6 @@ from filesync.engine.prepare import (
 from filesync.engine.put_back import put_back, put_back_earlier
 from filesync.engine.readers import RunReader
 from filesync.engine.request import Method, Remote, SyncRequest
-from filesync.engine.same_folder import check_apart
 from filesync.engine.source_names import missing_at_source, named_at_source
 from filesync.engine.stages import Stages
 from filesync.engine.texts import Text
@@ -214,7 +214,7 @@ class _Run:
                 return
             self._reader.most_deletes = deletions_tolerated(request, plan)
             max_delete = deletions_allowed(plan, keeps_deleted=prepared.sides.backup is not None)
-            yield from check_apart(stages, plan)
+            yield from look_first(stages, tally, plan)
             yield from remove_leftovers(stages, tally.leftovers)
         yield from self._transferred(stages, facts, max_delete)
 
@@ -264,6 +264,7 @@ class _Run:
                     yield from put_back(stages, stage)
                 break
             self._writes = False
+        yield from tell_of_left(stages)
         if request.method is Method.CHECK:
             self._plan = Plan() if request.dry_run else None
         if self._driver.rules is not None and reader.problems.counts:

@@ -107,7 +107,7 @@ class RenameSearch:
         self._flush()
         if _ADDED | _DELETED in self._sizes:
             with self.files.renames.open("w", encoding="utf-8") as candidates:
-                texts = _texts(self.files.found)
+                texts = nul_ended(self.files.found)
                 for size_bytes, path in zip(texts, texts, strict=True):
                     if self._sizes[int(size_bytes) % _SLOTS] == _ADDED | _DELETED:
                         candidates.write(f"{path}\0")
@@ -136,14 +136,14 @@ class RenameSearch:
         """Write the old and the new names for the run, and tell the plan of them."""
         self._flush()
         with self.files.renames.open("w", encoding="utf-8") as names:
-            texts = _texts(self.files.found)
+            texts = nul_ended(self.files.found)
             for size_bytes, old, new in zip(texts, texts, texts, strict=True):
                 names.write(f"{old}\0{new}\0")
                 tally.rename(PlanItem(Action.RENAMED, new, int(size_bytes), old))
                 yield
 
 
-def _texts(path: Path) -> Iterator[str]:
+def nul_ended(path: Path) -> Iterator[str]:
     """Read the texts of a file, each ended by NUL."""
     rest = ""
     with path.open(encoding="utf-8", newline="") as file:
