@@ -120,11 +120,8 @@ def _cancel_waiting() -> int:
     orphaned = Q(config=None) | Q(cancel_requested_at__isnull=False)
     unwanted = SyncRun.objects.filter(orphaned, state=SyncRun.State.QUEUED)
     found = list(unwanted.values_list("pk", "config_id")[:RING_AT_MOST])
-    reasons = {
-        pk: SyncRun.Reason.CANCELLED_BY_USER if config else SyncRun.Reason.CONFIG_DELETED
-        for pk, config in found
-    }
-    return sum(bool(cancel_queued(pk, reason)) for pk, reason in reasons.items())
+    user, deleted = SyncRun.Reason.CANCELLED_BY_USER, SyncRun.Reason.CONFIG_DELETED
+    return sum(bool(cancel_queued(pk, user if config else deleted)) for pk, config in found)
 
 
 def _give_up(condition: Q, run: SyncRun) -> SyncRun | None:

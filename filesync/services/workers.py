@@ -19,7 +19,7 @@ Queues = frozenset[str] | None
 
 @dataclass(slots=True)
 class Calls:
-    """How many runs of its queues a worker, or whoever it stands for, may still be called for."""
+    """For how many more runs a worker may be called, and of which queues."""
 
     queues: Queues
     left: int
@@ -60,8 +60,8 @@ def of_queues(queues: Queues) -> Q:
 def served_queues(*, heard: str | None = None) -> Queues:
     """Return the queues that living workers serve; None where that may be any.
 
-    So it is where no worker is known, or one does not say what it serves. A run that is `heard`
-    has a worker, whether that has left a sign of life yet or not: its queue is served.
+    So it is where no worker is known, or one does not say what it serves. `heard` is the queue
+    from which a worker was called: it is served, whether that one has left a sign of life or not.
     """
     served = list(living_workers().values_list("queues", flat=True))
     if not served:

@@ -20,6 +20,8 @@ from django.apps import apps
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.db import connection, connections
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
@@ -270,6 +272,12 @@ def stored_status(run: SyncRun) -> str | None:
 def periodic_row(config: SyncConfig) -> PeriodicTask | None:
     """Return the config's PeriodicTask row."""
     return PeriodicTask.objects.filter(name=f"filesync.syncconfig:{config.pk}").first()
+
+
+def forget_newest_migration() -> None:
+    """Let the database say that it lacks the newest migration."""
+    newest, *_ = MigrationLoader(connection).graph.leaf_nodes("filesync")
+    MigrationRecorder(connection).record_unapplied(*newest)
 
 
 def complaints(row: Model) -> dict[str, list[str]]:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from django.db import connection
-from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from django.utils import timezone
 from prometheus_client import Metric
@@ -24,7 +22,13 @@ from filesync.notifications.watch import watch
 from filesync.services import retention
 from scheduler.models import Heartbeat
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import make_config, make_run, make_storage, point_broker_at
+from tests.filesync.factories import (
+    forget_newest_migration,
+    make_config,
+    make_run,
+    make_storage,
+    point_broker_at,
+)
 from tests.filesync.factories import use_broker as use_broker
 from tests.project.docs import code_blocks
 from tests.servers.process import REPOSITORY, free_port
@@ -246,7 +250,7 @@ def test_with_a_migration_missing_it_is_not_ready(
     broker: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "_migrated", False)
-    MigrationRecorder(connection).record_unapplied("filesync", "0012_finding_configs")
+    forget_newest_migration()
     answer = Client().get("/health/ready")
     assert answer.status_code == 503
     assert "manage.py migrate" in answer.json()["migrations"]
