@@ -93,11 +93,22 @@ def _same_name(tally: PlanTally) -> Failure | None:
     )
 
 
+def _miscounted() -> Failure:
+    return Failure.of(
+        FailureClass.GUARD,
+        Text(
+            "The files cannot be counted: names with line breaks look like further files. Rename "
+            "those; nothing was done."
+        ),
+        guard="source_unreadable",
+    )
+
+
 def reading_failure(tally: PlanTally) -> Failure | None:
     """Tell why a plan is not to be trusted: force does not help against it."""
     problem = tally.root_problem or tally.first_problem
     if problem is None:
-        return None
+        return _miscounted() if tally.is_miscounted else None
     if problem.failure_class is FailureClass.NOT_FOUND and not problem.path:
         return Failure.of(
             FailureClass.GUARD,

@@ -52,6 +52,9 @@ class PlanTally:
     alike: tuple[str, str] | None = None
     first_duplicate: str = ""
     problems: int = 0
+    checks: int = 0
+    told_copies: int = 0
+    is_miscounted: bool = False
     first_problem: Problem | None = None
     root_problem: Problem | None = None
     destination_missing: bool = False
@@ -66,6 +69,7 @@ class PlanTally:
     def take(self, message: Message) -> list[Event]:
         """Count one message; statistics become progress in checks, for nothing is sent yet."""
         if isinstance(message, Stats):
+            self.checks = max(self.checks, message.checks_done)
             return [_checks(message)]
         if isinstance(message, Skipped):
             self._skipped(message)
@@ -130,6 +134,7 @@ class PlanTally:
             self.leftovers.append(path)
 
     def _copy(self, message: Skipped, stored_as: str) -> None:
+        self.told_copies += 1
         key = hash(stored_as)
         if key in self._seen:
             return
@@ -174,6 +179,20 @@ class PlanTally:
     def _items_in_all(self) -> int:
         files = self.copies + self.deletes + self.renames + self.times_updated
         return files + self.dirs_made + self.dirs_removed
+
+    def believes(self, report: ReportCounts) -> bool:
+        """Whether a report says no more paths than the dry runs did, for a run that mirrors.
+
+        It has a line for each path, so a name with line breaks adds what looks like more paths:
+        the more files there seem to be, the fewer deletions seem to be many.
+        """
+        return not mirrors(self.request) or (
+            report.unmarked == 0
+            and report.added <= self.told_copies
+            and report.removed <= self.deletes + self.renames
+            # rclone counts comparisons and deletions alike.
+            and report.both + report.removed <= self.checks
+        )
 
     def plan(
         self,
@@ -240,6 +259,7 @@ class ReportCounts:
     added: int = 0
     both: int = 0
     removed: int = 0
+    unmarked: int = 0
     updated_paths: set[str] = field(default_factory=set)
 
     def read(self, lines: Iterable[bytes], wanted: frozenset[str] = frozenset()) -> ReportCounts:
@@ -258,6 +278,8 @@ class ReportCounts:
                         self.updated_paths.add(path)
             elif mark == b"-":
                 self.removed += 1
+            elif mark != b"!":
+                self.unmarked += 1
         return self
 
     def read_file(self, path: Path, wanted: frozenset[str] = frozenset()) -> Iterator[None]:

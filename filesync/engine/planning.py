@@ -58,6 +58,8 @@ def planned(stages: Stages, facts: PairFacts) -> Generator[Event, None, tuple[Pl
     if names is not None:
         yield from ticking(names.find_alike())
         tally.alike = names.alike
+    if not hides_there(request):
+        tally.is_miscounted = not tally.believes(counts)
     plan = tally.plan(counts, seen=seen, source_bytes=source_bytes)
     if request.dry_run:
         yield from _warned(stages, tally, plan)

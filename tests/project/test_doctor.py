@@ -10,16 +10,13 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
-from django.db import connection
-from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 from pytest_django.fixtures import SettingsWrapper
 
 from project.doctor import Level, clock_finding, disk_level
 from scheduler.models import Heartbeat
 from tests.filesync.factories import allow_local_root as allow_local_root
-from tests.filesync.factories import make_storage, point_broker_at
+from tests.filesync.factories import forget_newest_migration, make_storage, point_broker_at
 from tests.filesync.factories import use_broker as use_broker
 from tests.project.system import own_environment, run_command
 from tests.servers.process import free_port
@@ -112,8 +109,7 @@ def test_a_missing_migration_and_a_missing_rclone_are_problems(
     local_root: Path, settings: SettingsWrapper, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings.FILESYNC_RCLONE_BINARY = "/nowhere/rclone"
-    (latest,) = MigrationLoader(connection).graph.leaf_nodes("filesync")
-    MigrationRecorder(connection).record_unapplied(*latest)
+    forget_newest_migration()
     found = findings(capsys)
     assert found["migrations"][0] == found["rclone"][0] == "problem"
     assert "manage.py migrate" in found["migrations"][1]

@@ -14,6 +14,7 @@ import pytest
 from filesync.engine import (
     KEPT_FOLDER,
     Action,
+    Endpoint,
     Event,
     FailureClass,
     Guards,
@@ -23,7 +24,16 @@ from filesync.engine import (
     PlanReady,
     Rules,
 )
-from tests.filesync.engine.lab import NO_GUARDS, Lab, Ran, files_of, tree, write_tree
+from tests.filesync.engine.lab import (
+    NO_GUARDS,
+    Lab,
+    Ran,
+    engine_remote,
+    files_of,
+    tree,
+    write_tree,
+)
+from tests.servers.webdav import WebdavServer
 
 PRECIOUS = {f"photo{number}": str(number) for number in range(10)}
 DELETING = [Method.FULL, Method.OVERWRITE, Method.MOVE]
@@ -351,3 +361,26 @@ def test_a_source_whose_disk_is_not_mounted_any_more_takes_nothing_with_it(
     assert tree(lab.destination) == before
     if method is not Method.MOVE:
         assert_guarded(ran, "source_empty")
+
+
+@pytest.mark.parametrize("line", ["= x", "- x", "+ x", "* x", "x"])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_name_with_line_breaks_makes_no_deletions_look_few(
+    line: str, dry_run: bool, precious: Lab, webdav_server: WebdavServer
+) -> None:
+    before = tree(precious.destination)
+    folder = webdav_server.root / "breaks"
+    write_tree(folder, {"kept": "1", "a" + f"\n{line}" * 30: "1"})
+    try:
+        source = Endpoint(engine_remote(webdav_server.remote), "breaks")
+        ran = precious.run(
+            precious.asking(
+                Method.FULL, source=source, dry_run=dry_run, guards=Guards(max_delete_percent=50)
+            )
+        )
+    finally:
+        shutil.rmtree(folder)
+
+    assert_guarded(ran, "source_unreadable")
+    assert "line breaks" in str(ran.result.failure)
+    assert tree(precious.destination) == before

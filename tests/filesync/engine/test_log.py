@@ -16,7 +16,15 @@ import pytest
 
 from filesync.engine import Remote
 from filesync.engine import log as log_module
-from filesync.engine.log import CUT_MARK, MIN_SECRET_CHARS, TAIL_LINES, Redactor, RunLog, secrets_of
+from filesync.engine.log import (
+    CUT_MARK,
+    MIN_SECRET_CHARS,
+    TAIL_LINES,
+    Redactor,
+    RunLog,
+    render_line,
+    secrets_of,
+)
 from tests.servers.remote import RCLONE
 
 
@@ -190,3 +198,13 @@ def test_the_tail_is_bounded_in_lines_and_in_length() -> None:
     assert len(log.tail) == TAIL_LINES
     assert log.tail[0].startswith("50 ")
     assert max(map(len, log.tail)) == 2000
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\u2028", "\x85", "\x1b[2J"])
+def test_a_name_cannot_write_a_line_of_its_own(end: str) -> None:
+    entry = {"time": "t", "level": "info", "msg": f"Copied{end}", "object": f"a{end}t ERROR    b"}
+    shown = render_line(json.dumps(entry).encode())
+    assert len(shown.splitlines()) == 1
+    assert shown.isprintable()
+    assert shown.startswith("t INFO     a\\")
+    assert render_line(f"panic\t1{end.strip()}".encode()).replace("\t", "").isprintable()
