@@ -152,11 +152,28 @@ def workers_alive() -> list[str]:
     return list(Heartbeat.objects.filter(role="worker").values_list("name", flat=True))
 
 
+# No others: the database may be that of a version before this one.
+_READ = [
+    "config_id",
+    "task_id",
+    "state",
+    "reason",
+    "attempt",
+    "worker",
+    "progress",
+    "files_transferred",
+    "failure_class",
+    "slot",
+    "started_at",
+    "finished_at",
+]
+
+
 def runs() -> list[Run]:
     """Return every run, oldest first, with its status of the same moment."""
     statuses = statuses_told()
     while True:
-        told = [_told(run, statuses) for run in SyncRun.objects.order_by("pk")]
+        told = [_told(run, statuses) for run in SyncRun.objects.only(*_READ).order_by("pk")]
         before, statuses = statuses, statuses_told()
         if statuses == before:
             return told
