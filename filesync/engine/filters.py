@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from filesync.engine.encodings import as_sent
 from filesync.engine.errors import FilterRefused, LimitRefused
 from filesync.engine.globs import check_glob, check_regex
 from filesync.engine.renames import MARKS
@@ -193,7 +194,7 @@ def _check_rename(pattern: str, replacement: str) -> None:
             ),
             field="renames",
         )
-    if _CONTROL.search(pattern + replacement) or "/" in pattern + replacement:
+    if _CONTROL.search(pattern + replacement) or "/" in pattern + as_sent(replacement):
         raise FilterRefused(
             Text("{where} contains '/' or a control character", where=where), field="renames"
         )
@@ -212,7 +213,7 @@ def _check_rename(pattern: str, replacement: str) -> None:
             ),
             field="renames",
         )
-    if replacement in (".", ".."):
+    if as_sent(replacement) in (".", ".."):
         raise FilterRefused(
             Text("{where} would name a file {replacement!r}", where=where, replacement=replacement),
             field="renames",

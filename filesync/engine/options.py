@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from filesync.engine.encodings import check_encoding
 from filesync.engine.errors import OptionRefused
 from filesync.engine.spellings import header_fields
 from filesync.engine.texts import Text
@@ -222,6 +223,7 @@ def check_options(backend: str, options: Mapping[str, str], secrets: Mapping[str
                 ),
                 field=name,
             )
+    check_encoding(backend, options)
     _check_needs(backend, policy, {**options, **secrets})
 
 

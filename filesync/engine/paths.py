@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from filesync.engine.encodings import as_sent
 from filesync.engine.errors import PathRefused
 from filesync.engine.request import Endpoint, Remote
 from filesync.engine.texts import Text
@@ -27,7 +28,7 @@ def validate_path(path: str, *, what: str = Text("the path")) -> str:
     if _CONTROL.search(path):
         raise PathRefused(Text("{what} contains a control character", what=what), field="path")
     names = [name for name in path.split("/") if name not in ("", ".")]
-    if ".." in names:
+    if ".." in as_sent(path).split("/"):
         raise PathRefused(Text("{path!r} leads out of its root with '..'", path=path), field="path")
     if names and ":" in names[0]:
         raise PathRefused(

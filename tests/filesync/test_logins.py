@@ -60,7 +60,7 @@ def test_a_stored_secret_does_not_follow_to_another_place(
     ("options", "given", "merged"),
     [
         ({"url": URL, "user": "lee"}, {}, {"pass": "old"}),
-        ({"url": URL, "user": "kim", "encoding": "None"}, {}, {"pass": "old"}),
+        ({"url": URL, "user": "kim", "encoding": "Slash,Dot"}, {}, {"pass": "old"}),
         ({"url": URL, "user": "kim", "auth_redirect": ""}, {}, {"pass": "old"}),
         ({"url": URL}, {"bearer_token": "b"}, {"pass": "old", "bearer_token": "b"}),
         ({"url": URL}, {"pass": ""}, {}),

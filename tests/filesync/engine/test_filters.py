@@ -153,6 +153,8 @@ def test_too_many_lines_are_refused() -> None:
         (Rules(renames=(("a/b", "x"),)), "renames"),
         (Rules(renames=(("a", "../x"),)), "renames"),
         (Rules(renames=(("a", ".."),)), "renames"),
+        (Rules(renames=(("a", "..\uff0fx"),)), "renames"),
+        (Rules(renames=(("a", "\uff0e."),)), "renames"),
         (Rules(renames=(("a", "x=y"),)), "renames"),
         (Rules(renames=(("^a(b)", "$1中"),)), "renames"),
         (Rules(renames=(("^a(b)", "$$$1x"),)), "renames"),

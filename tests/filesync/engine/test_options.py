@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +19,17 @@ from filesync.engine import (
     REFUSED_BACKENDS,
     OptionClass,
     OptionRefused,
+    PathRefused,
     Remote,
+    list_folder,
     tidy_secret,
     validate_remote,
 )
+from filesync.engine.encodings import check_encoding
 from filesync.engine.ini import section_of
 from filesync.engine.process import clean_environment
+from tests.filesync.engine.lab import engine_remote
+from tests.servers.sftp import SftpServer
 
 ROOTS = (Path("/"),)
 
@@ -349,3 +357,61 @@ def test_headers_that_rclone_cannot_read_are_refused(headers: str) -> None:
 def test_headers_in_quotes_are_taken() -> None:
     headers = 'Cookie,"a=""b"", c=d",X-Token,t'
     validate_remote(Remote("http", "", {"url": "http://h/"}, {"headers": headers}), ROOTS)
+
+
+def test_a_full_width_path_shows_nothing_outside_the_root(
+    sftp_server: SftpServer, rclone_binary: Path
+) -> None:
+    share, private = sftp_server.root / "share", sftp_server.root / "private"
+    for folder in (share, private):
+        folder.mkdir()
+    (private / "secret.txt").write_text("x")
+    given = engine_remote(sftp_server.remote)
+    look = partial(list_folder, rclone=rclone_binary, local_roots=())
+    try:
+        plain = replace(given, root="share")
+        with pytest.raises(PathRefused):
+            look(plain, "\uff0e\uff0e/private")
+        with pytest.raises(OptionRefused):
+            look(replace(plain, options={**plain.options, "encoding": "None"}), "x")
+    finally:
+        shutil.rmtree(share)
+        shutil.rmtree(private)
+
+
+@pytest.mark.parametrize("encoding", ["None", "Raw", "Slash", "Dot", "Slash,LeftPeriod", "0"])
+@pytest.mark.parametrize(
+    ("backend", "options"),
+    [
+        ("sftp", {"host": "h", "user": "u"}),
+        ("ftp", {"host": "h", "user": "u"}),
+        ("smb", {"host": "h", "user": "u"}),
+        ("webdav", {"url": "http://h/"}),
+    ],
+)
+def test_an_encoding_that_lets_names_lead_out_is_refused(
+    backend: str, options: dict[str, str], encoding: str
+) -> None:
+    remote = Remote(backend, "", {**options, "encoding": encoding}, {"pass": "x"})
+    with pytest.raises(OptionRefused, match="Slash,Dot") as refused:
+        validate_remote(remote, ROOTS)
+    assert refused.value.field == "encoding"
+
+
+def test_an_encoding_that_keeps_names_below_the_root_is_taken() -> None:
+    options = {"url": "http://h/", "encoding": "Slash, Dot,Ctl"}
+    validate_remote(Remote("webdav", "", options, {"pass": "x"}), ROOTS)
+    options = {"host": "h", "user": "u", "encoding": "Slash,Dot,BackSlash"}
+    validate_remote(Remote("smb", "", options, {"pass": "x"}), ROOTS)
+    # Keys, not paths: nothing is above a bucket.
+    options = {"provider": "AWS", "encoding": "None"}
+    login = {"access_key_id": "a"}
+    validate_remote(Remote("s3", "b", options | login, {"secret_access_key": "x"}), ROOTS)
+
+
+@pytest.mark.parametrize("backend", [name for name, policy in POLICY.items() if name != "local"])
+def test_what_rclone_takes_by_itself_is_an_encoding_that_is_taken(
+    providers: dict[str, dict[str, Any]], backend: str
+) -> None:
+    if "encoding" in providers[backend]:
+        check_encoding(backend, {"encoding": providers[backend]["encoding"]["DefaultStr"]})
