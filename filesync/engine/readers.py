@@ -282,12 +282,12 @@ class RunReader:
 
     def left_out(self, path: str, why: str) -> list[Event]:
         """Tell of a file of the source that was looked at, and left for its name."""
-        if not self._is_first_failure(path):
-            return []
-        self._earlier_checks += 1
-        self.files_checked += 1
-        self.problems.add(Problem(why, path, FailureClass.NAME_NOT_ALLOWED, critical=False))
-        return [ItemDone(Action.FAILED, path, error=why)]
+        told = self.fail(path, why)
+        if told:
+            self._earlier_checks += 1
+            self.files_checked += 1
+            self.problems.add(Problem(why, path, FailureClass.NAME_NOT_ALLOWED, critical=False))
+        return told
 
     def _is_first_failure(self, path: str) -> bool:
         """Count a file that failed, once; the oldest of very many are forgotten."""
