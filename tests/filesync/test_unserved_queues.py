@@ -114,7 +114,7 @@ def test_a_queue_that_lost_its_worker_is_told_once_and_its_return_too(
         return list(Delivery.objects.order_by("pk").values_list("title", flat=True))
 
     assert watched(60) == []
-    lost = "No worker serves the queue shanghai for 2 min: its runs wait"
+    lost = "No worker serves the queue shanghai for 2 min 10 s: its runs wait"
     assert watched(130) == [lost]
     assert watched(140) == [lost]
     told = watched(150, another="shanghai")
