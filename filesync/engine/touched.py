@@ -85,7 +85,9 @@ class Touched:
             self._folder(message.path, self.folders_removed, self.folders_made)
 
     def _came_back(self, message: Message, attempt: int) -> None:
-        """Forget a file that stands again as it did before the run."""
+        """Forget a file, or a folder, that stands again as it did before the run."""
+        if isinstance(message, DirMade):
+            self.folders_removed.discard(message.path)
         # Where a storage cannot rename, a file is copied and then deleted.
         if isinstance(message, MovedServerSide | Deleted) and self.aside.give_back(
             message.path, attempt, self.left_with

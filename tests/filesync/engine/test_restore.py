@@ -34,6 +34,8 @@ from filesync.engine import (
     run_restore,
 )
 from filesync.engine.events import InFlight, Phase
+from filesync.engine.kept_files import KeptFiles, read_kept
+from filesync.engine.log import command_line
 from filesync.engine.messages import Copied, MovedServerSide, Stats
 from filesync.engine.renamed import OldName
 from filesync.engine.restore_reader import RestoreReader
@@ -765,6 +767,54 @@ def test_a_name_that_a_rule_gave_to_two_files_of_a_move_is_left_and_told() -> No
 
     assert set(plan.conflicts) == {"x1"}
     assert (plan.send_back, plan.put_back, plan.remove) == ({}, {}, [])
+
+
+def started(*argv: str) -> bytes:
+    return command_line(("rclone", *argv)).rstrip()
+
+
+def said(message: str, path: str) -> bytes:
+    return json.dumps({"msg": message, "object": path, "level": "info"}).encode()
+
+
+SYNCING = started("sync", "--backup-dir", "dst:kept", "--", "src:", "dst:")
+PUTTING_BACK = started("move", "--ignore-existing", "--", "dst:kept", "dst:")
+
+
+def test_what_was_deleted_and_put_back_by_the_run_is_as_it_was() -> None:
+    touched = Touched()
+    deleted = [said("Moved (server-side)", "d/a"), said("Moved into backup dir", "d/a")]
+    back = [said("Made directory", "d"), said("Moved (server-side)", "d/a")]
+    touched.read(0, [SYNCING, *deleted, said("Removing directory", "d"), PUTTING_BACK, *back])
+
+    plan = plan_undo(touched, Standing({"d/a": OLD}, {}, ENDED_S))
+
+    assert plan == UndoPlan()
+
+
+def test_what_a_run_had_added_and_put_back_itself_is_removed() -> None:
+    """The second attempt set aside what the first had added, and ended before more had come."""
+    touched = Touched()
+    aside = said("Moved (server-side)", "a")
+    touched.read(0, [SYNCING, b'{"msg":"Copied (new)","size":4,"object":"a","level":"info"}'])
+    touched.read(1, [SYNCING, aside, PUTTING_BACK, aside])
+
+    plan = plan_undo(touched, Standing({"a": NEW}, {}, ENDED_S))
+
+    assert plan == UndoPlan(remove=["a"])
+
+
+def test_of_several_copies_that_were_kept_the_one_from_before_the_run_is_put_back() -> None:
+    """The first attempt was stopped in its second stage, the next one put its old file back."""
+    touched = Touched()
+    aside, arrived = said("Moved (server-side)", "a"), said("Copied (new)", "a")
+    touched.read(0, [SYNCING, aside, arrived, SYNCING, aside])
+    touched.read(1, [PUTTING_BACK, aside, SYNCING, aside, arrived])
+    folders = "0.2/a", "1/a"
+
+    kept = read_kept(dict.fromkeys(folders, OLD), ("0", "1"), touched.aside.older)
+
+    assert kept == KeptFiles({"a": KeptFile(1, OLD)}, {})
 
 
 def renamed(old: str, new: str, size_bytes: int = 5) -> list[bytes]:
