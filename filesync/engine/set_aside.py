@@ -14,13 +14,15 @@ class SetAside:
     """What became of the files from before a run, and what its present process does to files.
 
     `older` maps the path of each that is gone from its place to the attempt that took it away.
-    `puts_back` says that the process puts back what was set aside, and `deletes` that what it
-    deletes at the destination is kept nowhere.
+    `puts_back` says that the process puts back what was set aside, `deletes` that what it deletes
+    at the destination is kept nowhere, and `renames` that another name is that of a renamed file:
+    elsewhere a rename rule gave it to a kept one.
     """
 
     older: dict[str, int] = field(default_factory=dict)
     puts_back: bool = False
     deletes: bool = False
+    renames: bool = True
     _stages: int = 0
     _sizes: dict[str, int | None] = field(default_factory=dict)
 
@@ -28,6 +30,7 @@ class SetAside:
         """Begin with the log of another attempt."""
         self._stages = 0
         self.puts_back = self.deletes = False
+        self.renames = True
 
     def begin(self, argv: Sequence[str]) -> None:
         """Note what the process does that was started by this command."""
@@ -36,8 +39,8 @@ class SetAside:
         is_rehearsal = "--dry-run" in argv
         self.puts_back = verb == "move" and "--ignore-existing" in argv
         # What is renamed is copied and deleted too.
-        is_renaming = "--track-renames" in argv
-        self.deletes = verb == "sync" and not (keeps or is_rehearsal or is_renaming)
+        self.renames = "--track-renames" in argv
+        self.deletes = verb == "sync" and not (keeps or is_rehearsal or self.renames)
         self._stages += keeps and not is_rehearsal
 
     @property

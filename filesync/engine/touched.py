@@ -18,7 +18,7 @@ from filesync.engine.messages import (
     Renamed,
     Skipped,
 )
-from filesync.engine.renamed import OldName, RenameLog
+from filesync.engine.renamed import MOVE_TO, OldName, RenameLog
 from filesync.engine.set_aside import SetAside
 from filesync.engine.standing import FileFacts
 
@@ -76,7 +76,8 @@ class Touched:
             self.aside.take_away(message.path, attempt, self.left_with)
             self.left_with[message.path] = None
         elif isinstance(message, Skipped):
-            self.renames.plan(message)
+            if self.aside.renames or not message.what.startswith(MOVE_TO):
+                self.renames.plan(message)
         elif isinstance(message, Renamed) and self.renames.is_done(message):
             self._took_name(message, attempt)
         elif isinstance(message, DirMade):

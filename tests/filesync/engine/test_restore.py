@@ -817,6 +817,21 @@ def test_of_several_copies_that_were_kept_the_one_from_before_the_run_is_put_bac
     assert kept == KeptFiles({"a": KeptFile(1, OLD)}, {})
 
 
+def test_a_file_that_a_rule_named_anew_as_it_was_kept_is_left_and_told() -> None:
+    """As releases before this let it: the rule gave a kept file another name too."""
+    planning = started("sync", "--backup-dir", "dst:kept", "--dry-run", "--", "src:", "dst:")
+    planned = {"skipped": "move to x-x-a", "size": 3, "object": "x-a", "level": "notice"}
+    aside = said("Moved (server-side) to: x-x-a", "x-a")
+    arrived = b'{"msg":"Copied (new) to: x-a","size":4,"object":"a","level":"info"}'
+    touched = Touched()
+    touched.read(0, [planning, json.dumps(planned).encode(), SYNCING, aside, arrived])
+
+    plan = plan_undo(touched, Standing({"x-a": NEW}, {}, ENDED_S))
+
+    assert plan == UndoPlan(conflicts=plan.conflicts)
+    assert plan.conflicts.keys() == {"x-a"}
+
+
 def renamed(old: str, new: str, size_bytes: int = 5) -> list[bytes]:
     """Return what the log of an attempt says that renames a file, its plan first."""
     planned = {"skipped": f"move to {new}", "size": size_bytes, "object": old, "level": "notice"}
