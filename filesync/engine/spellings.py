@@ -53,7 +53,8 @@ def _go_quoted_character(character: str) -> str:
 
 def header_fields(value: str) -> list[str] | None:
     """Give the fields of rclone's `headers`: name, value, name, value; None where it reads none."""
-    if not _FIELDS.fullmatch(value):
+    # A header is one line, also within quotes.
+    if not _FIELDS.fullmatch(value) or {"\n", "\r"} & set(value):
         return None
     fields = next(csv.reader([value]))
     return fields if len(fields) % 2 == 0 and all(fields[::2]) else None
