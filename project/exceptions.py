@@ -24,6 +24,7 @@ from scheduler.writing import ScheduleConflict
 logger = logging.getLogger(__name__)
 
 IN_USE_SHOWN = 20
+LOOK_TAKES_S = 10
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -38,7 +39,9 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         body = {"detail": told, "code": error.code}
         if isinstance(error, RunActive) and error.task_id:
             body["task_id"] = error.task_id
-        return Response(body, status=_status(error))
+        # Each of those that are looked at is done within this.
+        again = {"Retry-After": str(LOOK_TAKES_S)} if isinstance(error, TooManyLooks) else None
+        return Response(body, status=_status(error), headers=again)
     if isinstance(error, TooManyFieldsSent | TooManyFilesSent):
         too_many = _("the request has more fields or files than are taken")
         return Response({"detail": too_many, "code": "too_many_fields"}, status=400)

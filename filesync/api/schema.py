@@ -60,6 +60,7 @@ REASONS = {
     "403": "The account may not do this, or the session's CSRF token is missing.",
     "404": "There is no such thing.",
     "406": "No answer is to be had in the media type that is asked for.",
+    "408": "The body did not come in time.",
     "409": "Its state forbids it; the answer says why.",
     "413": "The body is larger than is taken.",
     "415": "The body's media type is not understood.",
@@ -141,7 +142,7 @@ def _errors_of(method: str, operation: Document) -> list[str]:
     # 404 for a `format` that there is not, whatever else there is.
     statuses = ["400", "404", "406", "429", "503"]
     if operation.get("security"):
-        statuses += ["401", "403", "413"]
+        statuses += ["401", "403", "408", "413"]
         if method != "get":
             statuses.append("415")
     return sorted(statuses)

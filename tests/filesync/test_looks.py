@@ -36,6 +36,7 @@ def test_the_api_says_that_others_look_already(
 
     answer = ask(address)
     assert (answer.status_code, answer.json()["code"]) == (429, "too_many_looks")
+    assert answer.headers["Retry-After"] == "10"
     storage.refresh_from_db()
     assert (storage.last_check_at, storage.last_check_class) == (None, "")
 
