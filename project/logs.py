@@ -8,9 +8,9 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from filesync.engine.controls import escape_controls
 from scheduler.log_ids import ids_of
 
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 # A hook's address is a secret, and Django names every address that it refuses.
 HOOK = re.compile(r"(/hooks/)[^\s/?\"']+")
 
@@ -54,17 +54,13 @@ class LineFormatter(logging.Formatter):
         super().__init__("{asctime} {levelname:<7} {name}: {message}", style="{")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        line = _CONTROL.sub(_escaped, super().formatMessage(record))
+        line = escape_controls(super().formatMessage(record))
         ids = " ".join(f"{k}={v}" for k, v in ids_of(record).items() if k != "event")
         return f"{line} [{ids}]" if ids else line
 
     def formatException(self, ei: Any) -> str:
         lines = super().formatException(ei).split("\n")
-        return "\n".join("    " + _CONTROL.sub(_escaped, line) for line in lines)
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode()
+        return "\n".join("    " + escape_controls(line) for line in lines)
 
 
 class JsonFormatter(logging.Formatter):

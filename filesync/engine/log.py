@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from filesync.engine.controls import escape_controls
 from filesync.engine.request import Remote
 from filesync.engine.spellings import UNREAD_VALUE, parts_of, spellings
 
@@ -27,7 +28,6 @@ _TAIL_LINE_CHARS = 2000
 # A shorter secret would blank half of every path; nothing that short protects anything.
 MIN_SECRET_CHARS = 4
 _BLANK = b"[secret]"
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _UNREAD = b"couldn't parse config item "
 #: The level of the lines that say which command was started; rclone has none of that name.
 COMMAND = "command"
@@ -39,7 +39,7 @@ def render_line(line: bytes) -> str:
 
     What would end it or move the cursor is escaped: a file's name could else be a line of its own.
     """
-    return _CONTROL.sub(_escaped, _rendered(line.decode("utf-8", errors="replace")))
+    return escape_controls(_rendered(line.decode("utf-8", errors="replace")))
 
 
 def _rendered(text: str) -> str:
@@ -53,10 +53,6 @@ def _rendered(text: str) -> str:
     words = " ".join(str(entry.get("msg", "")).split())
     level = str(entry.get("level", "info")).upper()
     return f"{str(entry.get('time', ''))[:23]} {level:<8} {where}{words}"
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode()
 
 
 class Redactor:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from filesync import engine
+from filesync.engine.controls import escape_controls
 from filesync.errors import FilesyncError
 from filesync.management.here import carry_out, claim_here
 from filesync.models import SyncRun
@@ -118,9 +119,4 @@ class _Display:
     def _say(self, text: str) -> None:
         if not self._quiet:
             console = self._bar.console
-            console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """Return a text that cannot command a terminal: file names may hold any character."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+            console.print(escape_controls(text), markup=False, highlight=False, soft_wrap=True)
