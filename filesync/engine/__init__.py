@@ -39,8 +39,8 @@ from filesync.engine.events import (
     Totals,
 )
 from filesync.engine.filters import (
-    KEPT_RULE,
     MAX_LINES_OF_RUN,
+    OWN_RULE,
     filter_lines,
     rename_rules,
     validate_filters,
@@ -90,9 +90,9 @@ __all__ = [
     "ADDRESSES",
     "CUT_MARK",
     "KEPT_FOLDER",
-    "KEPT_RULE",
     "MAX_LINES_OF_RUN",
     "MIN_VERSION",
+    "OWN_RULE",
     "POLICY",
     "PRESETS",
     "REFUSED_BACKENDS",

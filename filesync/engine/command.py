@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filesync.engine import tuning
-from filesync.engine.filters import KEPT_RULE, is_speakable
+from filesync.engine.filters import OWN_RULE, is_speakable
 from filesync.engine.ini import CONFIG_FILE
 from filesync.engine.kept_files import stage_folder
 from filesync.engine.partials import partial_suffix
@@ -155,7 +155,7 @@ def put_back_argv(
     return (
         *(str(rclone), "move", *base_flags(files), *_speed(request)),
         # The kept folder may be inside the destination, and is no part of it.
-        *("--filter", KEPT_RULE, "--ignore-existing", "--disable", "DirMove"),
+        *("--filter", OWN_RULE, "--ignore-existing", "--disable", "DirMove"),
         *("--", kept, sides.destination),
     )
 

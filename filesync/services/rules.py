@@ -44,7 +44,7 @@ def try_rules(lines: Sequence[str], paths: Sequence[str]) -> list[Verdict]:
         engine.FilterRefused: a line is not allowed.
         RulesTooSlow: a regular expression took longer than `TRY_LIMIT_S`.
     """
-    checked = (engine.KEPT_RULE, *engine.validate_filters(lines, most=engine.MAX_LINES_OF_RUN))
+    checked = (engine.OWN_RULE, *engine.validate_filters(lines, most=engine.MAX_LINES_OF_RUN))
     return [
         Verdict(path, goes, "" if rule is None else checked[rule])
         for path, (goes, rule) in zip(paths, _decided(checked, paths), strict=True)

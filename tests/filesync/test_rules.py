@@ -164,7 +164,7 @@ def test_rules_are_tried_on_names_before_they_count() -> None:
         ("keep.tmp", True, "+ keep.tmp"),
         ("cache/a", False, "- /cache/**"),
         ("a.txt", True, ""),
-        (".syncbeat-kept/old", False, engine.KEPT_RULE),
+        (".syncbeat-kept/old", False, engine.OWN_RULE),
     ]
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from filesync.engine import FilterRefused, decide, validate_filters
+from filesync.engine import OWN_RULE, FilterRefused, Rules, decide, validate_filters
+from filesync.engine.filters import render_filters
 
 NAMES = ["a", "b", "ab", "a.txt", "b.jpg", "A.TXT", "x y", "cache", "c++", "a-b", "1", "a,b", "{a}"]
 PIECES = [
@@ -64,6 +65,25 @@ def test_rclone_itself_lets_the_same_files_through(tmp_path: Path, rclone_binary
         assert going == listed_by_rclone(rclone_binary, tree, rules), lines
         ways |= {path in going for path in paths}
     assert ways == {True, False}
+
+
+def test_rclone_leaves_the_same_files_of_syncbeat_alone(
+    tmp_path: Path, rclone_binary: Path
+) -> None:
+    tree, rules = tmp_path / "tree", tmp_path / "rules"
+    names = (".syncbeat-kept", ".syncbeat-kept-not", ".syncbeat-marker-01", "x.syncbeat-kept", "a")
+    for folders in (".", *names, *(f"{above}/{name}" for above in names for name in names)):
+        for name in ("file", ".syncbeat-marker-02", "a.syncbeat-marker-03"):
+            (tree / folders).mkdir(parents=True, exist_ok=True)
+            (tree / folders / name).touch()
+    paths = [str(path.relative_to(tree)) for path in tree.rglob("*") if path.is_file()]
+    rules.write_text(render_filters(Rules()))
+    going = {found.path for found in decide([OWN_RULE], paths) if found.goes}
+
+    assert going == listed_by_rclone(rclone_binary, tree, rules)
+    kept = {path for path in paths if ".syncbeat-kept" in path.split("/")}
+    markers = {path for path in paths if path.endswith("/.syncbeat-marker-02")}
+    assert going == set(paths) - kept - markers - {".syncbeat-marker-02"}
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,6 @@ def test_a_limit_out_of_range_is_refused(limits: Limits, field: str) -> None:
 def test_kept_files_are_left_alone_before_any_other_rule() -> None:
     text = render_filters(Rules(filters=("+ **",)))
     assert text.splitlines() == [
-        "- .syncbeat-kept/**",
-        "- .syncbeat-marker-*",
+        "- /{**/,}{.syncbeat-kept/**,.syncbeat-marker-*}",
         "+ **",
     ]

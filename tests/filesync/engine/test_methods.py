@@ -20,7 +20,8 @@ from filesync.engine import (
     Progress,
     Rules,
 )
-from tests.filesync.engine.lab import Lab, names, tree, write_tree
+from filesync.engine.filters import MARKER_PREFIX
+from tests.filesync.engine.lab import Lab, files_of, names, tree, write_tree
 
 SOURCE = {"new.txt": "new", "sub/deep/file": "deep", "changed": "longer now", "same": "same"}
 DESTINATION = {"changed": "old", "extra/file": "extra", "extra/other/": ""}
@@ -287,6 +288,26 @@ def test_kept_files_survive_the_next_full_run(filled: Lab) -> None:
     filled.run(filled.asking(Method.FULL))
 
     assert tree(filled.root / "files" / kept) == saved
+
+
+OWN = {
+    f"{KEPT_FOLDER}/2026-11-24-run-1/a": "kept",
+    f"照片/{KEPT_FOLDER}/2026-11-24-run-1/b/c": "another one's",
+    f"line\nbreak/deep/{KEPT_FOLDER}/day/d\ne": "of odd names",
+    f"deep/{MARKER_PREFIX}0123": "left by a killed run",
+    f"{MARKER_PREFIX}4567": "left by a killed run",
+}
+
+
+def test_what_is_syncbeats_own_is_left_alone_at_every_depth(filled: Lab) -> None:
+    write_tree(filled.destination, {**OWN, f"{KEPT_FOLDER}-not/x": "x"})
+    write_tree(filled.source, {f"{KEPT_FOLDER}/2026-11-23-run-0/z": "not to be copied"})
+    ran = filled.run(filled.asking(Method.FULL))
+
+    assert ran.result.outcome is Outcome.SUCCEEDED
+    deleted = {item.path for item in ran.items if item.action is Action.DELETED}
+    assert deleted == {"extra/file", f"{KEPT_FOLDER}-not/x"}
+    assert set(files_of(filled.destination)) == {name.encode() for name in (*SOURCE, *OWN)}
 
 
 def test_a_move_keeps_what_it_overwrites(filled: Lab) -> None:
