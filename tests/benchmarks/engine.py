@@ -44,6 +44,9 @@ RCLONE = find_rclone()
 SAME_FLAGS = ("--create-empty-src-dirs", "--transfers", "4", "--checkers", "8", "--retries", "1")
 # As of a data centre in the same country; moto itself answers within 4 ms.
 ROUND_TRIP_S = 0.02
+# Rounds of what is over in seconds: the disk's share of it differs by half from round to round.
+SHORT_ROUNDS = 9
+MEMORY = Path("/dev/shm")
 PARTS = ("local", "servers", "memory")
 Contender = Callable[[], float]
 
@@ -96,43 +99,51 @@ def row(work: str, medians: Mapping[str, float], rival: str, goal: str, *, faste
 
 
 def local_rows(root: Path, rounds: int, small: int, many: int) -> list[Row]:
-    """Measure first copies and reruns between local folders."""
-    rows: list[Row] = []
-    remote = Remote("local", str(root))
-    for work, files, fresh in (("first copy", small, True), ("rerun, no change", many, False)):
-        source, destination = root / f"s{files}", root / f"d{files}"
-        if not source.exists():
-            make_tree(source, files)
-        request = SyncRequest(
-            Endpoint(remote, source.name), Endpoint(remote, destination.name), Method.INCREMENTAL
-        )
-        bare = [str(RCLONE), "copy", "--config", "/dev/null", *SAME_FLAGS]
-        # The engine leaves reading a copy again out between local disks, so rclone may too.
-        bare += ["--ignore-checksum", str(source), str(destination)]
-        # How much of the time is ours, whatever the settings gain.
-        tuned = [*bare, "--local-no-preallocate"]
-        rivals: dict[str, Contender] = {
-            "bare rclone": partial(timed, bare),
-            "bare rclone, our settings": partial(timed, tuned, go_runtime([remote])),
-            "Syncbeat": partial(ours, request, root),
-        }
-        if rsync := shutil.which("rsync"):
-            argv = [rsync, "-a", f"{source}/", str(destination)]
-            rivals["rsync"] = partial(timed, argv)
-
-        def clear(destination: Path = destination, fresh: bool = fresh) -> None:
-            if fresh:
-                shutil.rmtree(destination, ignore_errors=True)
-
-        if not fresh:
-            timed(bare)
-        medians = race(rounds, rivals, clear)
-        rows.append(
-            row(
-                f"{work}, {files:,} files, local", medians, "bare rclone", "<= 1.05 x", faster=False
-            )
-        )
+    """Measure first copies and reruns between local folders, and first copies in memory."""
+    rows = [
+        local_row(root, rounds, "first copy", small, fresh=True),
+        local_row(root, rounds, "rerun, no change", many, fresh=False),
+    ]
+    if MEMORY.is_dir():
+        # What is written to a disk takes another time in each round, whoever writes it.
+        with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+            work = "first copy in memory (tmpfs)"
+            rows.append(local_row(Path(folder), rounds, work, small, fresh=True))
     return rows
+
+
+def local_row(root: Path, rounds: int, work: str, files: int, *, fresh: bool) -> Row:
+    """Measure a run between two folders below `root`, beside bare rclone and rsync."""
+    source, destination = root / f"s{files}", root / f"d{files}"
+    if not source.exists():
+        make_tree(source, files)
+    remote = Remote("local", str(root))
+    request = SyncRequest(
+        Endpoint(remote, source.name), Endpoint(remote, destination.name), Method.INCREMENTAL
+    )
+    bare = [str(RCLONE), "copy", "--config", "/dev/null", *SAME_FLAGS]
+    # The engine leaves reading a copy again out between local disks, so rclone may too.
+    bare += ["--ignore-checksum", str(source), str(destination)]
+    # How much of the time is ours, whatever the settings gain.
+    tuned = [*bare, "--local-no-preallocate"]
+    rivals: dict[str, Contender] = {
+        "bare rclone": partial(timed, bare),
+        "bare rclone, our settings": partial(timed, tuned, go_runtime([remote])),
+        "Syncbeat": partial(ours, request, root),
+    }
+    if rsync := shutil.which("rsync"):
+        argv = [rsync, "-a", f"{source}/", str(destination)]
+        rivals["rsync"] = partial(timed, argv)
+
+    def clear() -> None:
+        if fresh:
+            shutil.rmtree(destination, ignore_errors=True)
+
+    if not fresh:
+        timed(bare)
+    medians = race(rounds, rivals, clear)
+    name = f"{work}, {files:,} files, local"
+    return row(name, medians, "bare rclone", "<= 1.05 x", faster=False)
 
 
 def server_rows(root: Path, rounds: int, files: int) -> list[Row]:
@@ -236,7 +247,7 @@ def rows_of(part: str, top: Path, root: Path, chosen: argparse.Namespace) -> lis
     if part == "local":
         return [
             overhead_row(top, root, chosen.rounds),
-            *local_rows(root, chosen.rounds, chosen.small, chosen.many),
+            *local_rows(root, max(chosen.rounds, SHORT_ROUNDS), chosen.small, chosen.many),
         ]
     if part == "servers":
         return server_rows(root, chosen.rounds, chosen.to_servers)
