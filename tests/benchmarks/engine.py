@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import count, repeat
 from pathlib import Path
 
 from filesync.engine import (
@@ -44,7 +45,7 @@ RCLONE = find_rclone()
 SAME_FLAGS = ("--create-empty-src-dirs", "--transfers", "4", "--checkers", "8", "--retries", "1")
 # As of a data centre in the same country; moto itself answers within 4 ms.
 ROUND_TRIP_S = 0.02
-# Rounds of what is over in seconds: the disk's share of it differs by half from round to round.
+# Rounds of what is over in seconds: the disk's share of it differs from round to round.
 SHORT_ROUNDS = 9
 MEMORY = Path("/dev/shm")
 PARTS = ("local", "servers", "memory")
@@ -101,48 +102,62 @@ def row(work: str, medians: Mapping[str, float], rival: str, goal: str, *, faste
 def local_rows(root: Path, rounds: int, small: int, many: int) -> list[Row]:
     """Measure first copies and reruns between local folders, and first copies in memory."""
     rows = [
-        local_row(root, rounds, "first copy", small, fresh=True),
-        local_row(root, rounds, "rerun, no change", many, fresh=False),
+        local_row(root, rounds, "first copy, local", small, fresh=True),
+        local_row(root, rounds, "rerun, no change, local", many, fresh=False),
     ]
     if MEMORY.is_dir():
-        # What is written to a disk takes another time in each round, whoever writes it.
         with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-            work = "first copy in memory (tmpfs)"
+            work = "first copy, in memory (tmpfs)"
             rows.append(local_row(Path(folder), rounds, work, small, fresh=True))
     return rows
 
 
 def local_row(root: Path, rounds: int, work: str, files: int, *, fresh: bool) -> Row:
-    """Measure a run between two folders below `root`, beside bare rclone and rsync."""
-    source, destination = root / f"s{files}", root / f"d{files}"
-    if not source.exists():
-        make_tree(source, files)
+    """Measure a run between two folders below `root`, beside bare rclone and rsync.
+
+    A first copy gets a folder of its own, and none is removed in between: ext4 gives no inode of a
+    deleted file away for some seconds, and who came next would search for one.
+    """
+    source = root / f"s{files}"
+    make_tree(source, files)
     remote = Remote("local", str(root))
-    request = SyncRequest(
-        Endpoint(remote, source.name), Endpoint(remote, destination.name), Method.INCREMENTAL
-    )
-    bare = [str(RCLONE), "copy", "--config", "/dev/null", *SAME_FLAGS]
+    numbers = count() if fresh else repeat(0)
+
+    def destination() -> Path:
+        return root / f"d{files}-{next(numbers)}"
+
+    defaults = [str(RCLONE), "copy", "--config", "/dev/null"]
     # The engine leaves reading a copy again out between local disks, so rclone may too.
-    bare += ["--ignore-checksum", str(source), str(destination)]
+    bare = [*defaults, *SAME_FLAGS, "--ignore-checksum"]
     # How much of the time is ours, whatever the settings gain.
-    tuned = [*bare, "--local-no-preallocate"]
+    tuned, settings = [*bare, "--local-no-preallocate"], go_runtime([remote])
+    # As people run it who want to know what it did, and as every run here tells it.
+    logging = [*bare, "-v", "--use-json-log", "--log-file", str(root / "rclone.log")]
+
+    def syncbeat() -> float:
+        ends = Endpoint(remote, source.name), Endpoint(remote, destination().name)
+        return ours(SyncRequest(*ends, Method.INCREMENTAL), root)
+
+    commands: dict[str, tuple[list[str], dict[str, str]]] = {
+        "rclone's defaults": (defaults, {}),
+        "bare rclone": (bare, {}),
+        "bare rclone, our settings": (tuned, settings),
+        "bare rclone, -v": (logging, {}),
+    }
+
+    def by_rclone(command: list[str], env: dict[str, str]) -> float:
+        return timed([*command, str(source), str(destination())], env)
+
     rivals: dict[str, Contender] = {
-        "bare rclone": partial(timed, bare),
-        "bare rclone, our settings": partial(timed, tuned, go_runtime([remote])),
-        "Syncbeat": partial(ours, request, root),
+        **{name: partial(by_rclone, *how) for name, how in commands.items()},
+        "Syncbeat": syncbeat,
     }
     if rsync := shutil.which("rsync"):
-        argv = [rsync, "-a", f"{source}/", str(destination)]
-        rivals["rsync"] = partial(timed, argv)
-
-    def clear() -> None:
-        if fresh:
-            shutil.rmtree(destination, ignore_errors=True)
-
+        rivals["rsync"] = lambda: timed([rsync, "-a", f"{source}/", str(destination())])
     if not fresh:
-        timed(bare)
-    medians = race(rounds, rivals, clear)
-    name = f"{work}, {files:,} files, local"
+        rivals["bare rclone"]()
+    medians = race(rounds, rivals, lambda: None)
+    name = f"{work}, {files:,} files"
     return row(name, medians, "bare rclone", "<= 1.05 x", faster=False)
 
 
