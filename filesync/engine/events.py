@@ -106,7 +106,8 @@ class Progress:
     in_flight: tuple[InFlight, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as that takes four times as long to make, and one is made for each file.
+@dataclass(slots=True)
 class ItemDone:
     """One path was dealt with; a FAILED one carries the error.
 
