@@ -38,13 +38,15 @@ class ChangeWatch:
     def take(self, message: Message) -> list[Event]:
         """Give what the message means; a file that was changed meanwhile has failed as well."""
         events = self.reader.take(message)
-        if isinstance(message, Copied) and self._changed(message):
+        if (
+            isinstance(message, Copied)
+            and (message.size_bytes or 0) >= LEAST_BYTES
+            and self._changed(message)
+        ):
             events += self.reader.changed_meanwhile(message.path)
         return events
 
     def _changed(self, message: Copied) -> bool:
-        if (message.size_bytes or 0) < LEAST_BYTES:
-            return False
         try:
             source = os.stat(self.source / message.path)
             copy = os.stat(self.destination / message.stored_as)

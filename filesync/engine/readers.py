@@ -201,8 +201,10 @@ class RunReader:
                 self._leaving.add(message.path)
             return None
         self._arrived.add(message.path)
-        new = message.new and message.stored_as not in self.set_aside
-        self.set_aside.discard(message.stored_as)
+        new = message.new
+        if self.set_aside:
+            new = new and message.stored_as not in self.set_aside
+            self.set_aside.discard(message.stored_as)
         if self.method is Method.MOVE:
             self._moving[message.path] = message.size_bytes
             return None
