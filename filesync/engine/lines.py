@@ -59,7 +59,8 @@ _LAST_WORDS = re.compile(r"^Failed to [\w ]+(?: with \d+ errors?: last error was
 # https://pkg.go.dev/runtime: a crash ends with exit code 2, as a wrong command line does.
 _CRASH = re.compile(r"^(?:panic|fatal error|runtime|unexpected fault address|SIG[A-Z]+):? ")
 # What rclone writes for each file of a large run, where nothing in the line is escaped. Read so, a
-# line takes 2 us instead of 15; whatever this does not match is read as JSON.
+# line takes 2 us instead of 15; whatever this does not match is read as JSON. Time and source are
+# rclone's own words, so that no name of a file comes into them.
 _HOT = re.compile(
     rb'\{"time":"[^"]++","level":"(?:info|notice)",'
     rb'"msg":"(?:(Copied \((?:new|replaced existing)\))|(Deleted)|Skipped [^"\\\0-\x1f]++)",'
