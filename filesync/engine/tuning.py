@@ -116,8 +116,19 @@ def tuned_options(remote: Remote, method: Method) -> dict[str, str]:
     if remote.backend == "s3":
         # A MOVE deletes the source next: there the uploaded object is looked at once more.
         head = {} if method is Method.MOVE else {"no_head": "true"}
-        return {"no_check_bucket": "true", **head}
+        return {"no_check_bucket": "true", **head, **_unsigned_over_http(remote)}
     return {}
+
+
+def _unsigned_over_http(remote: Remote) -> dict[str, str]:
+    """Have no body signed where that can't be done, so that no file could be uploaded.
+
+    With some providers, AWS among them, rclone 1.75 signs bodies unless the way is encrypted, and
+    fails on those it reads as it sends: "request stream is not seekable". It signs no body for the
+    others. What is sent is held against its MD5 by the server either way.
+    """
+    over_http = remote.options.get("endpoint", "").lower().startswith("http://")
+    return {"use_unsigned_payload": "true"} if over_http else {}
 
 
 def transfers(source: Remote, destination: Remote) -> int:

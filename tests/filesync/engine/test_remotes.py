@@ -72,6 +72,20 @@ def test_a_tree_goes_up_and_comes_back_equal(lab: Lab, remote: Remote, upload: S
     assert files_of(fetch(lab, remote, "up")) == files_of(lab.source)
 
 
+@pytest.mark.parametrize("provider", ["AWS", "Intercolo", "Zata", "Minio", "Ceph"])
+def test_each_s3_provider_takes_files_over_plain_http(
+    lab: Lab, s3_server: S3Server, provider: str
+) -> None:
+    remote = engine_remote(s3_server.remote)
+    options = {**remote.options, "provider": provider, "region": "us-east-1"}
+    remote = replace(remote, root=f"{remote.root}/t{time.monotonic_ns()}", options=options)
+    write_tree(lab.source, TREE)
+    ran = lab.run(SyncRequest(lab.request.source, Endpoint(remote, "up"), guards=NO_GUARDS))
+
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert files_of(fetch(lab, remote, "up")) == files_of(lab.source)
+
+
 def test_a_second_run_sends_nothing(lab: Lab, upload: SyncRequest) -> None:
     write_tree(lab.source, TREE)
     lab.run(upload)

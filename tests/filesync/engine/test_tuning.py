@@ -59,6 +59,16 @@ def test_the_users_word_on_care_counts(careful: bool) -> None:
         (Remote("webdav", "", {"url": "http://h:5244/dav"}), Method.FULL, {}),
         (Remote("s3", "b"), Method.FULL, {"no_check_bucket": "true", "no_head": "true"}),
         (Remote("s3", "b"), Method.MOVE, {"no_check_bucket": "true"}),
+        (
+            Remote("s3", "b", {"endpoint": "HTTP://nas:9000"}),
+            Method.MOVE,
+            {"no_check_bucket": "true", "use_unsigned_payload": "true"},
+        ),
+        (
+            Remote("s3", "b", {"endpoint": "https://nas:9000"}),
+            Method.MOVE,
+            {"no_check_bucket": "true"},
+        ),
         (Remote("sftp"), Method.FULL, {}),
         (Remote("local", "/a"), Method.FULL, {"no_preallocate": "true"}),
     ],
