@@ -1,41 +1,104 @@
-"""Read the report of a CHECK: which paths differ, and on which side one is missing."""
+"""Tell what a CHECK finds: which paths differ, and on which side one is missing."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 
+from filesync.engine.deletions import DeletionSearch
+from filesync.engine.drive import Driven
 from filesync.engine.events import Action, Event, ItemDone, Tick
-from filesync.engine.readers import RunReader
+from filesync.engine.messages import Message, Problem, Skipped, Stats
+from filesync.engine.passes import Stage, hides_there
+from filesync.engine.plan import DELETE_WORDS, PlanTally
+from filesync.engine.stages import Stages
 
 _MARKS = {
     b"+": Action.MISSING_ON_DESTINATION,
     b"-": Action.MISSING_ON_SOURCE,
     b"*": Action.DIFFERS,
 }
+_COMPARED = frozenset({b"+", b"-", b"*", b"="})
 _TICK_S = 0.25
 
 
-def differences(report: Path, reader: RunReader, told: set[int]) -> Iterator[Event]:
-    """Yield one item per difference, and count them into the reader's totals.
+@dataclass(slots=True)
+class Differences:
+    """Tell of each path that differs once, whichever stage of a CHECK finds it.
 
-    `told` are the hashes of the paths that an earlier report told of, and takes these.
+    With `lists_alike` a later stage compares the contents of what the first one found to be alike.
+    Differences and comparisons are counted in the totals of the stages' reader.
     """
-    checked = 0
-    last_s = time.monotonic()
-    try:
-        file = report.open("rb")
-    except FileNotFoundError:
-        return
-    with file:
-        for line in file:
-            action = _MARKS.get(line[:1])
-            checked += line[:1] != b"!"
-            if action is not None and (key := hash(line[2:])) not in told:
-                told.add(key)
-                yield ItemDone(action, line[2:].rstrip(b"\n").decode("utf-8", errors="replace"))
-            elif time.monotonic() - last_s >= _TICK_S:
-                yield Tick()
-                last_s = time.monotonic()
-    reader.files_checked, reader.differences = checked, len(told)
+
+    stages: Stages
+    lists_alike: bool
+    _told: set[int] = field(default_factory=set)
+    _checked: int = 0
+
+    def read(self, stage: Stage) -> Iterator[Event]:
+        """Tell of the paths in a stage's report."""
+        prepared = self.stages.prepared
+        # Where the whole destination was looked at, what only it has need not count.
+        counts = _COMPARED - {b"-"} if hides_there(prepared.request) else _COMPARED
+        checked, last_s = 0, time.monotonic()
+        with ExitStack() as files:
+            try:
+                report = files.enter_context(prepared.files.report.open("rb"))
+            except FileNotFoundError:
+                return
+            alike = None
+            if self.lists_alike and not stage.alike:
+                alike = files.enter_context(prepared.files.alike.open("wb"))
+            for line in report:
+                mark = line[:1]
+                if mark not in counts:
+                    continue
+                checked += 1
+                if mark == b"=" and alike is not None:
+                    alike.write(line[2:].rstrip(b"\n") + b"\0")
+                told = []
+                if action := _MARKS.get(mark):
+                    path = line[2:].rstrip(b"\n").decode("utf-8", errors="replace")
+                    told = self._tell(action, path)
+                    yield from told
+                if not told and time.monotonic() - last_s >= _TICK_S:
+                    yield Tick()
+                    last_s = time.monotonic()
+        self._checked = max(self._checked, checked)
+        self._count()
+
+    def find_only_there(self) -> Driven:
+        """Tell of what only the destination has, where the stages could not; gives an exit code."""
+        stages = self.stages
+        tally = PlanTally(stages.prepared.request)
+
+        def take(message: Message) -> list[Event]:
+            if isinstance(message, Skipped):
+                deletes = message.what in DELETE_WORDS
+                return self._tell(Action.MISSING_ON_SOURCE, message.path) if deletes else []
+            if isinstance(message, Stats):
+                return tally.take(message)
+            if isinstance(message, Problem):
+                tally.take(message)
+            return stages.reader.take(message)
+
+        before = len(self._told)
+        search = DeletionSearch(tally, take, stages.prepared.files.deletions, deletes=False)
+        yield from search.find(stages)
+        self._checked += len(self._told) - before
+        self._count()
+        return search.exit_code
+
+    def _tell(self, action: Action, path: str) -> list[Event]:
+        key = hash(path)
+        # What a folder holds that could not be read, nobody knows.
+        if key in self._told or self.stages.reader.has_failed_above(path):
+            return []
+        self._told.add(key)
+        return [ItemDone(action, path)]
+
+    def _count(self) -> None:
+        reader = self.stages.reader
+        reader.files_checked, reader.differences = self._checked, len(self._told)

@@ -69,6 +69,11 @@ class RunFiles:
         return self.work_dir / "deletions"
 
     @property
+    def alike(self) -> Path:
+        """The files that a CHECK found to be alike so far, each ended by NUL."""
+        return self.work_dir / "alike"
+
+    @property
     def in_use(self) -> Path:
         """The names of the destination that lose their file, each ended by NUL."""
         return self.work_dir / "in-use"
@@ -206,10 +211,11 @@ def _files_of(request: SyncRequest, stage: Stage, files: RunFiles) -> tuple[str,
         return _tracking(files)
     if stage.deleting:
         return ("--files-from0", str(files.deletions), *_renames(request))
+    if stage.alike:
+        return ("--files-from0", str(files.alike), *_renames(request))
     rules = _rules(request, files, sized=stage.sized)
     # Nothing is deleted by these two: they only see the whole destination then.
-    copies = stage.verb in ("copy", "move") and request.method is not Method.CHECK
-    sees_all = copies and hides_there(request)
+    sees_all = stage.verb in ("copy", "move") and hides_there(request)
     return (*rules, "--delete-excluded") if sees_all else rules
 
 

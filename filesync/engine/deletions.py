@@ -28,7 +28,8 @@ _WITHOUT_SOURCE = Stage("sync", ("--ignore-existing",), dry_run=True, sized=Fals
 class DeletionSearch:
     """Collect from dry runs what may be deleted; the names lie on the disk, in `path`.
 
-    `take` counts it, into the `tally`.
+    `take` counts it, into the `tally`. Where nothing `deletes`, names that a log cannot show count
+    too. `exit_code` is the last that was not zero.
     `_seen` are the hashes of what the rules let be seen at the destination; None where everything
     that a dry run would delete is so.
     """
@@ -36,6 +37,8 @@ class DeletionSearch:
     tally: PlanTally
     take: Take
     path: Path
+    deletes: bool = True
+    exit_code: int = 0
     _seen: set[int] | None = None
     _emptier: set[int] = field(default_factory=set)
     _staying: set[int] = field(default_factory=set)
@@ -57,6 +60,7 @@ class DeletionSearch:
 
     def _drive(self, stages: Stages, stage: Stage, *, see: bool = False) -> Iterator[Event]:
         exit_code = yield from stages.drive(stage, self._see if see else self._take)
+        self.exit_code = exit_code or self.exit_code
         self.tally.ended(exit_code)
 
     def _see(self, message: Message) -> list[Event]:
@@ -79,7 +83,7 @@ class DeletionSearch:
     def _delete(self, message: Skipped) -> list[Event]:
         path = message.path
         seen = self._seen is None or hash(path) in self._seen
-        if not (seen and is_speakable(path)):
+        if not seen or (self.deletes and not is_speakable(path)):
             self._staying.update(_parents(path))
             return []
         assert self._names is not None

@@ -25,6 +25,10 @@ NO_CONTENTS_OR_TIMES = (
     "a file changed after it was uploaded, and not contents. Compared by checksum, each file is "
     "downloaded and its contents are compared."
 )
+NO_CONTENTS_OF_RENAMED = (
+    "The two storages have no checksum in common, and rename rules change names: sizes are "
+    "compared, and not contents, as other rules may hide a file on one side."
+)
 _ONLY_SIZE = ("--size-only",)
 _BY_UPLOAD_TIME = ("--update", "--use-server-modtime")
 
@@ -33,8 +37,9 @@ _BY_UPLOAD_TIME = ("--update", "--use-server-modtime")
 class Stage:
     """One rclone process of a run; a run that fails in one stage does not enter the next.
 
-    `deleting` limits it to what the plan found to delete; without `sized` sizes and ages do not
-    count. `number` counts those that may set files aside: each keeps them in a folder of its own.
+    `deleting` limits it to what the plan found to delete, `alike` to the files that an earlier
+    stage found to be alike; without `sized` sizes and ages do not count. `number` counts those that
+    may set files aside: each keeps them in a folder of its own.
     """
 
     verb: str
@@ -44,6 +49,7 @@ class Stage:
     at_destination: bool = False
     renaming: bool = False
     deleting: bool = False
+    alike: bool = False
     sized: bool = True
     number: int = 1
 
@@ -86,7 +92,8 @@ def hides_there(request: SyncRequest) -> bool:
 
     Its size or age is another there, or its name. rclone would overwrite it without keeping it,
     and take a copy for one without a source where the rules hide that; so the destination is
-    looked at without rules, and deletions are a stage of their own.
+    looked at without rules, and deletions are a stage of their own. A CHECK would take files for
+    missing that are there, and finds in a stage of its own what only the destination has.
     """
     rules = request.rules
     if request.only_paths is not None:
@@ -174,9 +181,11 @@ def comparison_remark(request: SyncRequest, facts: PairFacts) -> str | None:
     """Say what is compared where that is less than a person may think; None where it is not."""
     if lacks_checksums(request, facts):
         return NO_CHECKSUMS
-    blind = request.compare is Compare.SIZE_TIME and not facts.shares_hash
-    if request.method is not Method.CHECK or not blind:
+    if request.method is not Method.CHECK or facts.shares_hash or request.compare is Compare.SIZE:
         return None
+    if request.compare is Compare.CHECKSUM:
+        reads = not (hides_there(request) and request.rules.renames)
+        return None if reads else NO_CONTENTS_OF_RENAMED
     return NO_CONTENTS_OR_TIMES if facts.sizes_only else NO_CONTENTS
 
 
@@ -184,8 +193,11 @@ def _check_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
     """Give the processes of a CHECK, each with its report.
 
     rclone's check looks at sizes and hashes alone, and fails without a hash in common. What a copy
-    would send tells then what differs by size and time.
+    would send tells then what differs by size and time. It alone can also look at the whole
+    destination, where rules hide there what they let through at the source.
     """
+    if hides_there(request):
+        return _check_stages_of_copies(request, facts)
     if request.compare is Compare.SIZE:
         return (Stage("check", _ONLY_SIZE),)
     if facts.shares_hash:
@@ -195,6 +207,18 @@ def _check_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
     if facts.sizes_only:
         return (Stage("check", _ONLY_SIZE), Stage("copy", _BY_UPLOAD_TIME, dry_run=True))
     return (Stage("copy", dry_run=True),)
+
+
+def _check_stages_of_copies(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
+    by_content = request.compare is Compare.CHECKSUM and not facts.shares_hash
+    if request.compare is Compare.SIZE or by_content:
+        sizes = Stage("copy", _ONLY_SIZE, dry_run=True)
+        # Under rename rules the one name would have to let two through, one on each side.
+        reads = by_content and not request.rules.renames
+        return (sizes, Stage("check", ("--download",), alike=True)) if reads else (sizes,)
+    if facts.shares_hash:
+        return (Stage("copy", ("--checksum",), dry_run=True),)
+    return tuple(Stage("copy", flags, dry_run=True) for flags in _compare_passes(request, facts))
 
 
 def skips_read_back(request: SyncRequest) -> bool:

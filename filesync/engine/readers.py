@@ -276,6 +276,13 @@ class RunReader:
         """Tell of a file that failed, once."""
         return [ItemDone(Action.FAILED, path, error=text)] if self._is_first_failure(path) else []
 
+    def has_failed_above(self, path: str) -> bool:
+        """Whether a folder that a path lies in could not be read."""
+        if not self._failed:
+            return False
+        ends = (at + 1 for at, letter in enumerate(path) if letter == "/")
+        return any(hash(path[:end]) in self._failed for end in ends)
+
     def changed_meanwhile(self, path: str) -> list[Event]:
         """Tell of a file whose copy may hold a part of what it was and a part of what it is."""
         self._is_first_failure(path)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filesync.engine.binary import check_rclone
 from filesync.engine.changed import taker
-from filesync.engine.check import differences
+from filesync.engine.check import Differences
 from filesync.engine.clashes import tell_of_left
 from filesync.engine.confine import confine
 from filesync.engine.cut_short import remove_cut_short, remove_leftovers
@@ -40,7 +40,13 @@ from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_to
 from filesync.engine.log import RunLog
 from filesync.engine.outcome import conclude, name_folders
 from filesync.engine.partials import remove_partials
-from filesync.engine.passes import Stage, comparison_remark, numbered, run_stages
+from filesync.engine.passes import (
+    Stage,
+    comparison_remark,
+    hides_there,
+    numbered,
+    run_stages,
+)
 from filesync.engine.planning import look_first, planned
 from filesync.engine.prepare import (
     Prepared,
@@ -235,7 +241,7 @@ class _Run:
             if not self._plan.deletes:
                 to_run = tuple(stage for stage in to_run if not stage.deleting)
         exit_code = 0
-        told: set[int] = set()
+        found = Differences(stages, lists_alike=any(stage.alike for stage in to_run))
         for stage in numbered(to_run):
             yield from reader.begin_stage(renaming=stage.renaming, deleting=stage.deleting)
             self._writes = True
@@ -255,7 +261,7 @@ class _Run:
                 raise
             yield from named_at_source(prepared.files.report, reader)
             if request.method is Method.CHECK:
-                yield from differences(prepared.files.report, reader, told)
+                yield from found.read(stage)
                 if exit_code == 1 and reader.differences and not reader.problems.counts:
                     # rclone's way of saying that it found differences: the check succeeded.
                     exit_code = 0
@@ -264,6 +270,10 @@ class _Run:
                     yield from put_back(stages, stage)
                 break
             self._writes = False
+        hidden = hides_there(request) and request.only_paths is None
+        if exit_code == 0 and request.method is Method.CHECK and hidden:
+            yield from reader.begin_stage()
+            exit_code = yield from found.find_only_there()
         yield from tell_of_left(stages)
         if request.method is Method.CHECK:
             self._plan = Plan() if request.dry_run else None

@@ -207,6 +207,36 @@ def test_each_method_has_its_stages(
     assert [(stage.verb, stage.flags) for stage in run_stages(request, facts)] == stages
 
 
+COPIED_NAMES = Rules(filters=("- x",), renames=(("a", "b"),))
+
+
+@pytest.mark.parametrize(
+    ("rules", "compare", "facts", "stages"),
+    [
+        (Rules(max_size_bytes=9), Compare.SIZE_TIME, EQUALS, [("copy", ("--checksum",))]),
+        (Rules(max_size_bytes=9), Compare.SIZE_TIME, TIMES, [("copy", ())]),
+        (
+            *(Rules(min_age_s=9), Compare.SIZE_TIME, SIZES),
+            [("copy", SIZE_ONLY), ("copy", UPDATE)],
+        ),
+        (Rules(min_age_s=9), Compare.SIZE, EQUALS, [("copy", SIZE_ONLY)]),
+        (
+            *(Rules(min_age_s=9), Compare.CHECKSUM, SIZES),
+            [("copy", SIZE_ONLY), ("check", ("--download",))],
+        ),
+        (COPIED_NAMES, Compare.CHECKSUM, EQUALS, [("copy", ("--checksum",))]),
+        (COPIED_NAMES, Compare.CHECKSUM, SIZES, [("copy", SIZE_ONLY)]),
+    ],
+)
+def test_a_check_asks_copies_where_rules_hide_files_on_one_side(
+    rules: Rules, compare: Compare, facts: PairFacts, stages: list[tuple[str, tuple[str, ...]]]
+) -> None:
+    request = replace(REQUEST, method=Method.CHECK, compare=compare, rules=rules)
+    found = run_stages(request, facts)
+    assert [(stage.verb, stage.flags) for stage in found] == stages
+    assert all(stage.report and (stage.dry_run or stage.verb == "check") for stage in found)
+
+
 @pytest.mark.parametrize("facts", [EQUALS, SIZES, HASHES, TIMES])
 @pytest.mark.parametrize("compare", list(Compare))
 @pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.FULL, Method.OVERWRITE, Method.MOVE])
