@@ -94,7 +94,7 @@ class Differences:
     def _tell(self, action: Action, path: str) -> list[Event]:
         key = hash(path)
         # What a folder holds that could not be read, nobody knows.
-        if key in self._told or self.stages.reader.has_failed_above(path):
+        if key in self._told or self.stages.reader.failed.hold(path):
             return []
         self._told.add(key)
         return [ItemDone(action, path)]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
+from filesync.engine.events import Plan
 from filesync.engine.request import Compare, Method, Rules, SyncRequest
 from filesync.engine.tuning import PairFacts
 
@@ -57,6 +58,9 @@ class Stage:
 DELETING = Stage("sync", ("--ignore-existing",), deleting=True)
 """Deletes what the plan found to delete, and the source still lacks."""
 
+RENAMING = Stage("sync", renaming=True)
+"""Gives files their new names, before anything is sent or deleted."""
+
 
 def numbered(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     """Give each stage that may set files aside its number."""
@@ -85,6 +89,19 @@ def run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
     # Under rename rules the report alone says which file of the source failed, or was left.
     report = report or bool(request.rules.renames)
     return tuple(replace(stage, report=report) for stage in stages)
+
+
+def stages_to_run(request: SyncRequest, facts: PairFacts, plan: Plan | None) -> tuple[Stage, ...]:
+    """Give the processes of a run, numbered: those that its plan, if it has one, gives work to."""
+    stages = run_stages(request, facts)
+    if request.destination.remote.backend == "ftp" and request.method is not Method.CHECK:
+        # A copy into a folder that is not there yet fails on FTP.
+        stages = (Stage("mkdir", at_destination=True), *stages)
+    if plan is not None and plan.renames:
+        stages = (RENAMING, *stages)
+    if plan is not None and not plan.deletes:
+        stages = tuple(stage for stage in stages if not stage.deleting)
+    return numbered(stages)
 
 
 def hides_there(request: SyncRequest) -> bool:

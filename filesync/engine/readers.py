@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from filesync.engine.counters import EarlierCounts
 from filesync.engine.errors import FailureClass
 from filesync.engine.events import (
     Action,
@@ -13,9 +14,9 @@ from filesync.engine.events import (
     Phase,
     PhaseChanged,
     Plan,
-    Progress,
     Totals,
 )
+from filesync.engine.failed import FailedPaths
 from filesync.engine.messages import (
     Copied,
     Crash,
@@ -39,9 +40,6 @@ from filesync.engine.texts import Text
 
 MAX_LOG_EVENTS = 1000
 SAME_NAME = Text("another file of the source has the same name at the destination; left out")
-# Of one file rclone may tell several errors: when it is compared, sent, put in its place. No more
-# than its backlog of 10,000 files lies between them.
-_MAX_REMEMBERED = 100_000
 _LOUD = frozenset({"notice", "warning", "error", "critical", "plain"})
 _PHASE_OF = {
     Action.ADDED: Phase.TRANSFERRING,
@@ -76,22 +74,19 @@ class RunReader:
     dirs_removed: int = 0
     files_renamed: int = 0
     files_checked: int = 0
-    files_failed: int = 0
     differences: int = 0
     set_aside: set[str] = field(default_factory=set)
     unplaced: dict[str, str] = field(default_factory=dict)
     dirs_to_go: set[int] = field(default_factory=set)
+    failed: FailedPaths = field(default_factory=FailedPaths)
     problems: Problems = field(default_factory=Problems)
     phase: Phase | None = None
     stats: Stats | None = None
-    _earlier_checks: int = 0
-    _earlier_bytes: int = 0
-    _earlier_files: int = 0
+    _earlier: EarlierCounts = field(default_factory=EarlierCounts)
     _keeps: bool = False
     # Since the last statistics.
     _arrived: set[str] = field(default_factory=set)
     _moving: dict[str, int | None] = field(default_factory=dict)
-    _failed: dict[int, None] = field(default_factory=dict)
     _log_events: int = 0
     _renaming: bool = False
     _tries_dirs: bool = False
@@ -120,7 +115,7 @@ class RunReader:
             dirs_removed=self.dirs_removed,
             files_renamed=self.files_renamed,
             files_checked=self.files_checked,
-            files_failed=self.files_failed,
+            files_failed=self.failed.count,
             differences=self.differences,
         )
 
@@ -133,9 +128,7 @@ class RunReader:
         """Start reading another process: its counters begin at nothing."""
         self._renaming, self._tries_dirs = renaming, renaming or deleting
         if self.stats is not None:
-            self._earlier_checks += self.stats.checks_done - self.stats.deletes
-            self._earlier_bytes += self.stats.bytes_done
-            self._earlier_files += self.stats.transfers_done
+            self._earlier.add(self.stats)
             self.stats = None
         return self._enter(Phase.LISTING)
 
@@ -250,7 +243,7 @@ class RunReader:
 
     def missing(self, path: str, kept_dir: str) -> list[Event]:
         """Tell of a file that was set aside, not replaced, and could not be put back."""
-        self._is_first_failure(path)
+        self.failed.add(path)
         error = Text("the new file did not come, and the old one is in {folder}", folder=kept_dir)
         return [ItemDone(Action.FAILED, path, error=error)]
 
@@ -274,18 +267,11 @@ class RunReader:
 
     def fail(self, path: str, text: str) -> list[Event]:
         """Tell of a file that failed, once."""
-        return [ItemDone(Action.FAILED, path, error=text)] if self._is_first_failure(path) else []
-
-    def has_failed_above(self, path: str) -> bool:
-        """Whether a folder that a path lies in could not be read."""
-        if not self._failed:
-            return False
-        ends = (at + 1 for at, letter in enumerate(path) if letter == "/")
-        return any(hash(path[:end]) in self._failed for end in ends)
+        return [ItemDone(Action.FAILED, path, error=text)] if self.failed.add(path) else []
 
     def changed_meanwhile(self, path: str) -> list[Event]:
         """Tell of a file whose copy may hold a part of what it was and a part of what it is."""
-        self._is_first_failure(path)
+        self.failed.add(path)
         error = Text("it was changed while it was copied; the next run sends it again")
         return [ItemDone(Action.FAILED, path, error=error)]
 
@@ -293,21 +279,10 @@ class RunReader:
         """Tell of a file of the source that was looked at, and left for its name."""
         told = self.fail(path, why)
         if told:
-            self._earlier_checks += 1
+            self._earlier.checks += 1
             self.files_checked += 1
             self.problems.add(Problem(why, path, FailureClass.NAME_NOT_ALLOWED, critical=False))
         return told
-
-    def _is_first_failure(self, path: str) -> bool:
-        """Count a file that failed, once; the oldest of very many are forgotten."""
-        key = hash(path)
-        if key in self._failed:
-            return False
-        if len(self._failed) >= _MAX_REMEMBERED:
-            del self._failed[next(iter(self._failed))]
-        self._failed[key] = None
-        self.files_failed += 1
-        return True
 
     def _remark(self, remark: Remark) -> list[Event]:
         if remark.level not in _LOUD or not remark.text:
@@ -322,23 +297,9 @@ class RunReader:
         self.stats = stats
         self._arrived.clear()
         deletes = 0 if self.method is Method.MOVE else stats.deletes
-        checks = self._earlier_checks + stats.checks_done - stats.deletes
-        self.files_checked = max(0, checks)
-        progress = Progress(
-            bytes_done=self._earlier_bytes + stats.bytes_done,
-            bytes_total=self._earlier_bytes + stats.bytes_total,
-            files_done=self._earlier_files + stats.transfers_done,
-            files_total=self._earlier_files + stats.transfers_total,
-            checks_done=self._earlier_checks + stats.checks_done,
-            checks_total=self._earlier_checks + stats.checks_total,
-            deletes=deletes,
-            errors=stats.errors,
-            speed_bytes_per_s=stats.speed_bytes_per_s,
-            eta_s=stats.eta_s,
-            in_flight=stats.in_flight,
-        )
+        self.files_checked = self._earlier.files_checked(stats)
         started = self._enter(Phase.TRANSFERRING) if self._transfers_begun(stats) else []
-        return [*started, progress]
+        return [*started, self._earlier.progress(stats, deletes=deletes)]
 
     def _transfers_begun(self, stats: Stats) -> bool:
         if self.method is Method.CHECK:

@@ -40,13 +40,7 @@ from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_to
 from filesync.engine.log import RunLog
 from filesync.engine.outcome import conclude, name_folders
 from filesync.engine.partials import remove_partials
-from filesync.engine.passes import (
-    Stage,
-    comparison_remark,
-    hides_there,
-    numbered,
-    run_stages,
-)
+from filesync.engine.passes import comparison_remark, hides_there, stages_to_run
 from filesync.engine.planning import look_first, planned
 from filesync.engine.prepare import (
     Prepared,
@@ -61,7 +55,6 @@ from filesync.engine.request import Method, Remote, SyncRequest
 from filesync.engine.source_names import missing_at_source, named_at_source
 from filesync.engine.stages import Stages
 from filesync.engine.texts import Text
-from filesync.engine.tracking import RENAMING
 from filesync.engine.tuning import PairFacts
 from filesync.engine.watch import deleted_too_many
 
@@ -229,20 +222,13 @@ class _Run:
     ) -> Iterator[Event]:
         prepared, reader = stages.prepared, self._reader
         request = prepared.request
-        to_run = run_stages(request, facts)
-        if request.destination.remote.backend == "ftp" and request.method is not Method.CHECK:
-            # A copy into a folder that is not there yet fails on FTP.
-            to_run = (Stage("mkdir", at_destination=True), *to_run)
+        to_run = stages_to_run(request, facts, self._plan)
         max_renames = None
         if self._plan is not None:
-            if self._plan.renames:
-                to_run = (RENAMING, *to_run)
-                max_renames = renames_allowed(self._plan, keeps_deleted=reader.keeps_deleted)
-            if not self._plan.deletes:
-                to_run = tuple(stage for stage in to_run if not stage.deleting)
+            max_renames = renames_allowed(self._plan, keeps_deleted=reader.keeps_deleted)
         exit_code = 0
         found = Differences(stages, lists_alike=any(stage.alike for stage in to_run))
-        for stage in numbered(to_run):
+        for stage in to_run:
             yield from reader.begin_stage(renaming=stage.renaming, deleting=stage.deleting)
             self._writes = True
             try:

@@ -20,8 +20,6 @@ from filesync.engine.request import Method
 from filesync.engine.stages import Stages
 from filesync.engine.watch import STALL_TIMEOUT
 
-RENAMING = Stage("sync", renaming=True)
-"""Gives files their new names, before anything is sent or deleted."""
 _SEARCHING = Stage("sync", renaming=True, dry_run=True)
 # A hash shows no progress until it is done: that of a large file must not look like a stall.
 _MAX_SIZE_BYTES = 8 << 30

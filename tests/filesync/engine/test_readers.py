@@ -158,7 +158,7 @@ def test_of_very_many_files_that_fail_each_counts_once() -> None:
         if number >= backlog:
             reader.take(problem("permission denied", str(number - backlog)))
     assert reader.totals.files_failed == count
-    assert len(reader._failed) == 100_000
+    assert len(reader.failed._keys) == 100_000
 
 
 def test_counters_go_on_over_the_stages_of_a_run() -> None:
