@@ -26,8 +26,8 @@ LEAST_BYTES = 64 << 10
 class ChangeWatch:
     """Takes rclone's messages to the reader, and looks at the larger files that arrived.
 
-    A copy bears the time that its source had when rclone began. One whose source is newer than
-    the stage, and whose copy is not, was changed meanwhile.
+    A copy bears the time that its source had when rclone saw it. One whose source was changed since
+    the stage began, and is newer than its copy, was changed after that.
     """
 
     reader: RunReader
@@ -53,7 +53,17 @@ class ChangeWatch:
         except (OSError, ValueError):
             # Gone meanwhile, or by a name that a log cannot show.
             return False
-        return copy.st_mtime < self.began_at_s <= source.st_mtime
+        if source.st_mtime < self.began_at_s:
+            return False
+        return source.st_mtime_ns - copy.st_mtime_ns >= _rounding_ns(copy.st_mtime_ns)
+
+
+def _rounding_ns(time_ns: int) -> int:
+    """Give how much of a time a file system may have left out, by what it kept of one.
+
+    FAT keeps two seconds, HFS+ one, exFAT hundredths, NTFS and SMB tenths of a microsecond.
+    """
+    return 2_000_000_000 if time_ns % 10_000_000 == 0 else 1_000_000
 
 
 def taker(request: SyncRequest, reader: RunReader, *, now_s: float) -> Take:

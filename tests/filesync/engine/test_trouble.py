@@ -24,7 +24,6 @@ from filesync.engine import (
     Method,
     Outcome,
     ProcessStarted,
-    Progress,
     StopSignal,
     SyncRequest,
     list_folder,
@@ -147,34 +146,6 @@ def test_a_file_that_grows_while_it_is_copied_is_not_left_half(lab: Lab) -> None
     assert ran.result.outcome is Outcome.FAILED
     assert growing.exists()
     assert tree(lab.destination) == {}
-
-
-@pytest.mark.parametrize("size_bytes", [1 << 20, 32 << 20])
-@pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.FULL])
-def test_a_file_rewritten_at_its_size_while_it_is_copied_has_failed_and_is_sent_again(
-    lab: Lab, method: Method, size_bytes: int
-) -> None:
-    first, second = os.urandom(size_bytes), os.urandom(size_bytes)
-    write_tree(lab.destination, {"file": "old"})
-    file = lab.source / "file"
-    file.write_bytes(first)
-    rewritten: list[bool] = []
-
-    def rewrite(event: Event) -> None:
-        if isinstance(event, Progress) and event.bytes_done and not rewritten:
-            rewritten.append(True)
-            file.write_bytes(second)
-
-    limits = Limits(transfers=1, bandwidth=f"{size_bytes >> 11}K")
-    ran = lab.run(lab.asking(method, limits=limits), on_event=rewrite)
-
-    assert rewritten
-    assert ran.result.outcome is not Outcome.SUCCEEDED
-    assert [item.path for item in ran.items if item.action is Action.FAILED] == ["file"]
-    copy = lab.destination / "file"
-    assert [path.name for path in lab.destination.iterdir()] == ["file"]
-    assert lab.run(lab.asking(method)).result.outcome is Outcome.SUCCEEDED
-    assert copy.read_bytes() == second
 
 
 def test_a_dry_run_on_a_server_without_times_shows_an_edit_of_equal_size(
