@@ -69,6 +69,11 @@ class RunFiles:
         return self.work_dir / "deletions"
 
     @property
+    def in_the_way(self) -> Path:
+        """What must be deleted before anything is copied, each ended by NUL."""
+        return self.work_dir / "in-the-way"
+
+    @property
     def alike(self) -> Path:
         """The files that a CHECK found to be alike so far, each ended by NUL."""
         return self.work_dir / "alike"
@@ -209,6 +214,8 @@ def _limits(request: SyncRequest, stage: Stage, sent_bytes: int) -> tuple[str, .
 def _files_of(request: SyncRequest, stage: Stage, files: RunFiles) -> tuple[str, ...]:
     if stage.renaming:
         return _tracking(files)
+    if stage.clearing:
+        return ("--files-from0", str(files.in_the_way))
     if stage.deleting:
         return ("--files-from0", str(files.deletions), *_renames(request))
     if stage.alike:
@@ -269,7 +276,7 @@ def _copying(
     if stage.verb == "check":
         return ()
     flags: list[str] = []
-    if request.only_paths is None and not (stage.renaming or stage.deleting):
+    if request.only_paths is None and not (stage.renaming or stage.deleting or stage.clearing):
         flags.append("--create-empty-src-dirs")
     if suffix := partial_suffix(request.destination):
         flags += ["--partial-suffix", suffix]

@@ -38,9 +38,10 @@ _BY_UPLOAD_TIME = ("--update", "--use-server-modtime")
 class Stage:
     """One rclone process of a run; a run that fails in one stage does not enter the next.
 
-    `deleting` limits it to what the plan found to delete, `alike` to the files that an earlier
-    stage found to be alike; without `sized` sizes and ages do not count. `number` counts those that
-    may set files aside: each keeps them in a folder of its own.
+    `deleting` limits it to what the plan found to delete, `clearing` to what of it stands in the
+    way of copies, `alike` to the files that an earlier stage found to be alike; without `sized`
+    sizes and ages do not count. `number` counts those that may set files aside: each keeps them in
+    a folder of its own.
     """
 
     verb: str
@@ -50,6 +51,7 @@ class Stage:
     at_destination: bool = False
     renaming: bool = False
     deleting: bool = False
+    clearing: bool = False
     alike: bool = False
     sized: bool = True
     number: int = 1
@@ -60,6 +62,9 @@ DELETING = Stage("sync", ("--ignore-existing",), deleting=True)
 
 RENAMING = Stage("sync", renaming=True)
 """Gives files their new names, before anything is sent or deleted."""
+
+CLEARING = Stage("sync", ("--ignore-existing",), clearing=True)
+"""Deletes what stands in the way of copies, before them."""
 
 
 def numbered(stages: Sequence[Stage]) -> tuple[Stage, ...]:
@@ -91,14 +96,21 @@ def run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
     return tuple(replace(stage, report=report) for stage in stages)
 
 
-def stages_to_run(request: SyncRequest, facts: PairFacts, plan: Plan | None) -> tuple[Stage, ...]:
-    """Give the processes of a run, numbered: those that its plan, if it has one, gives work to."""
+def stages_to_run(
+    request: SyncRequest, facts: PairFacts, plan: Plan | None, *, clears: bool
+) -> tuple[Stage, ...]:
+    """Give the processes of a run, numbered: those that its plan, if it has one, gives work to.
+
+    `clears` says that something stands in the way of its copies.
+    """
     stages = run_stages(request, facts)
     if request.destination.remote.backend == "ftp" and request.method is not Method.CHECK:
         # A copy into a folder that is not there yet fails on FTP.
         stages = (Stage("mkdir", at_destination=True), *stages)
     if plan is not None and plan.renames:
         stages = (RENAMING, *stages)
+    if clears:
+        stages = (CLEARING, *stages)
     if plan is not None and not plan.deletes:
         stages = tuple(stage for stage in stages if not stage.deleting)
     return numbered(stages)

@@ -34,6 +34,7 @@ class PlanTally:
     `duplicates` are files of the source that another one's name at the destination leaves out,
     `alike` two whose names there differ in capitals alone.
     `leftovers` are partial files that a killed rclone left, of files that are sent again now.
+    `clears` says that something to be deleted stands in the way of a copy.
     `renamed_again` is a name that loses its file, and that the rename rules change once more.
     """
 
@@ -55,6 +56,7 @@ class PlanTally:
     checks: int = 0
     told_copies: int = 0
     is_miscounted: bool = False
+    clears: bool = False
     first_problem: Problem | None = None
     root_problem: Problem | None = None
     destination_missing: bool = False

@@ -10,6 +10,7 @@ from filesync.engine.clashes import NewNames, check_cases
 from filesync.engine.deletions import DeletionSearch
 from filesync.engine.drive import ticking
 from filesync.engine.events import Event, Plan
+from filesync.engine.in_the_way import InTheWay
 from filesync.engine.passes import Stage, hides_there, mirrors, never_replaces, plan_stages
 from filesync.engine.plan import PlanTally, ReportCounts
 from filesync.engine.renamed_again import NamesInUse
@@ -35,6 +36,10 @@ def planned(stages: Stages, facts: PairFacts) -> Generator[Event, None, tuple[Pl
     names = NewNames(prepared.files) if request.method is Method.MOVE else None
     if names is not None:
         take = names.watching(take)
+    way = None
+    if mirrors(request) and not request.rules.renames:
+        way = InTheWay(prepared.files.in_the_way)
+        take = way.watching(take)
     counts, seen = ReportCounts(), None
     for stage in plan_stages(request, facts):
         exit_code = yield from stages.drive(
@@ -45,7 +50,8 @@ def planned(stages: Stages, facts: PairFacts) -> Generator[Event, None, tuple[Pl
             yield from ticking(counts.read_file(prepared.files.report, tally.sample_paths))
         if in_use is not None:
             yield from ticking(in_use.overwritten(prepared.files.report))
-    if search is not None:
+    # A file that is in the way can't wait until it is known for another's.
+    if search is not None and not (way is not None and way.found):
         yield from search.find(stages, tally)
     if mirrors(request) and hides_there(request) and tally.problems == 0:
         seen = yield from DeletionSearch(tally, take, prepared.files.deletions).find(stages)
@@ -55,6 +61,9 @@ def planned(stages: Stages, facts: PairFacts) -> Generator[Event, None, tuple[Pl
         # One more listing of the source: a dry run tells no sizes of unchanged files.
         answer = yield from stages.ask(Stage("size"))
         source_bytes = int(json.loads(answer)["bytes"])
+    if way is not None:
+        way.flush()
+        tally.clears = way.found
     if names is not None:
         yield from ticking(names.find_alike())
         tally.alike = names.alike

@@ -112,6 +112,8 @@ class RestoreStages:
         if exit_code == 0:
             exit_code = yield from self._take_back_names(undo)
         for action, words, where, concerned in stages:
+            if exit_code == 0 and action is Action.RESTORED:
+                exit_code = yield from self._remove_folders(_in_the_way(undo))
             if exit_code == 0 and concerned:
                 yield from self.reader.begin(action)
                 limited = (*words, *self._only(concerned))
@@ -239,6 +241,15 @@ def _folders_of(new: str, old: str) -> tuple[str, str, str]:
         if there and back and not inside:
             return there, back, "/".join(one[-shared:])
     return new, old, ""
+
+
+def _in_the_way(undo: UndoPlan) -> list[str]:
+    """Give the folders that came where a file is to be put back."""
+    came = set(undo.remove_folders)
+    for path in undo.remove:
+        names = path.split("/")
+        came.update("/".join(names[:depth]) for depth in range(1, len(names)))
+    return sorted(came.intersection(undo.put_back))
 
 
 def _on_disk(path: str) -> str:

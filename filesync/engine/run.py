@@ -7,7 +7,7 @@ lines, readers, plan, watch, outcome); here they meet a process, a disk and a cl
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from filesync.engine.binary import check_rclone
@@ -40,7 +40,7 @@ from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_to
 from filesync.engine.log import RunLog
 from filesync.engine.outcome import conclude, name_folders
 from filesync.engine.partials import remove_partials
-from filesync.engine.passes import comparison_remark, hides_there, stages_to_run
+from filesync.engine.passes import Stage, comparison_remark, hides_there, stages_to_run
 from filesync.engine.planning import look_first, planned
 from filesync.engine.prepare import (
     Prepared,
@@ -55,7 +55,6 @@ from filesync.engine.request import Method, Remote, SyncRequest
 from filesync.engine.source_names import missing_at_source, named_at_source
 from filesync.engine.stages import Stages
 from filesync.engine.texts import Text
-from filesync.engine.tuning import PairFacts
 from filesync.engine.watch import deleted_too_many
 
 
@@ -194,7 +193,7 @@ class _Run:
             yield self._driver.warn(remark)
         yield from put_back_earlier(stages)
         yield from missing_at_source(stages)
-        max_delete = None
+        max_delete, clears = None, False
         is_planned = request.dry_run or request.method.can_delete or bool(request.rules.renames)
         if request.method is not Method.CHECK and is_planned:
             yield PhaseChanged(Phase.PLANNING)
@@ -212,24 +211,26 @@ class _Run:
                 yield self._finished(*self._concluded(0))
                 return
             self._reader.most_deletes = deletions_tolerated(request, plan)
+            clears = tally.clears
             max_delete = deletions_allowed(plan, keeps_deleted=prepared.sides.backup is not None)
             yield from look_first(stages, tally, plan)
             yield from remove_leftovers(stages, tally.leftovers)
-        yield from self._transferred(stages, facts, max_delete)
+        to_run = stages_to_run(request, facts, self._plan, clears=clears)
+        yield from self._transferred(stages, to_run, max_delete)
 
     def _transferred(
-        self, stages: Stages, facts: PairFacts, max_delete: int | None
+        self, stages: Stages, to_run: Sequence[Stage], max_delete: int | None
     ) -> Iterator[Event]:
         prepared, reader = stages.prepared, self._reader
         request = prepared.request
-        to_run = stages_to_run(request, facts, self._plan)
         max_renames = None
         if self._plan is not None:
             max_renames = renames_allowed(self._plan, keeps_deleted=reader.keeps_deleted)
         exit_code = 0
         found = Differences(stages, lists_alike=any(stage.alike for stage in to_run))
         for stage in to_run:
-            yield from reader.begin_stage(renaming=stage.renaming, deleting=stage.deleting)
+            deletes_some = stage.deleting or stage.clearing
+            yield from reader.begin_stage(renaming=stage.renaming, deleting=deletes_some)
             self._writes = True
             try:
                 take = taker(request, reader, now_s=time.time())

@@ -1,0 +1,109 @@
+"""A folder with the name of a file, or the reverse, keeps no mirror from ending in step."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from filesync.engine import Action, Endpoint, Guards, Method, Outcome, Rules
+from tests.filesync.engine.lab import Lab, engine_remote, files_of, names, tree, write_tree
+from tests.filesync.engine.test_restore import keeping, restore, undo_of
+
+NEW: dict[str, str | bytes] = {
+    "file": "now a file",
+    "folder/a": "1",
+    "folder/d/b": "1",
+    "same": "1",
+}
+OLD: dict[str, str | bytes] = {
+    "file/x": "1",
+    "file/d/y": "1",
+    "folder": "was a file",
+    "gone": "1",
+    "same": "1",
+}
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+@pytest.mark.parametrize("rules", [Rules(), Rules(max_size_bytes=100), Rules(filters=("- *.tmp",))])
+@pytest.mark.parametrize("method", [Method.FULL, Method.OVERWRITE])
+def test_a_mirror_comes_into_step_and_can_be_undone(
+    lab: Lab, method: Method, rules: Rules, keeps: bool
+) -> None:
+    write_tree(lab.source, NEW)
+    write_tree(lab.destination, OLD)
+    empty = () if rules.max_size_bytes else ("file/empty", "file/empty/deep")
+    for name in empty:
+        (lab.destination / name).mkdir()
+    before = tree(lab.destination)
+    request = lab.asking(method, rules=rules)
+    request = keeping(request) if keeps else request
+    ran = lab.run(request)
+
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert tree(lab.destination) == tree(lab.source)
+    deleted = {path for action, path in ran.actions() if action is Action.DELETED}
+    assert deleted == {"file/x", "file/d/y", "folder", "gone"}
+    removed = {path for action, path in ran.actions() if action is Action.DIR_REMOVED}
+    assert removed == {"file", "file/d", *empty}
+    plan, totals = ran.result.plan, ran.result.totals
+    assert plan is not None
+    planned = (plan.deletes, plan.dirs_removed)
+    assert planned == (totals.files_deleted, totals.dirs_removed) == (4, 2 + len(empty))
+    if keeps:
+        assert restore(lab, undo_of(request, lab)).result.outcome is Outcome.SUCCEEDED
+        assert tree(lab.destination) == before
+    else:
+        assert lab.run(request).result.outcome is Outcome.SUCCEEDED
+
+
+@pytest.mark.parametrize("server", ["webdav", "apache", "ftp", "sftp", "openssh", "s3", "samba"])
+def test_a_server_comes_into_step(lab: Lab, server: str, request: pytest.FixtureRequest) -> None:
+    found = engine_remote(request.getfixturevalue(f"{server}_server").remote)
+    root = "/".join(filter(None, (found.root, f"w{time.monotonic_ns()}")))
+    remote = replace(found, root=root)
+    write_tree(lab.source, OLD)
+    sync = lab.asking(Method.FULL, destination=Endpoint(remote, "up"))
+    assert lab.run(sync).result.outcome is Outcome.SUCCEEDED
+    for name in ("file/x", "file/d/y", "folder", "gone"):
+        (lab.source / name).unlink()
+    (lab.source / "file/d").rmdir()
+    (lab.source / "file").rmdir()
+    write_tree(lab.source, NEW)
+    ran = lab.run(sync)
+
+    assert ran.result.outcome is Outcome.SUCCEEDED, (ran.result.failure, ran.items)
+    back = lab.asking(Method.FULL, source=Endpoint(remote, "up"))
+    assert lab.run(back).result.outcome is Outcome.SUCCEEDED
+    assert files_of(lab.destination) == files_of(lab.source)
+
+
+def test_what_the_rules_hide_stays_although_it_is_in_the_way(lab: Lab) -> None:
+    write_tree(lab.source, {"file": "now a file", "other": "1"})
+    write_tree(lab.destination, {"file/x": "1", "file/keep.tmp": "1", "gone": "1"})
+    ran = lab.run(lab.asking(Method.FULL, rules=Rules(filters=("- *.tmp",))))
+
+    assert ran.result.outcome is Outcome.PARTIAL
+    assert (Action.FAILED, "file") in ran.actions()
+    assert "file/keep.tmp" in names(tree(lab.destination))
+
+
+def test_the_guards_count_what_is_in_the_way(lab: Lab) -> None:
+    write_tree(lab.source, NEW)
+    write_tree(lab.destination, OLD)
+    before = tree(lab.destination)
+    ran = lab.run(lab.asking(Method.FULL, guards=Guards(max_delete_files=3)))
+
+    assert ran.guard == "max_delete_files"
+    assert tree(lab.destination) == before
+
+
+def test_a_copy_that_never_deletes_leaves_what_is_in_the_way(lab: Lab) -> None:
+    write_tree(lab.source, NEW)
+    write_tree(lab.destination, OLD)
+    ran = lab.run(lab.asking(Method.INCREMENTAL))
+
+    assert ran.result.outcome is Outcome.FAILED
+    assert names(files_of(lab.destination)) == set(OLD)
