@@ -18,6 +18,10 @@ from filesync.engine.request import Limits, Method, Remote, SyncRequest
 _NO_TRAVERSE_FILES = 100
 _ONE_SIDED = {
     "features": ("backend", "features"),
+    "listed": (
+        *("lsf", "-R", "--files-only", "--use-server-modtime", "--format", "stp"),
+        *("--time-format", "2006-01-02T15:04:05.999999999Z07:00"),
+    ),
     "mkdir": ("mkdir",),
     "names": ("lsf", "--max-depth", "1"),
     "remove": ("delete",),
@@ -74,6 +78,11 @@ class RunFiles:
         return self.work_dir / "in-the-way"
 
     @property
+    def part(self) -> Path:
+        """The files of a part of a move, each ended by NUL."""
+        return self.work_dir / "part"
+
+    @property
     def alike(self) -> Path:
         """The files that a CHECK found to be alike so far, each ended by NUL."""
         return self.work_dir / "alike"
@@ -127,8 +136,7 @@ def build_argv(
             side = side.partition(":")[0] + ":"
         return (
             *(str(rclone), *_ONE_SIDED[stage.verb], *base_flags(files)),
-            *(_rules(request, files) if stage.verb == "size" else ()),
-            *(("--files-from0", str(files.only)) if stage.verb in _OF_SOME_FILES else ()),
+            *_some_of_one_side(request, stage, files),
             *("--", side),
         )
     if stage.verb == "rename":
@@ -148,6 +156,14 @@ def build_argv(
         sides.source,
         sides.destination,
     )
+
+
+def _some_of_one_side(request: SyncRequest, stage: Stage, files: RunFiles) -> tuple[str, ...]:
+    if stage.part:
+        return ("--files-from0", str(files.part), "--no-traverse")
+    if stage.verb in ("size", "listed"):
+        return _rules(request, files)
+    return ("--files-from0", str(files.only)) if stage.verb in _OF_SOME_FILES else ()
 
 
 def rename_argv(
@@ -220,6 +236,10 @@ def _files_of(request: SyncRequest, stage: Stage, files: RunFiles) -> tuple[str,
         return ("--files-from0", str(files.deletions), *_renames(request))
     if stage.alike:
         return ("--files-from0", str(files.alike), *_renames(request))
+    if stage.part:
+        # Under its new name rclone finds a file only in the destination's own listing.
+        looks_at_all = ("--delete-excluded",) if request.rules.renames else ("--no-traverse",)
+        return ("--files-from0", str(files.part), *looks_at_all, *_renames(request))
     rules = _rules(request, files, sized=stage.sized)
     # Nothing is deleted by these two: they only see the whole destination then.
     sees_all = stage.verb in ("copy", "move") and hides_there(request)

@@ -39,9 +39,9 @@ class Stage:
     """One rclone process of a run; a run that fails in one stage does not enter the next.
 
     `deleting` limits it to what the plan found to delete, `clearing` to what of it stands in the
-    way of copies, `alike` to the files that an earlier stage found to be alike; without `sized`
-    sizes and ages do not count. `number` counts those that may set files aside: each keeps them in
-    a folder of its own.
+    way of copies, `alike` to the files that an earlier stage found to be alike, `part` to those of
+    a part of a move; without `sized` sizes and ages do not count. `number` counts those that may
+    set files aside: each keeps them in a folder of its own.
     """
 
     verb: str
@@ -53,6 +53,7 @@ class Stage:
     deleting: bool = False
     clearing: bool = False
     alike: bool = False
+    part: bool = False
     sized: bool = True
     number: int = 1
 

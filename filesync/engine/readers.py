@@ -57,9 +57,10 @@ class RunReader:
 
     `most_deletes` is how many deletions are tolerated. `one_section` says that both sides are one
     remote, so that a server-side move or copy is the transfer itself and not the keeping of an old
-    file. `dirs_to_go` are the hashes of the folders that the plan removes. `set_aside` are the
-    files of the destination that were moved to the kept folder, as long as nothing came in their
-    place. With `renames`, rules give files new names, and `unplaced` are those that failed under
+    file. `dirs_to_go` are the hashes of the folders that the plan removes. `moving` are the files
+    of a MOVE that arrived and are still at the source, with their sizes. `set_aside` are the files
+    of the destination that were moved to the kept folder, as long as nothing came in their place.
+    With `renames`, rules give files new names, and `unplaced` are those that failed under
     one, with the error.
     """
 
@@ -76,17 +77,17 @@ class RunReader:
     files_checked: int = 0
     differences: int = 0
     set_aside: set[str] = field(default_factory=set)
+    moving: dict[str, int | None] = field(default_factory=dict)
     unplaced: dict[str, str] = field(default_factory=dict)
     dirs_to_go: set[int] = field(default_factory=set)
     failed: FailedPaths = field(default_factory=FailedPaths)
     problems: Problems = field(default_factory=Problems)
     phase: Phase | None = None
     stats: Stats | None = None
-    _earlier: EarlierCounts = field(default_factory=EarlierCounts)
+    earlier: EarlierCounts = field(default_factory=EarlierCounts)
     _keeps: bool = False
     # Since the last statistics.
     _arrived: set[str] = field(default_factory=set)
-    _moving: dict[str, int | None] = field(default_factory=dict)
     _log_events: int = 0
     _renaming: bool = False
     _tries_dirs: bool = False
@@ -97,7 +98,7 @@ class RunReader:
     def changed_files(self) -> bool:
         """Whether a file at the destination was sent, deleted or set aside, as far as was told."""
         done = self.files_transferred or self.files_deleted or self.files_renamed
-        return bool(done or self._moving or self._keeps)
+        return bool(done or self.moving or self._keeps)
 
     @property
     def unfinished(self) -> dict[str, int]:
@@ -128,7 +129,7 @@ class RunReader:
         """Start reading another process: its counters begin at nothing."""
         self._renaming, self._tries_dirs = renaming, renaming or deleting
         if self.stats is not None:
-            self._earlier.add(self.stats)
+            self.earlier.add(self.stats)
             self.stats = None
         return self._enter(Phase.LISTING)
 
@@ -199,21 +200,19 @@ class RunReader:
             new = new and message.stored_as not in self.set_aside
             self.set_aside.discard(message.stored_as)
         if self.method is Method.MOVE:
-            self._moving[message.path] = message.size_bytes
+            self.moving[message.path] = message.size_bytes
             return None
         self._count_transfer(message.size_bytes)
         return ItemDone(Action.ADDED if new else Action.UPDATED, message.path, message.size_bytes)
 
     def _deleted(self, path: str) -> ItemDone | None:
         if self.method is Method.MOVE:
-            if path not in self._moving:
+            if path not in self.moving:
                 # The storage cannot rename over a file, or to the kept folder: the old one went.
                 if self.keeps_deleted:
                     self._set_aside(path)
                 return None
-            size_bytes = self._moving.pop(path)
-            self._count_transfer(size_bytes)
-            return ItemDone(Action.MOVED, path, size_bytes)
+            return self.moved(path)
         if path in self._leaving:
             self._leaving.discard(path)
             return None
@@ -222,6 +221,12 @@ class RunReader:
             self._set_aside(path)
             return None
         return self.count_delete(path)
+
+    def moved(self, path: str) -> ItemDone:
+        """Count a file that is at the destination, and no longer at the source."""
+        size_bytes = self.moving.pop(path)
+        self._count_transfer(size_bytes)
+        return ItemDone(Action.MOVED, path, size_bytes)
 
     def _moved_server_side(self, path: str) -> ItemDone | None:
         if self.method is Method.MOVE and self.one_section:
@@ -279,7 +284,7 @@ class RunReader:
         """Tell of a file of the source that was looked at, and left for its name."""
         told = self.fail(path, why)
         if told:
-            self._earlier.checks += 1
+            self.earlier.checks += 1
             self.files_checked += 1
             self.problems.add(Problem(why, path, FailureClass.NAME_NOT_ALLOWED, critical=False))
         return told
@@ -297,9 +302,9 @@ class RunReader:
         self.stats = stats
         self._arrived.clear()
         deletes = 0 if self.method is Method.MOVE else stats.deletes
-        self.files_checked = self._earlier.files_checked(stats)
+        self.files_checked = self.earlier.files_checked(stats)
         started = self._enter(Phase.TRANSFERRING) if self._transfers_begun(stats) else []
-        return [*started, self._earlier.progress(stats, deletes=deletes)]
+        return [*started, self.earlier.progress(stats, deletes=deletes)]
 
     def _transfers_begun(self, stats: Stats) -> bool:
         if self.method is Method.CHECK:

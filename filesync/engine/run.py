@@ -38,6 +38,7 @@ from filesync.engine.guards import (
 )
 from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_tokens
 from filesync.engine.log import RunLog
+from filesync.engine.moving import PartedMove, moves_in_parts
 from filesync.engine.outcome import conclude, name_folders
 from filesync.engine.partials import remove_partials
 from filesync.engine.passes import Stage, comparison_remark, hides_there, stages_to_run
@@ -55,6 +56,7 @@ from filesync.engine.request import Method, Remote, SyncRequest
 from filesync.engine.source_names import missing_at_source, named_at_source
 from filesync.engine.stages import Stages
 from filesync.engine.texts import Text
+from filesync.engine.tuning import PairFacts
 from filesync.engine.watch import deleted_too_many
 
 
@@ -216,10 +218,14 @@ class _Run:
             yield from look_first(stages, tally, plan)
             yield from remove_leftovers(stages, tally.leftovers)
         to_run = stages_to_run(request, facts, self._plan, clears=clears)
-        yield from self._transferred(stages, to_run, max_delete)
+        yield from self._transferred(stages, facts, to_run, max_delete)
 
     def _transferred(
-        self, stages: Stages, to_run: Sequence[Stage], max_delete: int | None
+        self,
+        stages: Stages,
+        facts: PairFacts,
+        to_run: Sequence[Stage],
+        max_delete: int | None,
     ) -> Iterator[Event]:
         prepared, reader = stages.prepared, self._reader
         request = prepared.request
@@ -228,7 +234,13 @@ class _Run:
             max_renames = renames_allowed(self._plan, keeps_deleted=reader.keeps_deleted)
         exit_code = 0
         found = Differences(stages, lists_alike=any(stage.alike for stage in to_run))
-        for stage in to_run:
+        move, in_order = None, iter(to_run)
+        if moves_in_parts(prepared, facts):
+            assert self._plan is not None
+            move = PartedMove(stages)
+            yield from move.list_source(self._plan)
+            in_order = move.stages(to_run)
+        for stage in in_order:
             deletes_some = stage.deleting or stage.clearing
             yield from reader.begin_stage(renaming=stage.renaming, deleting=deletes_some)
             self._writes = True
@@ -236,6 +248,8 @@ class _Run:
                 take = taker(request, reader, now_s=time.time())
                 limit = max_renames if stage.renaming else max_delete
                 exit_code = yield from stages.drive(stage, take, max_delete=limit)
+                if move is not None and not stage.at_destination:
+                    exit_code = yield from move.settle(exit_code)
                 if over := deleted_too_many(reader):
                     raise Stopped(over)
             except Exception:
@@ -256,7 +270,11 @@ class _Run:
                 if reader.set_aside:
                     yield from put_back(stages, stage)
                 break
-            self._writes = False
+            self._writes = move is not None and move.exit_code != 0
+        if move is not None and exit_code == 0 and move.exit_code != 0:
+            exit_code = move.exit_code
+            if reader.set_aside:
+                yield from put_back(stages, stage)
         hidden = hides_there(request) and request.only_paths is None
         if exit_code == 0 and request.method is Method.CHECK and hidden:
             yield from reader.begin_stage()
