@@ -73,6 +73,11 @@ class RunFiles:
         return self.work_dir / "deletions"
 
     @property
+    def nothing(self) -> Path:
+        """An empty folder."""
+        return self.work_dir / "nothing"
+
+    @property
     def in_the_way(self) -> Path:
         """What must be deleted before anything is copied, each ended by NUL."""
         return self.work_dir / "in-the-way"
@@ -153,7 +158,8 @@ def build_argv(
         *(("--combined", str(files.report)) if stage.report else ()),
         *(("--dry-run",) if stage.dry_run else ()),
         "--",
-        sides.source,
+        # The names to delete would let files of the source through, which get other names.
+        str(files.nothing) if stage.deleting and request.rules.renames else sides.source,
         sides.destination,
     )
 
@@ -233,7 +239,7 @@ def _files_of(request: SyncRequest, stage: Stage, files: RunFiles) -> tuple[str,
     if stage.clearing:
         return ("--files-from0", str(files.in_the_way))
     if stage.deleting:
-        return ("--files-from0", str(files.deletions), *_renames(request))
+        return ("--files-from0", str(files.deletions))
     if stage.alike:
         return ("--files-from0", str(files.alike), *_renames(request))
     if stage.part:

@@ -46,6 +46,7 @@ class DeletionSearch:
 
     def find(self, stages: Stages) -> Generator[Event, None, ReportCounts]:
         """Tell the plan what would be deleted, and give how many files the rules see."""
+        stages.prepared.files.nothing.mkdir(exist_ok=True)
         with self.path.open("w", encoding="utf-8") as self._names:
             if is_sized(stages.prepared.request.rules):
                 self._seen = set()

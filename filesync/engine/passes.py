@@ -59,7 +59,7 @@ class Stage:
 
 
 DELETING = Stage("sync", ("--ignore-existing",), deleting=True)
-"""Deletes what the plan found to delete, and the source still lacks."""
+"""Deletes what the plan found to delete, and the source still lacks if no rule changes names."""
 
 RENAMING = Stage("sync", renaming=True)
 """Gives files their new names, before anything is sent or deleted."""

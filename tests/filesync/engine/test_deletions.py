@@ -110,6 +110,25 @@ def test_a_rename_rule_beside_a_size_deletes_only_what_the_source_lacks(lab: Lab
     assert names(files_of(lab.destination)) == {"1", "2"}
 
 
+@pytest.mark.parametrize("rules", [Rules(max_size_bytes=50), Rules(filters=("- *.tmp",))])
+def test_deleting_sends_nothing_that_a_rename_rule_names_anew(lab: Lab, rules: Rules) -> None:
+    rules = replace(rules, renames=(("^a$", "b"), (r"\.txt$", ".text")))
+    write_tree(lab.source, {"a": "L" * 100, "z": "12345", "d/x.txt": "1"})
+    write_tree(lab.destination, {"a": "small", "b": "PRECIOUS", "d/x.txt": "old", "e/gone": "1"})
+    ran = lab.run(lab.asking(Method.FULL, rules=rules))
+
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    plan, totals = ran.result.plan, ran.result.totals
+    assert plan is not None
+    assert plan.adds + plan.updates == totals.files_transferred
+    assert (plan.deletes, plan.dirs_removed) == (totals.files_deleted, totals.dirs_removed)
+    if rules.max_size_bytes:
+        assert names(files_of(lab.destination)) == {"b", "z", "d/x.text"}
+        assert (lab.destination / "b").read_text() == "PRECIOUS"
+    assert not (lab.destination / "e").exists()
+    assert lab.run(lab.asking(Method.FULL, rules=rules)).actions() == set()
+
+
 def test_the_guards_count_what_a_size_or_age_leaves_to_be_deleted(lab: Lab) -> None:
     write_tree(lab.source, {"same": "1", "large": "1" * 50})
     write_tree(lab.destination, {"same": "1", "large": "1", "gone": "1"})
