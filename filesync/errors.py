@@ -42,7 +42,7 @@ class RunActive(Conflict):
 
 
 class ConfigDisabled(Conflict):
-    """The config is disabled, and nobody insisted."""
+    """The config is disabled, nobody insisted, and it is to be more than a dry run."""
 
     code = "config_disabled"
 

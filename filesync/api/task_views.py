@@ -101,7 +101,8 @@ class TaskViewSet(StrictQuery, GenericViewSet):  # type: ignore[type-arg]
             202: QueuedSerializer,
             409: OpenApiResponse(
                 ErrorSerializer,
-                "It has an active run, is disabled, or `only_failed_of` cannot be sent again.",
+                "It has an active run, is disabled and this is no dry run, or `only_failed_of` "
+                "cannot be sent again.",
             ),
             422: OpenApiResponse(ErrorSerializer, "The key came with another request before."),
         },

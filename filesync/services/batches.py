@@ -13,7 +13,13 @@ from filesync import engine
 from filesync.errors import FilesyncError
 from filesync.models import SyncConfig, SyncRun
 from filesync.services.doorbells import ring
-from filesync.services.queueing import Asker, active_error, disabled_error, unknown_error
+from filesync.services.queueing import (
+    Asker,
+    active_error,
+    disabled_error,
+    may_run,
+    unknown_error,
+)
 from filesync.services.slot_runs import LOG_AT_MOST
 from scheduler.bulk import chunks, insert_rows
 from scheduler.log_ids import ids
@@ -81,7 +87,8 @@ def _queue_chunk(
         wanted = SyncConfig.objects.filter(pk__in=config_ids).only("name", "enable", "queue")
         locked = wanted.order_by("pk").select_for_update(no_key=True)
         configs = {config.pk: config for config in locked}
-        rows = [_row(config, wish) for config in configs.values() if config.enable]
+        wished = [one for one in configs.values() if may_run(one, dry_run=wish.dry_run)]
+        rows = [_row(config, wish) for config in wished]
         # In the order of their ids, as beat's: each waits for the other's unfinished run.
         insert_rows(SyncRun, rows, ignore_conflicts=True)
         made = SyncRun.objects.filter(task_id__in=[row["task_id"] for row in rows])
@@ -97,7 +104,7 @@ def _queue_chunk(
             found[pk] = QueueOutcome(pk, names[pk], run, "queued", "")
             continue
         error: FilesyncError = unknown_error(pk)
-        if config is not None and config.enable:
+        if config is not None and may_run(config, dry_run=wish.dry_run):
             error = active_error(config, others.get(pk))
         elif config is not None:
             error = disabled_error(config)

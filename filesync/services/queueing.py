@@ -36,21 +36,22 @@ def queue_run(
 ) -> SyncRun:
     """Queue one run of a config and ring a worker after the commit.
 
-    `force` runs a disabled config, and past the count guards. `task_id` is for a caller that is
-    the worker itself; with `ring_bell=False` the caller rings, or needs no bell. With the id of a
-    run in `only_failed_of` it sends only the files that failed then, and deletes nothing.
+    `force` runs a disabled config, and past the count guards; a dry run needs neither it nor an
+    enabled config, for it changes nothing. `task_id` is for a caller that is the worker itself;
+    with `ring_bell=False` the caller rings, or needs no bell. With the id of a run in
+    `only_failed_of` it sends only the files that failed then, and deletes nothing.
 
     Raises:
         NotFound: there is no such config, or no such run to send the failed files of.
         AnotherConfig, NothingFailed, FailuresForgotten: as `run_to_mend` says of that run.
-        ConfigDisabled: it is disabled and `force` is off.
+        ConfigDisabled: it is disabled, and neither `force` nor a dry run was asked for.
         RunActive: it has an active run; the database's constraint decides between racers.
     """
     config = SyncConfig.objects.filter(pk=config_id).only("name", "enable", "queue").first()
     if config is None:
         raise unknown_error(config_id)
     # A disabled config may be undone: that is often why it was disabled.
-    if not config.enable and not force and restore_of is None:
+    if not (may_run(config, dry_run=dry_run) or force or restore_of is not None):
         raise disabled_error(config)
     if only_failed_of is not None:
         trigger, retry_of = SyncRun.Trigger.RETRY, run_to_mend(config, only_failed_of)
@@ -97,7 +98,7 @@ def retry_run(run_id: int, *, user: Asker = None, only_failed: bool = False) -> 
     Raises:
         NotFound: there is no such run, or its config was deleted.
         RunActive: the config has an active run, this one or another.
-        ConfigDisabled: the config is disabled.
+        ConfigDisabled: the config is disabled, and the old one was no dry run.
         NothingFailed, FailuresForgotten: only the failed files were asked for, as `run_to_mend`.
     """
     old = SyncRun.objects.filter(pk=run_id).first()
@@ -124,6 +125,11 @@ def retry_run(run_id: int, *, user: Asker = None, only_failed: bool = False) -> 
         retry_of=old,
         only_failed_of=old.pk if only_failed else None,
     )
+
+
+def may_run(config: SyncConfig, *, dry_run: bool) -> bool:
+    """Whether a config is run for who does not insist: a dry run also of one that is disabled."""
+    return config.enable or dry_run
 
 
 def unknown_error(config_id: int) -> NotFound:

@@ -499,6 +499,18 @@ def test_force_is_a_button_for_those_who_may_use_it(
     assert [run in page for page in pages] == [True, True]
 
 
+def test_the_dry_run_of_a_disabled_sync_is_a_button_that_works(local_root: Path) -> None:
+    config = make_config(local_root, enable=False)
+    client = sign_in("operator")
+
+    client.post(
+        button_url(client, url_of("filesync.syncconfig", "change", config), "dry-run"), SUBMITTED
+    )
+
+    run = SyncRun.objects.get()
+    assert (run.config, run.dry_run, run.force) == (config, True, False)
+
+
 def test_buttons_are_for_operators(local_root: Path) -> None:
     config = make_config(local_root)
     run = make_run(make_config(local_root))

@@ -97,6 +97,17 @@ def test_what_is_disabled_or_gone_by_then_is_told(local_root: Path) -> None:
     assert not SyncRun.objects.exists()
 
 
+def test_a_batch_of_dry_runs_plans_what_is_disabled_by_then(local_root: Path) -> None:
+    off, busy = make_config(local_root, enable=False), make_config(local_root, enable=False)
+    make_run(busy)
+    wish = batches.Wish(SyncRun.Trigger.BATCH, dry_run=True)
+
+    outcomes = batches.queue_many([(off.pk, off.name), (busy.pk, busy.name)], wish)
+
+    assert [outcome.code for outcome in outcomes] == ["queued", "run_active"]
+    assert SyncRun.objects.get(config=off).dry_run
+
+
 def test_a_batch_rings_for_all_of_its_runs(
     local_root: Path,
     broker: RedisServer,

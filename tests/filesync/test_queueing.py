@@ -88,6 +88,17 @@ def test_a_disabled_config_is_refused_unless_forced(local_root: Path) -> None:
 
 
 @pytest.mark.django_db
+def test_a_disabled_config_may_be_planned(local_root: Path) -> None:
+    config = make_config(local_root, enable=False)
+
+    run = queueing.queue_run(config.pk, dry_run=True)
+    SyncRun.objects.update(state=SyncRun.State.SUCCEEDED)
+    again = queueing.retry_run(run.pk)
+
+    assert [(one.dry_run, one.force) for one in (run, again)] == [(True, False)] * 2
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("state", SyncRun.ACTIVE)
 def test_an_active_config_is_refused_even_with_force(

@@ -53,7 +53,7 @@ class Place:
     configs: dict[str, str]
 
     def run_sync(self, config: str, *flags: str) -> subprocess.CompletedProcess[str]:
-        arguments = ["run_sync", self.configs.get(config, config), *flags, "--force"]
+        arguments = ["run_sync", self.configs.get(config, config), *flags]
         return run_command(arguments, self.environment)
 
     def state_of(self, config: str) -> str:
@@ -124,7 +124,7 @@ def test_a_terminal_shows_a_bar_that_moves_and_the_outcome(place: Place) -> None
 
 
 def test_a_pipe_gets_the_outcome_and_no_bar(place: Place) -> None:
-    done = place.run_sync("pipe")
+    done = place.run_sync("pipe", "--force")
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"SUCCEEDED: 8 files, 3,200,000 bytes, .*\n", done.stdout)
     assert "\x1b" not in done.stderr
@@ -133,7 +133,7 @@ def test_a_pipe_gets_the_outcome_and_no_bar(place: Place) -> None:
 
 
 def test_json_says_what_the_run_row_says(place: Place) -> None:
-    done = place.run_sync("json", "--json")
+    done = place.run_sync("json", "--json", "--force")
     document = json.loads(done.stdout)
     assert done.returncode == 0, done.stderr
     assert (document["state"], document["files_transferred"]) == ("SUCCEEDED", 8)
@@ -149,7 +149,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(place: Place) -> N
 
 
 def test_a_run_that_fails_exits_with_1_and_says_why_and_what_to_do(place: Place) -> None:
-    done = place.run_sync("missing")
+    done = place.run_sync("missing", "--force")
     assert done.returncode == 1
     assert "FAILED NOT_FOUND" in done.stderr
     assert 'Source: "not there", destination: "to missing".' in done.stderr
@@ -160,7 +160,7 @@ def test_a_run_that_fails_exits_with_1_and_says_why_and_what_to_do(place: Place)
 def test_what_goes_wrong_with_a_file_is_told_on_stderr_as_it_happens(place: Place) -> None:
     name = next(iter(FILES))
     (place.root / "to in the way" / name / "\x1b[31m").mkdir(parents=True)
-    done = place.run_sync("in the way")
+    done = place.run_sync("in the way", "--force")
     assert done.returncode == 1
     assert f"failed: {name}: " in done.stderr
     assert "\x1b" not in done.stderr

@@ -96,6 +96,16 @@ def test_execute_of_a_disabled_config_is_409_unless_forced(local_root: Path) -> 
     assert SyncRun.objects.get().force
 
 
+def test_whoever_may_run_syncs_may_plan_a_disabled_one(local_root: Path) -> None:
+    config = make_config(local_root, enable=False)
+
+    answer = client_of("operator").post(f"{TASK}/execute-sync/{config.pk}", {"dry_run": True})
+
+    assert answer.status_code == 202, answer.json()
+    run = SyncRun.objects.get()
+    assert (run.dry_run, run.force) == (True, False)
+
+
 def test_force_needs_a_permission_of_its_own(local_root: Path) -> None:
     config = make_config(local_root)
 
