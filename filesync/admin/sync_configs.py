@@ -176,8 +176,8 @@ class SyncConfigAdmin(ToldChannels, ManyConfigs):
             **RUN_DIALOG,
             "title": _("Run once with force"),
             "description": _(
-                "Run this sync once although a guard on the number of deletions would stop it, or "
-                "although it is disabled. A missing or unreadable source stops it all the same."
+                "Run this sync once past the guards on deletions, also where it is disabled. "
+                "A missing or unreadable source stops it all the same."
             ),
         },
     )

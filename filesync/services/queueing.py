@@ -138,7 +138,11 @@ def unknown_error(config_id: int) -> NotFound:
 
 def disabled_error(config: SyncConfig) -> ConfigDisabled:
     return ConfigDisabled(
-        engine.Text("{name} is disabled: enable it, or run it with force", name=config.name)
+        engine.Text(
+            "{name} is disabled: enable it, or make a dry run. Force would run it once all the "
+            "same, but also past the guards on deletions.",
+            name=config.name,
+        )
     )
 
 

@@ -499,6 +499,15 @@ def test_force_is_a_button_for_those_who_may_use_it(
     assert [run in page for page in pages] == [True, True]
 
 
+def test_the_dialog_of_force_says_all_that_it_skips(local_root: Path) -> None:
+    config = make_config(local_root)
+    url = reverse("admin:filesync_syncconfig_force_now", args=[config.pk])
+
+    page = sign_in("superuser").get(url).content.decode()
+
+    assert "once past the guards on deletions, also where it is disabled." in page
+
+
 def test_the_dry_run_of_a_disabled_sync_is_a_button_that_works(local_root: Path) -> None:
     config = make_config(local_root, enable=False)
     client = sign_in("operator")

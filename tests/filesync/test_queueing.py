@@ -81,8 +81,10 @@ def test_an_unknown_config_is_not_found() -> None:
 def test_a_disabled_config_is_refused_unless_forced(local_root: Path) -> None:
     config = make_config(local_root, enable=False)
 
-    with pytest.raises(ConfigDisabled, match=config.name):
+    with pytest.raises(ConfigDisabled, match=config.name) as refused:
         queueing.queue_run(config.pk)
+
+    assert "also past the guards on deletions" in str(refused.value)
 
     assert queueing.queue_run(config.pk, force=True).force
 

@@ -192,7 +192,11 @@ def test_a_form_says_what_the_engine_refuses(local_root: Path, language: str, sa
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("language", "said"), [("en", "is disabled: enable it"), ("zh-hans", "已停用：请启用")]
+    ("language", "said"),
+    [
+        ("en", "is disabled: enable it, or make a dry run. Force would"),
+        ("zh-hans", "已停用：请启用，或先试运行"),
+    ],
 )
 def test_a_refusal_is_told_in_the_readers_language(
     local_root: Path, language: str, said: str

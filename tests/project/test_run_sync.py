@@ -168,6 +168,13 @@ def test_what_goes_wrong_with_a_file_is_told_on_stderr_as_it_happens(place: Plac
     assert done.stdout.startswith("PARTIAL: 7 files")
 
 
+def test_a_disabled_config_is_refused_and_what_force_skips_is_said(place: Place) -> None:
+    done = place.run_sync("pipe")
+    assert done.returncode == 1
+    assert "pipe is disabled: enable it" in done.stderr
+    assert "also past the guards on deletions" in done.stderr
+
+
 def test_an_unknown_config_is_refused_with_its_number(place: Place) -> None:
     done = place.run_sync("4711")
     assert done.returncode == 1

@@ -39,7 +39,7 @@ class ExecuteSerializer(Withholding, ExecuteAllSerializer):
     force = serializers.BooleanField(
         default=False,
         label=_("Force"),
-        help_text=_("run a disabled config, and once past the count guards"),
+        help_text=_("run once past the guards on deletions, also where the config is disabled"),
     )
     only_failed_of = serializers.IntegerField(
         min_value=1,

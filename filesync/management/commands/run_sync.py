@@ -28,7 +28,9 @@ class Command(BaseCommand):
             "--dry-run", action="store_true", help="plan only: say what would change"
         )
         parser.add_argument(
-            "--force", action="store_true", help="run a disabled config, and past the count guards"
+            "--force",
+            action="store_true",
+            help="run past the guards on deletions, also where the config is disabled",
         )
         parser.add_argument(
             "--only-failed-of",

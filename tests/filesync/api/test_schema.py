@@ -155,3 +155,10 @@ def test_the_documentation_pages_ask_no_other_host(page: str) -> None:
     for link in links:
         if link.startswith("/static/"):
             assert finders.find(link.removeprefix("/static/")), link
+
+
+def test_all_that_force_skips_is_said() -> None:
+    force = DOCUMENT["components"]["schemas"]["ExecuteRequest"]["properties"]["force"]
+    assert force["description"] == (
+        "run once past the guards on deletions, also where the config is disabled"
+    )

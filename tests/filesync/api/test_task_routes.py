@@ -92,6 +92,7 @@ def test_execute_of_a_disabled_config_is_409_unless_forced(local_root: Path) -> 
 
     assert (refused.status_code, refused.json()["code"]) == (409, "config_disabled")
     assert config.name in refused.json()["detail"]
+    assert "also past the guards on deletions" in refused.json()["detail"]
     assert forced.status_code == 202
     assert SyncRun.objects.get().force
 
