@@ -213,7 +213,9 @@ def _size(size_bytes: float) -> str:
     """Give a size as it is written in every language."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size_bytes < 1024:
-            return f"{size_bytes:.3g} {unit}"
+            # From 1000 on three digits would be written with an exponent.
+            digits = ".3g" if size_bytes < 100 else ".0f"
+            return f"{size_bytes:{digits}} {unit}"
         size_bytes /= 1024
     return f"{size_bytes:,.1f} TiB"
 

@@ -230,6 +230,31 @@ def test_each_guard_has_its_limit(guards: Guards, plan: Plan, guard: str | None)
     assert guard_failure(forced, plan, PlanTally(forced)) is None
 
 
+@pytest.mark.parametrize(
+    ("size_bytes", "size"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1000 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (3 << 19, "1.5 MiB"),
+        (12345, "12.1 KiB"),
+        (1_023_692, "1000 KiB"),
+        (1023 << 20, "1023 MiB"),
+        ((1 << 30) - 1, "1024 MiB"),
+        (1001 << 30, "1001 GiB"),
+        (1500 << 40, "1,500.0 TiB"),
+    ],
+)
+def test_a_size_is_told_in_plain_digits(size_bytes: int, size: str) -> None:
+    request = replace(FULL, guards=Guards(max_delete_files=9))
+    plan = replace(PLAN, bytes_to_delete=size_bytes)
+    failure = guard_failure(request, plan, PlanTally(request))
+    assert failure is not None
+    assert f" files ({size}) would be deleted" in failure.message
+
+
 @pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.CHECK])
 def test_a_method_that_cannot_delete_is_not_guarded(method: Method) -> None:
     request = replace(FULL, method=method, guards=Guards(max_delete_files=0))
