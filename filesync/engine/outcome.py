@@ -145,7 +145,9 @@ def _of_problem(exit_code: int, main: Problem, count: int) -> Failure:
     failure_class = main.failure_class
     if failure_class is FailureClass.INTERNAL and exit_code in _BY_EXIT_CODE:
         failure_class = _BY_EXIT_CODE[exit_code][0]
-    text = f"{main.path}: {main.text}" if main.path else main.text
+    text = main.text
+    if main.path:
+        text = Text("{path}: {text}", path=main.path, text=text)
     if count > 1:
         text = Text("{text} ({count} errors in all)", text=text, count=count)
     return Failure.of(failure_class, text)

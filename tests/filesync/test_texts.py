@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from filesync import engine
 from filesync.engine import Text
 from filesync.models import RunItem, Storage, SyncRun
 from filesync.services import journal, pausing
+from filesync.services.execution import execute
 from filesync.services.finishing import finish_run
 from filesync.texts import read_text, say, text_document
+from tests.filesync.engine.lab import write_tree
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import claim, make_config, make_run, make_storage, sign_in
 from tests.filesync.factories import use_broker as use_broker
@@ -148,6 +151,29 @@ def test_pages_and_api_say_in_the_readers_language_why_a_run_failed(
     assert [row["message"] for row in listed] == [said]
     items = browser.get(f"/api/v1/sync/runs/{run.pk}/items").json()
     assert items[0]["error"].endswith(said)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "another file of the source has the same name at the destination; left out"),
+        ("zh-hans", "源中另一个文件在目标中的名称相同；已略过"),
+    ],
+)
+def test_what_is_wrong_with_a_named_file_is_told_in_the_readers_language(
+    local_root: Path, language: str, said: str
+) -> None:
+    write_tree(local_root / "source", {"IMG_1.jpg": "one", "1.jpg": "two"})
+    run = make_run(make_config(local_root, renames="^IMG_ =>"))
+    execute(claim(run))
+    browser = sign_in("viewer", language=language)
+
+    told = browser.get(f"/api/v1/sync/runs/{run.pk}").json()["message"]
+    page = browser.get(f"/admin/filesync/syncrun/{run.pk}/change/").content.decode()
+
+    assert re.fullmatch(rf"IMG_1\.jpg(: |：){said}", told), told
+    assert told in page
 
 
 @pytest.mark.django_db

@@ -17,7 +17,7 @@ PLACEHOLDER = re.compile(r"%\(\w+\)(?:\.\d+)?[sdf]|%[sd%]")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 # Names that Chinese readers write so too.
 SAME_IN_CHINESE = frozenset(
-    {"beat", "worker", "Worker", "{field}: {message}", "{where} {complaint}"}
+    {"beat", "worker", "Worker", "{field}: {message}", "{path}: {text}", "{where} {complaint}"}
 )
 
 
