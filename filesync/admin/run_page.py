@@ -129,11 +129,14 @@ def _plan(run: SyncRun) -> dict[str, Any] | None:
         (_("to update"), run.plan.get("updates", 0)),
         (_("to delete"), run.plan.get("deletes", 0)),
         (_("to rename"), run.plan.get("renames", 0)),
+        # Plans of earlier versions do not say these two.
+        (_("times to set"), run.plan.get("times_updated")),
+        (_("folders to make"), run.plan.get("dirs_made")),
         (_("folders to remove"), run.plan.get("dirs_removed", 0)),
     ]
     left_off = run.plan.get("items_left_off", 0)
     return {
-        "counts": [(name, localize(count)) for name, count in counts],
+        "counts": [(name, localize(count)) for name, count in counts if count is not None],
         "to_send": amounts.size(run.plan.get("bytes_to_send", 0)),
         # Plans of earlier versions do not say it.
         "to_delete": amounts.size(run.plan["bytes_to_delete"])

@@ -470,6 +470,28 @@ def test_a_renamed_file_is_shown_and_found_by_both_names(
     assert "7.0\xa0MB only to rename" in page
 
 
+def test_a_plan_tells_what_it_knows_of_folders_and_times(
+    local_root: Path, superuser: Client
+) -> None:
+    config = make_config(local_root)
+    plan: dict[str, object] = {"adds": 0, "dirs_removed": 0, "bytes_to_send": 0}
+    # An earlier version did not store the other two.
+    of_before = make_run(config, state=SyncRun.State.SUCCEEDED, dry_run=True, plan=plan)
+    plan = plan | {"dirs_made": 2, "times_updated": 3}
+    run = make_run(config, state=SyncRun.State.SUCCEEDED, dry_run=True, plan=plan)
+
+    def told(shown: SyncRun) -> str:
+        page = superuser.get(f"{RUNS}{shown.pk}/change/").content.decode()
+        return re.sub(r"<[^>]*>", "", page.partition('<h2 id="plan">')[2])
+
+    assert "folders to make: 2" in told(run)
+    assert "folders to remove: 0" in told(run)
+    assert "times to set: 3" in told(run)
+    assert "folders to remove: 0" in told(of_before)
+    assert "folders to make" not in told(of_before)
+    assert "times to set" not in told(of_before)
+
+
 PLANNED: dict[str, object] = {
     "adds": 60,
     "deletes": 1,

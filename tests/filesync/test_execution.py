@@ -291,6 +291,23 @@ def test_a_dry_run_changes_nothing_and_stores_its_plan(
         assert run.plan["deletes"] == int(extra)
 
 
+def test_a_plan_of_folders_and_times_alone_stores_them(local_root: Path) -> None:
+    source, destination = local_root / "source", local_root / "destination"
+    write_tree(source, {"a.txt": "alpha", "b.txt": "beta"})
+    write_tree(destination, {"a.txt": "alpha", "b.txt": "beta", "gone/deeper/c.txt": "gamma"})
+    (destination / "gone" / "deeper" / "c.txt").unlink()
+    (source / "empty").mkdir()
+    for path in (source / "a.txt", source / "b.txt"):
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+    config = make_config(local_root, method=SyncConfig.Method.FULL)
+
+    plan = carry_out(make_run(config, dry_run=True)).plan
+
+    assert plan is not None
+    kinds = ("adds", "updates", "deletes", "dirs_made", "dirs_removed", "times_updated")
+    assert [plan[kind] for kind in kinds] == [0, 0, 0, 1, 2, 2]
+
+
 def test_a_check_tells_the_differences_and_changes_nothing(local_root: Path) -> None:
     write_tree(local_root / "source", {"a.txt": "alpha", "b.txt": "beta"})
     write_tree(local_root / "destination", {"a.txt": "other", "c.txt": "gamma"})

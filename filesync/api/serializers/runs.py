@@ -44,6 +44,57 @@ class AttemptsField(serializers.Field[Any, Any, Any, Any]):
         return [one | {"message": say(read_text(one["message"]))} for one in value]
 
 
+class PlanItemSerializer(serializers.Serializer[Any]):
+    """One change that a plan would make."""
+
+    action = serializers.CharField()
+    path = serializers.CharField()
+    size_bytes = serializers.IntegerField(allow_null=True)
+    old_path = serializers.CharField(
+        required=False, help_text="what a file that would be renamed is called now"
+    )
+
+
+class PlanSerializer(serializers.Serializer[Any]):
+    """What a run would do, as `filesync.services.documents` keeps it.
+
+    Nothing is required: plans of earlier versions lack what was not counted then.
+    """
+
+    adds = serializers.IntegerField(required=False)
+    updates = serializers.IntegerField(required=False)
+    deletes = serializers.IntegerField(required=False)
+    renames = serializers.IntegerField(required=False)
+    dirs_made = serializers.IntegerField(required=False)
+    dirs_removed = serializers.IntegerField(required=False)
+    times_updated = serializers.IntegerField(
+        required=False, help_text="files of which only the time would be set"
+    )
+    bytes_to_send = serializers.IntegerField(required=False)
+    bytes_to_delete = serializers.IntegerField(required=False)
+    bytes_renamed = serializers.IntegerField(required=False, help_text="which need not be sent")
+    source_files = serializers.IntegerField(
+        required=False, allow_null=True, help_text="null for a check"
+    )
+    source_bytes = serializers.IntegerField(
+        required=False, allow_null=True, help_text="null where no guard asks for it"
+    )
+    destination_files = serializers.IntegerField(
+        required=False, allow_null=True, help_text="null for a check"
+    )
+    items = PlanItemSerializer(
+        many=True, required=False, help_text="the first 1,000 changes, deletions before all others"
+    )
+    items_left_off = serializers.IntegerField(
+        required=False, help_text="changes beyond those, which are only counted"
+    )
+
+
+@extend_schema_field(PlanSerializer)
+class PlanField(serializers.JSONField):
+    """The plan in a run's row as it is."""
+
+
 @extend_schema_serializer(examples=[answered(examples.RUN)])
 class SyncRunSerializer(QuickRows, serializers.ModelSerializer[SyncRun]):
     """One run of a config: its state, what started it, what it did, and why it failed."""
@@ -52,6 +103,9 @@ class SyncRunSerializer(QuickRows, serializers.ModelSerializer[SyncRun]):
     duration_s = serializers.FloatField(allow_null=True)
     message = SaidField(help_text="why it did not succeed, for a person")
     advice = serializers.CharField(source="next_step", help_text="the next step, for a person")
+    plan = PlanField(
+        read_only=True, allow_null=True, help_text="what it would do, once it is known"
+    )
     attempts = AttemptsField(read_only=True, help_text="those that ended, oldest first; at most 50")
 
     class Meta:

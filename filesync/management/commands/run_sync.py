@@ -18,6 +18,12 @@ from filesync.models import SyncRun
 from filesync.services import queueing
 from filesync.services.results import summary
 
+PLANNED = (
+    "would add {adds}, update {updates}, rename {renames}, delete {deletes} ({bytes_to_delete} "
+    "bytes), send {bytes_to_send} bytes, correct the time of {times_updated} files, make "
+    "{dirs_made} and remove {dirs_removed} folders"
+)
+
 
 class Command(BaseCommand):
     help = "Run one sync config here and now; exit 0 only if the run succeeded."
@@ -68,10 +74,7 @@ class Command(BaseCommand):
                 f"{run.duration_s or 0:.1f} s"
             )
             if run.plan is not None and run.dry_run:
-                self.stdout.write(
-                    "would add {adds}, update {updates}, rename {renames}, delete {deletes} "
-                    "({bytes_to_delete} bytes), send {bytes_to_send} bytes".format(**run.plan)
-                )
+                self.stdout.write(PLANNED.format(**run.plan))
         if run.state != SyncRun.State.SUCCEEDED:
             ended = " ".join(filter(None, (run.state, run.failure_class)))
             why = " ".join(filter(None, (run.message, run.advice)))

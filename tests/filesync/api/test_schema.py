@@ -12,8 +12,10 @@ import pytest
 from django.contrib.staticfiles import finders
 from drf_spectacular.generators import SchemaGenerator
 
+from filesync import engine
 from filesync.api import urls as urls  # registers the token's description
 from filesync.api.quick_rows import QuickRows
+from filesync.services.documents import plan_document
 from scheduler.api.strict import StrictModelSerializer, StrictSerializer
 from tests.filesync.factories import browser_of, client_of
 
@@ -155,6 +157,18 @@ def test_the_documentation_pages_ask_no_other_host(page: str) -> None:
     for link in links:
         if link.startswith("/static/"):
             assert finders.find(link.removeprefix("/static/")), link
+
+
+def test_the_plan_of_a_run_is_described_as_it_is_stored() -> None:
+    stored = plan_document(engine.Plan(items=(engine.PlanItem(engine.Action.ADDED, "a", 1),)))
+    of_before = {"adds": 1, "items": [{"action": "ADDED", "path": "a", "size_bytes": None}]}
+    (plan,) = DOCUMENT["components"]["schemas"]["SyncRun"]["properties"]["plan"]["allOf"]
+    shape = {**plan, "components": DOCUMENT["components"]}
+
+    described = DOCUMENT["components"]["schemas"]["Plan"]["properties"]
+    assert described.keys() == stored.keys()
+    for document in (stored, of_before):
+        jsonschema.validate(document, as_json_schema(shape))
 
 
 def test_all_that_force_skips_is_said() -> None:
