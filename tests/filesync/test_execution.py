@@ -182,6 +182,22 @@ def test_force_goes_past_the_count_guards_once(local_root: Path) -> None:
     assert tree(local_root / "destination") == tree(local_root / "source")
 
 
+def test_a_retry_of_a_forced_run_is_guarded_again(local_root: Path) -> None:
+    old = {f"{number}.txt": "old" for number in range(10)}
+    write_tree(local_root / "source", {"new.txt": "new"})
+    write_tree(local_root / "destination", old)
+    config = make_config(local_root, method=SyncConfig.Method.FULL, max_delete_files=1)
+    forced = carry_out(make_run(config, force=True))
+    assert (forced.state, forced.files_deleted) == ("SUCCEEDED", 10)
+    write_tree(local_root / "destination", old)
+    before = tree(local_root / "destination")
+
+    run = carry_out(retry_run(forced.pk))
+
+    assert (run.state, run.guard, run.force) == ("FAILED", "max_delete_files", False)
+    assert tree(local_root / "destination") == before
+
+
 def test_a_further_attempt_deletes_no_more_than_was_forced(local_root: Path) -> None:
     source, destination = local_root / "source", local_root / "destination"
     files = {f"{number}.txt": "x" for number in range(20)}
