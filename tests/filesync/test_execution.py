@@ -263,6 +263,8 @@ def test_a_retry_of_the_failed_files_sends_those_and_deletes_nothing(local_root:
     write_tree(local_root / "destination", {"extra.txt": "x"})
     config = make_config(local_root, method=SyncConfig.Method.FULL)
     before = make_run(config, state=SyncRun.State.PARTIAL)
+    RunItem.objects.create(run=before, action="ADDED", path="new since.txt")
+    RunItem.objects.create(run=before, action="DELETED", path="extra.txt")
     RunItem.objects.create(run=before, action="FAILED", path="failed.txt", error="no right")
 
     run = carry_out(retry_run(before.pk, only_failed=True))
