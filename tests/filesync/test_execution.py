@@ -307,6 +307,9 @@ def test_a_dry_run_changes_nothing_and_stores_its_plan(
         assert "sub/b.txt" in {item["path"] for item in run.plan["items"]}
         extra = method in (SyncConfig.Method.FULL, SyncConfig.Method.OVERWRITE)
         assert run.plan["deletes"] == int(extra)
+        assert run.plan["bytes_to_delete"] == (5 if extra else 0)
+        again = method in (SyncConfig.Method.OVERWRITE, SyncConfig.Method.MOVE)
+        assert run.plan["bytes_to_send"] == (BYTES if again else BYTES - len("alpha"))
 
 
 def test_a_plan_of_folders_and_times_alone_stores_them(local_root: Path) -> None:
