@@ -9,6 +9,7 @@ from django.db import OperationalError, connections
 from django.db.models.query import QuerySet
 
 from filesync import engine
+from filesync.admin.live import run_document
 from filesync.models import RunItem, SyncRun
 from filesync.services import leases
 from filesync.services.recorder import Recorder
@@ -32,6 +33,38 @@ def give_away(run: SyncRun) -> leases.Claim:
         state=SyncRun.State.QUEUED, lease_token=None, lease_expires_at=None
     )
     return claim(run, worker="other")
+
+
+def progress(eta_s: float | None) -> engine.Progress:
+    return engine.Progress(
+        bytes_done=0,
+        bytes_total=0,
+        files_done=0,
+        files_total=0,
+        checks_done=7,
+        checks_total=9,
+        deletes=0,
+        errors=0,
+        speed_bytes_per_s=0.0,
+        eta_s=eta_s,
+    )
+
+
+@pytest.mark.parametrize(
+    ("eta_s", "words"), [(None, ""), (0.0, "0.0 s left"), (75, "1 min 15 s left")]
+)
+def test_how_long_a_run_takes_is_told_once_it_is_known(
+    local_root: Path, eta_s: float | None, words: str
+) -> None:
+    run = make_run(make_config(local_root))
+    recorder = Recorder(claim(run), engine.StopSignal())
+
+    recorder.take(progress(eta_s))
+    recorder.write()
+
+    run.refresh_from_db()
+    assert (run.progress["checks_done"], run.progress["eta_s"]) == (7, eta_s)
+    assert run_document(run)["eta"] == words
 
 
 def test_a_worker_whose_run_was_given_away_adds_nothing_to_its_items(local_root: Path) -> None:

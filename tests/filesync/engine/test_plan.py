@@ -15,12 +15,13 @@ from filesync.engine import (
     Method,
     Plan,
     PlanItem,
+    Progress,
     Remote,
     SyncRequest,
 )
 from filesync.engine.classify import classify
 from filesync.engine.guards import deletions_allowed, deletions_tolerated, guard_failure
-from filesync.engine.messages import LastWords, Message, Problem, Skipped
+from filesync.engine.messages import LastWords, Message, Problem, Skipped, Stats
 from filesync.engine.plan import MAX_ITEMS, PlanTally, ReportCounts
 
 REMOTE = Remote("local", "/data")
@@ -36,6 +37,31 @@ def tallied(messages: Iterable[Message], request: SyncRequest = FULL) -> PlanTal
 
 def problem(text: str, path: str | None = None, *, critical: bool = False) -> Problem:
     return Problem(text, path, classify(text), critical)
+
+
+def test_nobody_knows_while_planning_how_long_a_run_takes() -> None:
+    (told,) = PlanTally(FULL).take(
+        Stats(
+            bytes_done=0,
+            bytes_total=10,
+            transfers_done=0,
+            transfers_total=1,
+            checks_done=3,
+            checks_total=4,
+            deletes=0,
+            deleted_dirs=0,
+            renames=0,
+            errors=1,
+            listed=9,
+            speed_bytes_per_s=5.0,
+            eta_s=2.0,
+            in_flight=(),
+        )
+    )
+
+    assert isinstance(told, Progress)
+    assert (told.checks_done, told.checks_total, told.errors) == (3, 4, 1)
+    assert (told.bytes_total, told.eta_s) == (0, None)
 
 
 def test_a_plan_counts_every_kind_of_change() -> None:
