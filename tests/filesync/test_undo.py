@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import signal
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -98,6 +98,20 @@ def test_a_rehearsal_changes_nothing_and_shows_the_plan(
     assert rehearsed.plan is not None
     assert [rehearsed.plan[key] for key in ("adds", "updates", "deletes")] == [1, 1, 1]
     assert carry_out(queue_restore(run.pk)).state == "SUCCEEDED"
+
+
+def test_the_kept_folder_of_a_run_bears_the_day_on_which_it_was_asked_for(
+    local_root: Path, config: SyncConfig
+) -> None:
+    write_tree(local_root / "source", {"changed": "new and longer"})
+    run = make_run(config)
+    SyncRun.objects.filter(pk=run.pk).update(created_at=datetime(2026, 3, 1, 23, 30, tzinfo=UTC))
+
+    carry_out(run)
+
+    assert run.kept is not None
+    assert run.kept["folder"] == f"{KEPT_FOLDER}/2026-03-01-run-{run.pk}"
+    assert (local_root / run.kept["folder"]).is_dir()
 
 
 def test_what_an_earlier_attempt_kept_is_not_forgotten_by_one_that_changes_nothing(
