@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import count
 
 from filesync.engine.events import Plan
@@ -84,7 +85,8 @@ def plan_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
         return (Stage(verb, ("--ignore-times",), dry_run=True, report=True),)
     compare = _compare_passes(request, facts)
     first = Stage(verb, compare[0], dry_run=True, report=True)
-    return (first, *(Stage("copy", flags, dry_run=True) for flags in compare[1:]))
+    unseen = _unseen_changes(request, facts)
+    return (first, *(Stage("copy", flags, dry_run=True) for flags in (*compare[1:], *unseen)))
 
 
 def run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
@@ -172,7 +174,8 @@ def _run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
         if apart:
             return (copy, DELETING)
         return (copy, Stage("sync", _ONLY_SIZE)) if mirrors(request) else (copy,)
-    passes = _compare_passes(request, facts)
+    # What these send is in step for the passes after them.
+    passes = (*_unseen_changes(request, facts), *_compare_passes(request, facts))
     stages = (*(Stage("copy", flags) for flags in passes[:-1]), Stage(last, passes[-1]))
     return (*stages, DELETING) if apart else stages
 
@@ -199,6 +202,21 @@ def _compare_passes(request: SyncRequest, facts: PairFacts) -> tuple[tuple[str, 
         return (_ONLY_SIZE, _BY_UPLOAD_TIME)
     by_hash = request.compare is Compare.CHECKSUM and facts.shares_hash
     return (("--checksum",),) if by_hash or not facts.shares_mtime else ((),)
+
+
+def _unseen_changes(request: SyncRequest, facts: PairFacts) -> tuple[tuple[str, ...], ...]:
+    """Give the flags of a pass that sends what no comparison may see as changed.
+
+    Of equal size, a change during an upload is older than the upload, and so is one that the
+    destination's clock is ahead of.
+    """
+    since_s = request.unsure_since_s
+    knows = facts.source.has_mtime and request.only_paths is None
+    if since_s is None or not facts.sizes_only or request.compare is Compare.SIZE or not knows:
+        return ()
+    since = datetime.fromtimestamp(since_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # The copy has another age, and must be seen all the same.
+    return (("--ignore-times", "--max-age", since, "--delete-excluded"),)
 
 
 def lacks_checksums(request: SyncRequest, facts: PairFacts) -> bool:

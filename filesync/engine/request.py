@@ -146,6 +146,9 @@ class SyncRequest:
     at the destination goes back from there before anything is planned.
     `only_paths` limits the run to these files (relative, as in ItemDone) and then nothing is
     deleted at the destination.
+    `unsure_since_s` (a Unix time) is when the last run began that sent what had changed: a file
+    that was changed later is sent again where nothing but the time of an upload would tell, which
+    lies after a change that was made during it. No earlier than `rules.max_age_s` lets through.
     """
 
     source: Endpoint
@@ -160,6 +163,7 @@ class SyncRequest:
     keep_deleted_dir: str | None = None
     put_back_from: str | None = None
     only_paths: tuple[str, ...] | None = None
+    unsure_since_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

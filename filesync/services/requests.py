@@ -17,6 +17,7 @@ from filesync.services.failures import failed_paths
 from filesync.services.leases import Claim
 from filesync.services.run_logs import log_path
 from filesync.services.undo import keep_for, kept_before, undo_request
+from filesync.services.unsure import unsure_since_s
 
 
 def start_engine(
@@ -60,6 +61,7 @@ def sync_request(run: SyncRun, claim: Claim) -> engine.SyncRequest:
         put_back_from=kept_before(run),
         keep_deleted_dir=keep_for(run, claim),
         only_paths=_only_paths(run),
+        unsure_since_s=unsure_since_s(run.config),
     )
 
 
