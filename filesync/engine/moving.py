@@ -63,14 +63,16 @@ class PartedMove:
     def _list(self) -> Path:
         return self.run.prepared.files.work_dir / "to-move"
 
-    def list_source(self, plan: Plan) -> Iterator[Event]:
-        """List what is to be moved; the names lie on the disk. The plan says how much it is.
+    def list_source(self, plan: Plan | None) -> Iterator[Event]:
+        """List what is to be moved; the names lie on the disk. A plan says how much it is.
 
         Raises:
             Stopped: the source could not be listed.
         """
         yield from self.run.ask(_LISTING)
         self.run.prepared.files.answer.replace(self._list)
+        if plan is None:
+            return
         earlier = self.run.reader.earlier
         earlier.all_bytes, earlier.all_files = plan.bytes_to_send, plan.adds + plan.updates
 

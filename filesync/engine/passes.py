@@ -198,6 +198,9 @@ def _compare_passes(request: SyncRequest, facts: PairFacts) -> tuple[tuple[str, 
     """
     if request.compare is Compare.SIZE:
         return (_ONLY_SIZE,)
+    if facts.sizes_only and request.only_paths is not None:
+        # They are known to need sending, and not all of them by their sizes or upload times.
+        return (("--ignore-times",),)
     if facts.sizes_only:
         return (_ONLY_SIZE, _BY_UPLOAD_TIME)
     by_hash = request.compare is Compare.CHECKSUM and facts.shares_hash

@@ -11,6 +11,7 @@ from pathlib import Path
 from filesync.engine.errors import FailureClass
 from filesync.engine.events import Action, Event, Plan, PlanItem, Progress
 from filesync.engine.messages import Duplicate, LastWords, Message, Problem, Remark, Skipped, Stats
+from filesync.engine.most_files import FirstFiles
 from filesync.engine.partials import final_path
 from filesync.engine.passes import mirrors
 from filesync.engine.renamed import moved_to
@@ -62,6 +63,7 @@ class PlanTally:
     destination_missing: bool = False
     last_words: LastWords | None = None
     renamed_again: str | None = None
+    first_files: FirstFiles | None = None
     leftovers: list[str] = field(default_factory=list)
     dirs_to_go: set[int] = field(default_factory=set)
     links: SourceLinks = field(default_factory=SourceLinks)

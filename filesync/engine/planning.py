@@ -11,6 +11,7 @@ from filesync.engine.deletions import DeletionSearch
 from filesync.engine.drive import ticking
 from filesync.engine.events import Event, Plan
 from filesync.engine.in_the_way import InTheWay
+from filesync.engine.most_files import FirstFiles, is_exact
 from filesync.engine.passes import Stage, hides_there, mirrors, never_replaces, plan_stages
 from filesync.engine.plan import PlanTally, ReportCounts
 from filesync.engine.renamed_again import NamesInUse
@@ -33,6 +34,9 @@ def planned(stages: Stages, facts: PairFacts) -> Generator[Event, None, tuple[Pl
     if request.rules.renames:
         in_use = NamesInUse(prepared.files.in_use, request.keep_deleted_dir is not None)
         take = in_use.watching(take)
+    if is_exact(request.limits):
+        tally.first_files = FirstFiles(request.limits.max_files or 0)
+        take = tally.first_files.watching(take)
     names = NewNames(prepared.files) if request.method is Method.MOVE else None
     if names is not None:
         take = names.watching(take)

@@ -169,6 +169,18 @@ def _check_only_path(path: str) -> None:
         )
 
 
+def limited(prepared: Prepared, paths: tuple[str, ...]) -> Prepared:
+    """Limit a run that has begun to some of its files; the rest of its private files stays."""
+    files = prepared.files
+    for path, text in (
+        (files.filters, filters.render_only(paths)),
+        (files.only, "".join(f"{path}\0" for path in paths)),
+    ):
+        path.unlink(missing_ok=True)
+        ini.write_private(path, text)
+    return replace(prepared, request=replace(prepared.request, only_paths=paths))
+
+
 def write_files(prepared: Prepared) -> None:
     """Write the private files of a run: configuration, filters, the files it is limited to."""
     files = prepared.files

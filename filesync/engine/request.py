@@ -103,9 +103,9 @@ class Limits:
     """What a run may use; None leaves it to the tuning of the backend.
 
     `bandwidth` is a rate ("512K") or a timetable ("08:00,512K 23:00,off"), whose times are those of
-    `timezone`, None for this process's own. `max_bytes` and
-    `max_files` end the run early once reached; what is sent until rclone has ended comes on top,
-    of small files between local disks some dozens (145 were sent of 5,000 with a limit of 100).
+    `timezone`, None for this process's own. `max_bytes`
+    ends the run early once reached; what is on its way then comes on top. Of `max_files` up to
+    100,000 no more are sent; a higher limit ends the run once more have been.
     """
 
     transfers: int | None = None

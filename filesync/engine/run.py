@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from filesync.engine.binary import check_rclone
@@ -38,6 +39,7 @@ from filesync.engine.guards import (
 )
 from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_tokens
 from filesync.engine.log import RunLog
+from filesync.engine.most_files import is_exact
 from filesync.engine.moving import PartedMove, moves_in_parts
 from filesync.engine.outcome import conclude, name_folders
 from filesync.engine.partials import remove_partials
@@ -47,6 +49,7 @@ from filesync.engine.prepare import (
     Prepared,
     check_encrypted_links,
     check_links,
+    limited,
     prepare,
     write_files,
 )
@@ -57,7 +60,7 @@ from filesync.engine.source_names import missing_at_source, named_at_source
 from filesync.engine.stages import Stages
 from filesync.engine.texts import Text
 from filesync.engine.tuning import PairFacts
-from filesync.engine.watch import deleted_too_many
+from filesync.engine.watch import deleted_too_many, files_reached
 
 
 def run_sync(
@@ -129,6 +132,8 @@ class _Run:
         # Whether rclone may have left partial files: until it has ended well.
         self._writes = False
         self._sections: dict[str, dict[str, str]] = {}
+        # Why the run is limited to a part of what its plan would send.
+        self._limit: Failure | None = None
 
     def execute(self, log_path: Path | None) -> Iterator[Event]:
         """Yield the run's events, Finished last."""
@@ -197,6 +202,7 @@ class _Run:
         yield from missing_at_source(stages)
         max_delete, clears = None, False
         is_planned = request.dry_run or request.method.can_delete or bool(request.rules.renames)
+        is_planned = is_planned or is_exact(request.limits)
         if request.method is not Method.CHECK and is_planned:
             yield PhaseChanged(Phase.PLANNING)
             tally, plan = yield from planned(stages, facts)
@@ -217,7 +223,13 @@ class _Run:
             max_delete = deletions_allowed(plan, keeps_deleted=prepared.sides.backup is not None)
             yield from look_first(stages, tally, plan)
             yield from remove_leftovers(stages, tally.leftovers)
-        to_run = stages_to_run(request, facts, self._plan, clears=clears)
+            first = tally.first_files
+            if first is not None and first.more:
+                self._limit = files_reached(first.most)
+                stages = replace(stages, prepared=limited(prepared, tuple(first.names)))
+        is_whole = self._limit is None
+        request, known = stages.prepared.request, self._plan if is_whole else None
+        to_run = stages_to_run(request, facts, known, clears=clears and is_whole)
         yield from self._transferred(stages, facts, to_run, max_delete)
 
     def _transferred(
@@ -236,9 +248,8 @@ class _Run:
         found = Differences(stages, lists_alike=any(stage.alike for stage in to_run))
         move, in_order = None, iter(to_run)
         if moves_in_parts(prepared, facts):
-            assert self._plan is not None
             move = PartedMove(stages)
-            yield from move.list_source(self._plan)
+            yield from move.list_source(self._plan if self._limit is None else None)
             in_order = move.stages(to_run)
         for stage in in_order:
             deletes_some = stage.deleting or stage.clearing
@@ -285,7 +296,8 @@ class _Run:
         if self._driver.rules is not None and reader.problems.counts:
             # A link that leads out makes errors of which none names it.
             yield from ticking(check_links(request, self._local_roots))
-        yield self._finished(*self._concluded(exit_code))
+        stopped_by = self._limit if exit_code == 0 else None
+        yield self._finished(*self._concluded(exit_code, stopped_by))
 
     def _concluded(
         self, exit_code: int, stopped_by: Failure | None = None

@@ -84,15 +84,7 @@ class Watch:
     def _counted(self, reader: RunReader) -> Failure | None:
         most = self.limits.max_files
         if most is not None and reader.files_transferred > most:
-            return Failure.of(
-                FailureClass.GUARD,
-                Text(
-                    "The limit of {most} files for one run is reached. "
-                    "The next run goes on from there.",
-                    most=most,
-                ),
-                guard="max_files",
-            )
+            return files_reached(most)
         over = deleted_too_many(reader)
         if over is not None:
             return over
@@ -108,6 +100,18 @@ class Watch:
                 guard="consecutive_errors",
             )
         return None
+
+
+def files_reached(most: int) -> Failure:
+    """Give why a run ended that has sent its most files."""
+    return Failure.of(
+        FailureClass.GUARD,
+        Text(
+            "The limit of {most} files for one run is reached. The next run goes on from there.",
+            most=most,
+        ),
+        guard="max_files",
+    )
 
 
 def deleted_too_many(reader: RunReader) -> Failure | None:

@@ -26,11 +26,14 @@ from filesync.engine import (
     Outcome,
     ProcessStarted,
     Progress,
+    Rules,
     StopSignal,
     run_sync,
 )
 from filesync.engine.partials import partial_suffix
-from tests.filesync.engine.lab import Lab, engine_remote, tree, write_tree
+from filesync.engine.readers import RunReader
+from filesync.engine.watch import Watch
+from tests.filesync.engine.lab import NO_GUARDS, Lab, engine_remote, files_of, tree, write_tree
 from tests.servers.webdav import WebdavServer
 
 BIG = os.urandom(3 << 20)
@@ -269,17 +272,60 @@ def test_a_large_file_that_is_read_again_for_its_checksum_is_no_stall(lab: Lab) 
     assert not (lab.source / "large").exists()
 
 
-def test_a_limit_of_files_ends_the_run_before_anything_is_deleted(lab: Lab) -> None:
-    write_tree(lab.source, {f"file{number:03}": "x" * 2000 for number in range(300)})
+@pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.FULL, Method.MOVE])
+@pytest.mark.parametrize(
+    "rules", [Rules(), Rules(max_size_bytes=100), Rules(renames=(("^f", "g"),))]
+)
+def test_no_more_files_are_sent_than_allowed_and_the_next_run_goes_on(
+    lab: Lab, method: Method, rules: Rules
+) -> None:
+    tree_of = {f"d{number % 7}/f{number:03}": f"{number:05}" for number in range(120)}
+    write_tree(lab.source, tree_of)
     write_tree(lab.destination, {"extra": "1"})
-    limits = Limits(transfers=1, bandwidth="40K", max_files=5)
-    ran = lab.run(lab.asking(Method.FULL, limits=limits))
+    request = lab.asking(method, limits=Limits(max_files=50), rules=rules)
+    for _ in range(2):
+        ran = lab.run(request)
+        assert ran.result.outcome is Outcome.PARTIAL
+        assert ran.result.failure is not None
+        assert ran.result.failure.guard == "max_files"
+        assert ran.result.totals.files_transferred == 50
+        assert (lab.destination / "extra").exists()
+    ran = lab.run(request)
 
-    assert ran.result.outcome is Outcome.PARTIAL
-    assert ran.result.failure is not None
-    assert ran.result.failure.guard == "max_files"
-    assert 5 < ran.result.totals.files_transferred < 300
-    assert (lab.destination / "extra").exists()
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert ran.result.totals.files_transferred == 20
+    assert (lab.destination / "extra").exists() is not (method is Method.FULL)
+    assert len(files_of(lab.destination)) == 120 + (method is not Method.FULL)
+    assert len(files_of(lab.source)) == (0 if method is Method.MOVE else 120)
+
+
+@pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.FULL, Method.MOVE])
+@pytest.mark.parametrize("server", ["webdav", "s3", "sftp"])
+def test_a_server_is_sent_no_more_files_than_allowed(
+    lab: Lab, server: str, method: Method, request: pytest.FixtureRequest
+) -> None:
+    found = engine_remote(request.getfixturevalue(f"{server}_server").remote)
+    root = "/".join(filter(None, (found.root, f"f{time.monotonic_ns()}")))
+    write_tree(lab.source, {f"d{number % 3}/{number}": str(number) for number in range(7)})
+    before = files_of(lab.source)
+    destination = Endpoint(replace(found, root=root), "up")
+    sync = lab.asking(method, limits=Limits(max_files=3), destination=destination)
+    sent = [lab.run(sync).result.totals.files_transferred for _ in range(3)]
+
+    assert sent == [3, 3, 1]
+    lab.run(lab.asking(Method.FULL, source=destination, guards=NO_GUARDS))
+    assert files_of(lab.destination) == before
+
+
+def test_a_limit_of_very_many_files_ends_a_run_that_has_sent_more() -> None:
+    reader = RunReader(Method.FULL)
+    watch = Watch(Limits(max_files=200_000), 0)
+    reader.files_transferred = 200_000
+    assert watch.verdict(1, reader) is None
+    reader.files_transferred = 200_001
+    failure = watch.verdict(1, reader)
+    assert failure is not None
+    assert failure.guard == "max_files"
 
 
 def test_a_limit_of_files_that_is_enough_does_not_end_the_run(lab: Lab) -> None:

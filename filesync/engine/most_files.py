@@ -1,0 +1,49 @@
+"""Hold a run to its most files: of what its plan would send, it sends the first ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from filesync.engine.drive import Take
+from filesync.engine.events import Event
+from filesync.engine.messages import Message, Skipped
+from filesync.engine.renamed import moved_to
+from filesync.engine.request import Limits
+
+_COPY = "copy"
+_MOST_NAMES = 100_000
+"""So many names are held in memory; above, a run ends once it is seen to have sent enough."""
+
+
+def is_exact(limits: Limits) -> bool:
+    """Whether a run is planned so that it sends no more than its most files."""
+    return limits.max_files is not None and limits.max_files <= _MOST_NAMES
+
+
+@dataclass(slots=True)
+class FirstFiles:
+    """The first files that dry runs would send, by their names at the source; `more` are left."""
+
+    most: int
+    more: bool = False
+    names: dict[str, None] = field(default_factory=dict)
+
+    def watching(self, take: Take) -> Take:
+        """Give a `take` that notes the files too."""
+
+        def both(message: Message) -> list[Event]:
+            if isinstance(message, Skipped) and (
+                message.what == _COPY or moved_to(message) is not None
+            ):
+                self._note(message.path)
+            return take(message)
+
+        return both
+
+    def _note(self, path: str) -> None:
+        if path in self.names:
+            return
+        if len(self.names) >= self.most:
+            self.more = True
+        else:
+            self.names[path] = None
