@@ -34,13 +34,19 @@ PURGING = "purging"
 
 
 def keep_for(run: SyncRun, claim: Claim) -> str | None:
-    """Note where a held run keeps what it deletes; return this attempt's folder, None for none."""
+    """Note where a held run keeps what it deletes; return this attempt's folder, None for none.
+
+    A dry run keeps nothing, and is planned as the run that does.
+    """
     config = run.config
     assert config is not None
-    if not config.keep_deleted_days or run.dry_run or config.method == SyncConfig.Method.CHECK:
+    if not config.keep_deleted_days or config.method == SyncConfig.Method.CHECK:
         return None
     assert run.started_at is not None
     folder = f"{engine.KEPT_FOLDER}/{run.created_at:%Y-%m-%d}-run-{run.pk}"
+    attempt = f"{folder}/{attempt_folder(run.started_at, claim.token)}"
+    if run.dry_run:
+        return attempt
     SyncRun.objects.filter(claim.held()).update(
         kept={
             "storage": config.destination_storage_id,
@@ -52,7 +58,7 @@ def keep_for(run: SyncRun, claim: Claim) -> str | None:
         },
         kept_until=from_now(config.keep_deleted_days * DAY_S),
     )
-    return f"{folder}/{attempt_folder(run.started_at, claim.token)}"
+    return attempt
 
 
 def kept_before(run: SyncRun) -> str | None:

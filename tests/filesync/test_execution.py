@@ -312,6 +312,22 @@ def test_a_dry_run_changes_nothing_and_stores_its_plan(
         assert run.plan["bytes_to_send"] == (BYTES if again else BYTES - len("alpha"))
 
 
+@pytest.mark.parametrize("days", [0, 7])
+def test_a_dry_run_is_planned_as_the_run_that_keeps_files(local_root: Path, days: int) -> None:
+    """Where the old file is kept a new time is not only set: the file is sent."""
+    write_tree(local_root / "source", {"a.txt": "alpha"})
+    write_tree(local_root / "destination", {"a.txt": "alpha"})
+    os.utime(local_root / "source" / "a.txt", (1_600_000_000, 1_600_000_000))
+    config = make_config(local_root, method=SyncConfig.Method.FULL, keep_deleted_days=days)
+    planned = carry_out(make_run(config, dry_run=True))
+    ran = carry_out(make_run(config))
+
+    assert planned.plan is not None
+    assert planned.plan["updates"] == ran.files_transferred == int(days > 0)
+    assert (planned.kept, planned.kept_until) == (None, None)
+    assert not days or not list(local_root.rglob(f"*-run-{planned.pk}"))
+
+
 def test_a_plan_of_folders_and_times_alone_stores_them(local_root: Path) -> None:
     source, destination = local_root / "source", local_root / "destination"
     write_tree(source, {"a.txt": "alpha", "b.txt": "beta"})
