@@ -1,22 +1,27 @@
-"""Notice files that were changed while they were copied between local disks.
+"""Notice local files that were changed while they were copied.
 
 rclone looks for that itself while it computes a hash; between local disks it computes none (see
-`skips_read_back`), and a copy of a file that was rewritten at its size held a part of each.
+`skips_read_back`), nor where the sides have none in common, and a copy of a file that was rewritten
+at its size held a part of each.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filesync.engine.drive import Take
 from filesync.engine.events import Event
-from filesync.engine.messages import Copied, Message
+from filesync.engine.messages import Copied, Message, Stats
 from filesync.engine.passes import skips_read_back
 from filesync.engine.paths import full_path
 from filesync.engine.readers import RunReader
-from filesync.engine.request import SyncRequest
+from filesync.engine.request import Method, SyncRequest
+from filesync.engine.tuning import PairFacts
 
 # A smaller file is read in one piece, and looking at each of very many would cost.
 LEAST_BYTES = 64 << 10
@@ -66,9 +71,47 @@ def _rounding_ns(time_ns: int) -> int:
     return 2_000_000_000 if time_ns % 10_000_000 == 0 else 1_000_000
 
 
-def taker(request: SyncRequest, reader: RunReader, *, now_s: float) -> Take:
+@dataclass(slots=True)
+class UploadWatch:
+    """Takes rclone's messages to the reader, and looks at the source of the larger files it sent.
+
+    A transfer began after the statistics before those that first show it. `clock` gives the Unix
+    time.
+    """
+
+    reader: RunReader
+    source: Path
+    clock: Callable[[], float] = time.time
+    _told_at_s: float = field(init=False)
+    _began_after_s: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._told_at_s = self.clock()
+
+    def take(self, message: Message) -> list[Event]:
+        """Give what the message means; a file that was changed meanwhile has failed as well."""
+        events = self.reader.take(message)
+        if isinstance(message, Stats):
+            known = self._began_after_s
+            names = (file.name for file in message.in_flight)
+            self._began_after_s = {name: known.get(name, self._told_at_s) for name in names}
+            self._told_at_s = self.clock()
+        elif isinstance(message, Copied) and (message.size_bytes or 0) >= LEAST_BYTES:
+            began_after_s = self._began_after_s.get(message.path, self._told_at_s)
+            with suppress(OSError, ValueError):
+                if os.stat(self.source / message.path).st_mtime >= began_after_s:
+                    events += self.reader.changed_meanwhile(message.path)
+        return events
+
+
+def taker(request: SyncRequest, facts: PairFacts, reader: RunReader, *, now_s: float) -> Take:
     """Give who takes the messages of a stage that begins now (a Unix time)."""
-    if not skips_read_back(request):
-        return reader.take
-    source, destination = Path(full_path(request.source)), Path(full_path(request.destination))
-    return ChangeWatch(reader, source, destination, now_s).take
+    source = Path(full_path(request.source))
+    if skips_read_back(request):
+        return ChangeWatch(reader, source, Path(full_path(request.destination)), now_s).take
+    is_plain = request.source.remote.backend == "local" and request.source.remote.encryption is None
+    # A MOVE looks at the source itself before it deletes there.
+    copies = request.method in (Method.INCREMENTAL, Method.FULL, Method.OVERWRITE)
+    if is_plain and copies and not facts.shares_hash:
+        return UploadWatch(reader, source).take
+    return reader.take

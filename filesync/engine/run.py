@@ -256,7 +256,7 @@ class _Run:
             yield from reader.begin_stage(renaming=stage.renaming, deleting=deletes_some)
             self._writes = True
             try:
-                take = taker(request, reader, now_s=time.time())
+                take = taker(request, facts, reader, now_s=time.time())
                 limit = max_renames if stage.renaming else max_delete
                 exit_code = yield from stages.drive(stage, take, max_delete=limit)
                 if move is not None and not stage.at_destination:
