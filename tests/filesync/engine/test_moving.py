@@ -186,3 +186,32 @@ def test_a_stopped_move_has_lost_nothing_and_goes_on(
 
     assert lab.run(upload).result.outcome is Outcome.SUCCEEDED
     assert files_of(fetched(lab, upload)) == before
+
+
+@pytest.mark.parametrize("upload", ["encrypted", "sftp"], indirect=True)
+def test_a_stopped_move_can_be_undone(
+    lab: Lab, upload: SyncRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "_PART_FILES", 4)
+    write_tree(lab.source, {f"{number:02}": b"old" for number in range(16)})
+    lab.run(replace(upload, method=Method.INCREMENTAL))
+    there = files_of(fetched(lab, upload))
+    write_tree(lab.source, {f"{number:02}": bytes([number]) * 50_000 for number in range(16)})
+    before = tree(lab.source)
+    stop = StopSignal()
+    moved: list[ItemDone] = []
+
+    def end(event: Event) -> None:
+        if isinstance(event, Progress) and len(moved) >= 4 and event.in_flight:
+            stop.request()
+        if isinstance(event, ItemDone) and event.action is Action.MOVED:
+            moved.append(event)
+
+    slow = keeping(replace(upload, limits=Limits(bandwidth="100K", transfers=1)))
+    ran = lab.run(slow, stop=stop, on_event=end)
+    assert ran.result.outcome is Outcome.CANCELLED
+    undone = restore(lab, undo_of(slow, lab))
+
+    assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
+    assert tree(lab.source) == before
+    assert files_of(fetched(lab, upload)) == there
