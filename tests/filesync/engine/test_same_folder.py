@@ -189,7 +189,9 @@ def test_where_nothing_stands_in_the_way_no_process_more_is_started(
 
     assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
     started = [event for event in ran.events if isinstance(event, ProcessStarted)]
-    assert len(started) == 4  # what each side can tell of its files, the plan, the move
+    # What each side can tell of its files and the plan; of the move a list, the folders, the copy, a
+    # list and the removal.
+    assert len(started) == 8
 
 
 @pytest.mark.parametrize("changes", [{"dry_run": True}, {"method": Method.CHECK}])
