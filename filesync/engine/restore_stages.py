@@ -24,7 +24,7 @@ from filesync.engine.filters import render_folders
 from filesync.engine.kept_files import stage_folder
 from filesync.engine.outcome import conclude
 from filesync.engine.problems import Problems
-from filesync.engine.request import UndoRequest
+from filesync.engine.request import Remote, UndoRequest
 from filesync.engine.restore_reader import RestoreReader
 from filesync.engine.standing import FileFacts
 from filesync.engine.undo import UndoPlan
@@ -98,7 +98,8 @@ class RestoreStages:
         """Do what a plan says, and give the exit code of the first process that failed, or 0."""
         dst, src = self.places["dst"], self.places.get("src", "")
         same_name = [path for path, origin in undo.send_back.items() if path == origin]
-        move, copy = ("move", "--ignore-times"), ("copy", "--ignore-times")
+        move = ("move", "--ignore-times")
+        copy = ("copy", "--ignore-times", *_keeping_modes(self.request.destination.remote))
         stages: list[tuple[Action, tuple[str, ...], tuple[str, ...], Sequence[str]]] = [
             (Action.MOVED, move, (dst, src), same_name),
             (Action.DELETED, ("delete",), (dst,), undo.remove),
@@ -205,6 +206,20 @@ class RestoreStages:
         speed = command.speed_flags(request.limits, one.remote, other.remote)
         argv = (str(self.rclone), *words, *command.base_flags(self.files), *speed, "--", *where)
         return (yield from self.driver.drive(argv, take, stdout))
+
+
+def _keeping_modes(remote: Remote) -> tuple[str, ...]:
+    """Let copies have the modes of the files: a private one must not come back for all to read.
+
+    Of local files alone: what a server keeps beside a file may be nobody's to set. No folder is
+    touched, and no owner by a worker that may give no file away, whose copies would fail.
+    """
+    if remote.backend != "local":
+        return ()
+    modes = ("--metadata", "--disable", "WriteDirMetadata,MkdirMetadata")
+    if os.geteuid() == 0:
+        return modes
+    return (*modes, "--metadata-set", "uid=-1", "--metadata-set", "gid=-1")
 
 
 def _read(answer: Path, found: dict[str, FileFacts]) -> Iterator[None]:

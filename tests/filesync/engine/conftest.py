@@ -22,12 +22,15 @@ def bound_rclone(tmp_path: Path, rclone_binary: Path) -> Path:
     """Return an rclone that file permissions bind even when the tests run as root."""
     if os.geteuid() != 0:
         return rclone_binary
+    return without_rights(rclone_binary, tmp_path, "dac_override", "dac_read_search")
+
+
+def without_rights(rclone: Path, folder: Path, *rights: str) -> Path:
+    """Return an rclone that root starts without some of its capabilities."""
     setpriv = shutil.which("setpriv")
     assert setpriv is not None, "setpriv (util-linux) is needed to run these tests as root"
-    script = tmp_path / "bound-rclone"
-    script.write_text(
-        "#!/bin/sh\n"
-        f'exec {setpriv} --bounding-set=-dac_override,-dac_read_search {rclone_binary} "$@"\n'
-    )
+    script = folder / "bound-rclone"
+    taken = ",".join(f"-{right}" for right in rights)
+    script.write_text(f'#!/bin/sh\nexec {setpriv} --bounding-set={taken} {rclone} "$@"\n')
     script.chmod(0o700)
     return script

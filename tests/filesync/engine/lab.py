@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from filesync.engine import (
+    KEPT_FOLDER,
     Action,
     Endpoint,
     Event,
@@ -61,6 +62,15 @@ def tree(folder: Path) -> dict[bytes, str]:
 def files_of(folder: Path) -> dict[bytes, str]:
     """Give the files of a tree only: an object store knows no empty folders."""
     return {path: content for path, content in tree(folder).items() if content != "folder"}
+
+
+def modes_and_times(folder: Path) -> dict[bytes, tuple[str, int]]:
+    """Give the mode and the modification time of every file below a folder, kept ones left out."""
+    return {
+        os.fsencode(path.relative_to(folder)): (f"{path.stat().st_mode:o}", path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file() and KEPT_FOLDER not in path.parts
+    }
 
 
 def engine_remote(remote: served.Remote) -> Remote:

@@ -83,6 +83,10 @@ def when_sending(act: Callable[[int], object]) -> Callable[[Event], None]:
     return on_event
 
 
+def mode_and_time(path: Path) -> tuple[str, int]:
+    return f"{path.stat().st_mode:o}", path.stat().st_mtime_ns
+
+
 @pytest.mark.parametrize("kept", KEPT)
 @pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.FULL, Method.MOVE])
 def test_a_file_that_cannot_be_sent_keeps_its_old_copy(
@@ -91,6 +95,9 @@ def test_a_file_that_cannot_be_sent_keeps_its_old_copy(
     write_tree(lab.source, {"changed": "new and longer", "fine": "new and longer"})
     write_tree(lab.destination, {"changed": "old", "fine": "old"})
     (lab.source / "changed").chmod(0)
+    for name in ("changed", "fine"):
+        (lab.destination / name).chmod(0o640)
+    old = {name: mode_and_time(lab.destination / name) for name in ("changed", "fine")}
 
     ran = lab.run(lab.asking(method, keep_deleted_dir=kept), rclone=bound_rclone)
 
@@ -98,6 +105,8 @@ def test_a_file_that_cannot_be_sent_keeps_its_old_copy(
     assert (lab.destination / "changed").read_text() == "old"
     assert (lab.destination / "fine").read_text() == "new and longer"
     assert files_of(lab.root / "files" / kept).keys() == {b"fine"}
+    assert mode_and_time(lab.destination / "changed") == old["changed"]
+    assert mode_and_time(lab.root / "files" / kept / "fine") == old["fine"]
     assert [item.path for item in ran.items if item.action is Action.FAILED] == ["changed"]
     assert ran.result.totals.files_failed == 1
 

@@ -15,12 +15,14 @@ import pytest
 from filesync.engine import (
     KEPT_FOLDER,
     Action,
+    Encryption,
     Endpoint,
     Event,
     Finished,
     ItemDone,
     Limits,
     Method,
+    NameEncryption,
     Outcome,
     PhaseChanged,
     Progress,
@@ -42,7 +44,17 @@ from filesync.engine.restore_reader import RestoreReader
 from filesync.engine.standing import FileFacts, KeptFile, Standing
 from filesync.engine.touched import Touched
 from filesync.engine.undo import UndoPlan, plan_undo
-from tests.filesync.engine.lab import NO_GUARDS, Lab, Ran, engine_remote, files_of, tree, write_tree
+from tests.filesync.engine.conftest import without_rights
+from tests.filesync.engine.lab import (
+    NO_GUARDS,
+    Lab,
+    Ran,
+    engine_remote,
+    files_of,
+    modes_and_times,
+    tree,
+    write_tree,
+)
 
 KEPT = f"{KEPT_FOLDER}/2026-11-24-run-1"
 BEFORE: Mapping[str, str | bytes] = {
@@ -101,9 +113,9 @@ def keeping(request: SyncRequest, attempt: int = 0) -> SyncRequest:
     return replace(request, keep_deleted_dir=f"{KEPT}/attempt-{attempt}", guards=NO_GUARDS)
 
 
-def remote_of(server: str, request: pytest.FixtureRequest, lab: Lab) -> Remote:
+def remote_of(server: str, request: pytest.FixtureRequest | None, lab: Lab) -> Remote:
     """Return a storage's remote, pointed at a folder of this test alone."""
-    if server == "local":
+    if request is None or server == "local":
         return replace(lab.request.source.remote, root=str(lab.root / "files" / "storage"))
     found = engine_remote(request.getfixturevalue(f"{server}_server").remote)
     return replace(found, root="/".join(filter(None, (found.root, f"u{time.monotonic_ns()}"))))
@@ -164,6 +176,61 @@ def test_a_run_that_is_undone_equals_the_tree_before_it(
     assert undone.result.plan == rehearsed.result.plan
     assert undone.result.plan is not None
     assert undone.result.totals.files_deleted == undone.result.plan.deletes == 2
+
+
+PLAIN_NAMES = Encryption("secret", names=NameEncryption.OFF, folders=False)
+COPYING = (Method.INCREMENTAL, Method.FULL, Method.OVERWRITE, Method.MOVE)
+
+
+@pytest.mark.parametrize("method", COPYING)
+@pytest.mark.parametrize("encryption", [None, PLAIN_NAMES])
+def test_modes_and_times_of_local_files_come_back(
+    lab: Lab, method: Method, encryption: Encryption | None
+) -> None:
+    remote = replace(remote_of("local", None, lab), encryption=encryption)
+    there = Path(remote.root)
+    upload = SyncRequest(lab.request.source, Endpoint(remote, "copy"), Method.FULL)
+    write_tree(lab.source, BEFORE)
+    assert lab.run(upload).result.outcome is Outcome.SUCCEEDED
+    for number, path in enumerate(sorted(filter(Path.is_file, there.rglob("*")))):
+        path.chmod((0o600, 0o750, 0o444)[number % 3])
+    folders = sorted(filter(Path.is_dir, there.rglob("*")))
+    folders[-1].chmod(0o700)
+    before = modes_and_times(there), [folder.stat().st_mode for folder in folders]
+    for name in ("gone", "old-folder/deep/gone"):
+        (lab.source / name).unlink()
+    write_tree(lab.source, AFTER)
+    changing = keeping(replace(upload, method=method))
+    ran = lab.run(changing)
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert modes_and_times(there) != before[0]
+
+    undone = restore(lab, undo_of(changing, lab))
+
+    assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
+    assert (modes_and_times(there), [folder.stat().st_mode for folder in folders]) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of another owner")
+@pytest.mark.parametrize(("is_root", "owner"), [(True, 4321), (False, 0)])
+def test_a_file_of_another_owner_comes_back_whoever_the_worker_is(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_root: bool, owner: int
+) -> None:
+    write_tree(lab.source, {"file": "new and longer"})
+    write_tree(lab.destination, {"file": "old"})
+    os.chown(lab.destination / "file", 4321, 4321)
+    (lab.destination / "file").chmod(0o640)
+    changing = keeping(lab.asking(Method.INCREMENTAL))
+    assert lab.run(changing).result.outcome is Outcome.SUCCEEDED
+    if not is_root:
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        lab.rclone = without_rights(lab.rclone, tmp_path, "chown")
+
+    undone = restore(lab, undo_of(changing, lab))
+
+    assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
+    there = (lab.destination / "file").stat()
+    assert (there.st_uid, there.st_mode & 0o777) == (owner, 0o640)
 
 
 @pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.FULL])
