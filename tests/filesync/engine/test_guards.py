@@ -293,12 +293,16 @@ def test_a_shrink_guard_measures_the_source(precious: Lab) -> None:
     assert (ran.result.plan.source_files, ran.result.plan.source_bytes) == (2, 8)
 
 
+# With the second, deleting is a stage of its own, which sees nothing of what failed before it.
+@pytest.mark.parametrize("rules", [Rules(), Rules(min_size_bytes=1)])
+@pytest.mark.parametrize("method", [Method.FULL, Method.OVERWRITE])
 def test_an_unreadable_file_fails_alone_and_stops_the_deleting(
-    precious: Lab, bound_rclone: Path
+    precious: Lab, bound_rclone: Path, method: Method, rules: Rules
 ) -> None:
     write_tree(precious.source, {"locked": "1", "open": "2"})
     (precious.source / "locked").chmod(0o000)
-    ran = precious.run(precious.asking(Method.FULL, guards=NO_GUARDS), rclone=bound_rclone)
+    request = precious.asking(method, guards=NO_GUARDS, rules=rules)
+    ran = precious.run(request, rclone=bound_rclone)
 
     assert ran.result.outcome is Outcome.PARTIAL
     assert ran.result.failure is not None
@@ -307,6 +311,8 @@ def test_an_unreadable_file_fails_alone_and_stops_the_deleting(
     assert [item.path for item in failed] == ["locked"]
     assert "permission denied" in (failed[0].error or "")
     assert ran.result.totals.files_failed == 1
+    assert ran.result.plan is not None
+    assert ran.result.plan.deletes == len(PRECIOUS)
     assert (precious.destination / "open").exists()
     assert set(PRECIOUS) <= {path.name for path in precious.destination.iterdir()}
 
