@@ -267,17 +267,17 @@ def is_speakable(path: str) -> bool:
 
 def render_only(paths: Sequence[str]) -> str:
     """Write a filter file that lets only these paths of a log through."""
-    lines = (f"+ /{_literal(path)}\n" for path in paths)
+    lines = (f"+ /{literal(path)}\n" for path in paths)
     return "".join((*lines, "- *\n"))
 
 
 def render_folders(names: Sequence[str]) -> str:
     """Write a filter file that lets only these folders of a root through, with all in them."""
     # Two stars: with one, every folder would be looked at, and be empty where its files are not.
-    return "".join((*(f"+ /{_literal(name)}/**\n" for name in names), "- **\n"))
+    return "".join((*(f"+ /{literal(name)}/**\n" for name in names), "- **\n"))
 
 
-def _literal(path: str) -> str:
+def literal(path: str) -> str:
     """Write a path of a log as a pattern; what it could not show is any but printable ASCII."""
     return _LITERAL.sub(_escaped, path)
 

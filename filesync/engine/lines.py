@@ -12,6 +12,7 @@ import re
 from urllib.parse import quote
 
 from filesync.engine.classify import classify
+from filesync.engine.errors import FailureClass
 from filesync.engine.events import InFlight
 from filesync.engine.messages import (
     Copied,
@@ -32,6 +33,7 @@ from filesync.engine.messages import (
     Stats,
     TimeUpdated,
 )
+from filesync.engine.no_folder import no_folder
 from filesync.engine.partials import final_path
 
 MAX_TEXT_CHARS = 2000
@@ -166,6 +168,8 @@ def _error(message: str, path: str | None, *, critical: bool) -> Message:
     unplaced = path is not None and message.startswith(_NOT_PLACED)
     if path is not None and unplaced:
         path = final_path(path)
+    if plain := no_folder(message):
+        return Problem(plain, None, FailureClass.CONFIG, critical)
     words = message if path is None else _without_names(message, path)
     if path and _FOLDER_UNREAD.match(message):
         path += "/"

@@ -51,8 +51,8 @@ def remove_partials(destination: Endpoint) -> None:
     if suffix is None:
         return
     until_s = time.monotonic() + SEARCHED_FOR_S
-    # Of a destination that was never made there is nothing to remove.
-    with suppress(FileNotFoundError):
+    # Of a destination that was never made, or is no folder, there is nothing to remove.
+    with suppress(FileNotFoundError, NotADirectoryError):
         for _folder, _folders, names, folder_fd in os.fwalk(Path(full_path(destination))):
             for name in names:
                 if name.endswith(suffix):

@@ -55,6 +55,7 @@ class PlanTally:
     first_duplicate: str = ""
     problems: int = 0
     checks: int = 0
+    listed: int = 0
     told_copies: int = 0
     is_miscounted: bool = False
     clears: bool = False
@@ -74,6 +75,7 @@ class PlanTally:
         """Count one message; statistics become progress in checks, for nothing is sent yet."""
         if isinstance(message, Stats):
             self.checks = max(self.checks, message.checks_done)
+            self.listed = max(self.listed, message.listed)
             return [_checks(message)]
         if isinstance(message, Skipped):
             self._skipped(message)

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from filesync.engine.clashes import NewNames, check_cases
 from filesync.engine.deletions import DeletionSearch
-from filesync.engine.drive import ticking
+from filesync.engine.drive import Stopped, ticking
 from filesync.engine.events import Event, Plan
+from filesync.engine.folders import single_file
 from filesync.engine.in_the_way import InTheWay
 from filesync.engine.most_files import FirstFiles, is_exact
 from filesync.engine.passes import Stage, hides_there, mirrors, never_replaces, plan_stages
@@ -24,7 +25,11 @@ from filesync.engine.tuning import PairFacts
 
 
 def planned(stages: Stages, facts: PairFacts) -> Generator[Event, None, tuple[PlanTally, Plan]]:
-    """Give the plan, and what the dry runs said beside it."""
+    """Give the plan, and what the dry runs said beside it.
+
+    Raises:
+        Stopped: the source is no folder.
+    """
     prepared = stages.prepared
     request, tally = prepared.request, PlanTally(prepared.request)
     source_bytes = None
@@ -54,6 +59,8 @@ def planned(stages: Stages, facts: PairFacts) -> Generator[Event, None, tuple[Pl
             yield from ticking(counts.read_file(prepared.files.report, tally.sample_paths))
         if in_use is not None:
             yield from ticking(in_use.overwritten(prepared.files.report))
+    if (failure := single_file(request, tally, counts)) is not None:
+        raise Stopped(failure)
     # A file that is in the way can't wait until it is known for another's.
     if search is not None and not (way is not None and way.found):
         yield from search.find(stages, tally)

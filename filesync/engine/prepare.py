@@ -10,6 +10,7 @@ from pathlib import Path
 from filesync.engine import filters, ini, options, overlap, paths
 from filesync.engine.command import RunFiles, Sides
 from filesync.engine.errors import EngineError, OptionRefused, PathRefused
+from filesync.engine.folders import check_local_folders
 from filesync.engine.request import KEPT_FOLDER, Endpoint, Method, Remote, SyncRequest
 from filesync.engine.sections import sections_of, target
 from filesync.engine.texts import Text
@@ -71,6 +72,7 @@ def prepare(request: SyncRequest, work_dir: Path, local_roots: tuple[Path, ...])
     for endpoint in (request.source, request.destination):
         validate_remote(endpoint.remote, local_roots)
     overlap.check_no_overlap(request.source, request.destination)
+    check_local_folders(request, local_roots)
     for path in request.only_paths or ():
         _check_only_path(path)
     source, destination = request.source, request.destination

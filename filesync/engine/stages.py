@@ -14,12 +14,14 @@ from filesync.engine.drive import Driven, Driver, Stopped, Take
 from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import Event, Totals
 from filesync.engine.messages import Message, Problem
+from filesync.engine.no_folder import IS_FILE, destination_is_file, source_is_file
 from filesync.engine.outcome import conclude
 from filesync.engine.passes import Stage
+from filesync.engine.paths import full_path
 from filesync.engine.prepare import Prepared
 from filesync.engine.problems import Problems
 from filesync.engine.readers import RunReader
-from filesync.engine.request import Compare, Remote
+from filesync.engine.request import Compare, Endpoint
 from filesync.engine.texts import Text
 from filesync.engine.tuning import PairFacts, RemoteFacts, known_facts, read_features
 
@@ -116,18 +118,25 @@ class Stages:
         request = self.prepared.request
         by_hash = by_hash or request.compare is Compare.CHECKSUM
         source = yield from self._remote_facts(
-            request.source.remote, by_hash=by_hash, at_destination=False
+            request.source, by_hash=by_hash, at_destination=False
         )
         destination = yield from self._remote_facts(
-            request.destination.remote, by_hash=by_hash, at_destination=True
+            request.destination, by_hash=by_hash, at_destination=True
         )
         return PairFacts(source, destination)
 
     def _remote_facts(
-        self, remote: Remote, *, by_hash: bool, at_destination: bool
+        self, endpoint: Endpoint, *, by_hash: bool, at_destination: bool
     ) -> Generator[Event, None, RemoteFacts]:
-        known = known_facts(remote, by_hash=by_hash)
+        known = known_facts(endpoint.remote, by_hash=by_hash)
         if known is not None:
             return known
-        answer = yield from self.ask(Stage("features", at_destination=at_destination))
+        try:
+            answer = yield from self.ask(Stage("features", at_destination=at_destination))
+        except Stopped:
+            words = self.reader.problems.last_words
+            if words is None or not words.text.endswith(IS_FILE):
+                raise
+            side = destination_is_file if at_destination else source_is_file
+            raise Stopped(Failure.of(FailureClass.CONFIG, side(full_path(endpoint)))) from None
         return read_features(answer)
