@@ -5,6 +5,7 @@ The texts are marked for translators; whoever shows one translates it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 
@@ -84,12 +85,48 @@ GUARD_ADVICE: Mapping[str, str] = {
     ),
 }
 
+IN_THE_WAY = (
+    # Of a local disk, SFTP, FTP; of rclone itself.
+    r"\bnot a directory|\bis a directory",
+    r"overwrite (?:a )?(?:directory|folder|file) with",
+    # Of a local disk, of SMB; of WsgiDAV.
+    r"partial file rename failed: can't move object",
+    r"partial file rename failed: .*file (?:already )?exists",
+    r"\bmkdir\b.*: file (?:already )?exists",
+    r"cannot put to a collection|parent must be an? (?:existing )?collection",
+)
+"""What storages say where a folder stands in place of a file, or a file in place of a folder."""
+
+# Of these the advice of their class says too little. Whole messages are looked at, with the names
+# in them, so that the class must fit too.
+_BY_WORDS: Mapping[str, tuple[str, str]] = {
+    "INTERNAL": (
+        r"corrupted on transfer|source file is being updated|was changed while it was copied",
+        gettext_noop(
+            "Nothing to do if a program was writing to the file: the next run sends it again. If "
+            "it fails each time, run when nothing writes there, or exclude it with a filter."
+        ),
+    ),
+    "NAME_NOT_ALLOWED": (
+        "|".join(IN_THE_WAY),
+        gettext_noop(
+            "At the destination a folder has the name of a file, or a file the name of a folder. "
+            "Rename or remove one of the two, or exclude the path with a filter."
+        ),
+    ),
+}
+
 KILLED_ADVICE = gettext_noop(
     "The run is tried again by itself. If it happens again, look at the machine's memory: where "
     "it is used up, the kernel kills what uses most."
 )
 
 
-def advice_for(failure_class: str, guard: str | None) -> str:
-    """Give the next step; a guard that has its own says more than its class."""
-    return GUARD_ADVICE.get(guard or "", CLASS_ADVICE[failure_class])
+def advice_for(failure_class: str, guard: str | None, message: str) -> str:
+    """Give the next step; a guard and some words have their own, which says more."""
+    if guard is not None and guard in GUARD_ADVICE:
+        return GUARD_ADVICE[guard]
+    words, advice = _BY_WORDS.get(failure_class, ("", ""))
+    if words and re.search(words, message, re.IGNORECASE):
+        return advice
+    return CLASS_ADVICE[failure_class]

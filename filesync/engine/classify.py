@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from filesync.engine.advice import IN_THE_WAY
 from filesync.engine.errors import FailureClass
 
 
@@ -77,8 +78,7 @@ _CLASSES: tuple[tuple[FailureClass, re.Pattern[str]], ...] = tuple(
                 r"(?:invalid|illegal|restricted|disallowed|malformed) (?:file ?|object )?"
                 r"(?:name|path|char)",
                 r"(?:name|path)_?not_?allowed|KeyTooLong|malformed_path",
-                # A folder lies where the file should go.
-                r"partial file rename failed: can't move object",
+                *IN_THE_WAY,
             ),
         ),
         (

@@ -62,11 +62,11 @@ class Failure:
         advice: str | None = None,
         retryable: bool | None = None,
     ) -> Failure:
-        """Build a failure with the guard's or the class's advice, unless another is given."""
+        """Build a failure with the advice for its guard, words or class, or with another one."""
         return cls(
             failure_class=failure_class,
             message=message,
-            advice=advice_for(failure_class, guard) if advice is None else advice,
+            advice=advice_for(failure_class, guard, message) if advice is None else advice,
             retryable=failure_class.retryable if retryable is None else retryable,
             guard=guard,
         )

@@ -276,9 +276,8 @@ class RunReader:
 
     def changed_meanwhile(self, path: str) -> list[Event]:
         """Tell of a file whose copy may hold a part of what it was and a part of what it is."""
-        self.failed.add(path)
         error = Text("it was changed while it was copied; the next run sends it again")
-        return [ItemDone(Action.FAILED, path, error=error)]
+        return self._problem(Problem(error, path, FailureClass.INTERNAL, critical=False))
 
     def left_out(self, path: str, why: str) -> list[Event]:
         """Tell of a file of the source that was looked at, and left for its name."""

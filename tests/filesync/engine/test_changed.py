@@ -71,6 +71,9 @@ def test_a_file_rewritten_at_its_size_while_it_is_copied_has_failed_and_is_sent_
     assert rewritten
     assert ran.result.outcome is not Outcome.SUCCEEDED
     assert [item.path for item in ran.items if item.action is Action.FAILED] == ["file"]
+    assert ran.result.failure is not None
+    assert ran.result.failure.message.startswith("file: ")
+    assert "the next run sends it again" in ran.result.failure.advice
     copy = lab.destination / "file"
     assert [path.name for path in lab.destination.iterdir()] == ["file"]
     assert lab.run(lab.asking(method)).result.outcome is Outcome.SUCCEEDED

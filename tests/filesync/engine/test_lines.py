@@ -340,6 +340,11 @@ def test_every_line_becomes_some_message(text: bytes) -> None:
         ("open /a/b: file name too long", FailureClass.NAME_NOT_ALLOWED),
         ("invalid file name", FailureClass.NAME_NOT_ALLOWED),
         ("path/malformed_path/..", FailureClass.NAME_NOT_ALLOWED),
+        ("can't overwrite directory with file", FailureClass.NAME_NOT_ALLOWED),
+        ("mkdir /a/b: not a directory", FailureClass.NAME_NOT_ALLOWED),
+        ("open /a/b: is a directory", FailureClass.NAME_NOT_ALLOWED),
+        ("Put mkParentDir failed: is a file not a directory", FailureClass.NAME_NOT_ALLOWED),
+        ("open /not a directory/a: permission denied", FailureClass.PERMISSION),
         ("tls: failed to verify certificate: x509: unknown authority", FailureClass.CONFIG),
         ("can't sync or move files on overlapping remotes", FailureClass.CONFIG),
         ("failed to parse private key file: ssh: no key found", FailureClass.CONFIG),
@@ -387,6 +392,22 @@ def test_every_failure_class_says_what_to_do(failure_class: FailureClass) -> Non
     assert failure_class.advice.endswith(".")
     assert isinstance(failure_class.retryable, bool)
     assert Failure.of(failure_class, "x").advice == failure_class.advice
+
+
+@pytest.mark.parametrize(
+    ("failure_class", "message", "begins"),
+    [
+        (FailureClass.INTERNAL, "a: corrupted on transfer: sizes differ", "Nothing to do"),
+        (FailureClass.INTERNAL, "can't copy - source file is being updated", "Nothing to do"),
+        (FailureClass.NAME_NOT_ALLOWED, "mkdir /a: not a directory", "At the destination"),
+        (FailureClass.NAME_NOT_ALLOWED, "invalid file name", "The storage does not accept"),
+        (FailureClass.PERMISSION, "not a directory/a: permission denied", "The login works"),
+    ],
+)
+def test_words_that_say_more_than_their_class_have_advice_of_their_own(
+    failure_class: FailureClass, message: str, begins: str
+) -> None:
+    assert Failure.of(failure_class, message).advice.startswith(begins)
 
 
 @pytest.mark.parametrize("guard", GUARD_ADVICE)

@@ -144,6 +144,8 @@ def test_a_file_that_grows_while_it_is_copied_is_not_left_half(lab: Lab) -> None
         writer.join()
 
     assert ran.result.outcome is Outcome.FAILED
+    assert ran.result.failure is not None
+    assert "the next run sends it again" in ran.result.failure.advice
     assert growing.exists()
     assert tree(lab.destination) == {}
 
@@ -210,6 +212,32 @@ def test_a_file_whose_place_a_folder_takes_fails_under_its_own_name(lab: Lab) ->
     assert ran.result.failure is not None
     assert ran.result.failure.failure_class is FailureClass.NAME_NOT_ALLOWED
     assert files_of(lab.destination).keys() == {"sub/文/kept".encode(), b"other"}
+
+
+@pytest.mark.parametrize("server", ["local", "sftp", "openssh", "ftp", "samba", "webdav"])
+@pytest.mark.parametrize("here", [{"x": "a file"}, {"x/sub/file": "in a folder"}])
+def test_a_name_that_is_a_file_here_and_a_folder_there_says_so(
+    lab: Lab, request: pytest.FixtureRequest, server: str, here: dict[str, str | bytes]
+) -> None:
+    there = Endpoint(lab.request.destination.remote, "destination")
+    if server != "local":
+        remote = engine_remote(request.getfixturevalue(f"{server}_server").remote)
+        there = Endpoint(remote, f"way{time.monotonic_ns()}")
+    write_tree(lab.root / "files" / "before", {"x/kept": "1"} if "x" in here else {"x": "1"})
+    before = Endpoint(lab.request.source.remote, "before")
+    assert lab.run(SyncRequest(before, there)).result.outcome is Outcome.SUCCEEDED
+    write_tree(lab.source, here)
+
+    failure = lab.run(SyncRequest(lab.request.source, there)).result.failure
+
+    assert failure is not None
+    if (server, "x" in here) == ("openssh", True):
+        # All it says is "Failure".
+        assert failure.failure_class is FailureClass.INTERNAL
+        return
+    assert failure.failure_class is FailureClass.NAME_NOT_ALLOWED
+    assert failure.advice.startswith("At the destination a folder has the name of a file")
+    assert not failure.retryable
 
 
 def test_a_folder_that_cannot_be_listed_fails_as_one(lab: Lab, bound_rclone: Path) -> None:
