@@ -126,11 +126,15 @@ def _unquoted(value: str) -> str:
     return value
 
 
+_NO_SHELL = ("shell_type", "none")
+
+
 def refreshed(before: Mapping[str, Mapping[str, str]], path: Path) -> dict[str, dict[str, str]]:
     """Give the values that rclone changed or added, by section; a vanished file means none.
 
     rclone replaces the file (a new inode), so it is read again by its path. What the policy
-    refuses is left out: of SFTP, rclone also notes which commands it found on the server.
+    refuses is left out: of SFTP, rclone also notes which commands it found on the server. That it
+    found no shell is left out too: one refused session says so, of a server that was busy.
     """
     try:
         after = read_ini(path.read_text(encoding="utf-8", errors="replace"))
@@ -143,7 +147,10 @@ def refreshed(before: Mapping[str, Mapping[str, str]], path: Path) -> dict[str, 
         changed = {
             name: value
             for name, value in after.get(section, {}).items()
-            if value and values.get(name) != value and options.may_come_back(values["type"], name)
+            if value
+            and values.get(name) != value
+            and (name, value) != _NO_SHELL
+            and options.may_come_back(values["type"], name)
         }
         if changed:
             changes[section] = changed

@@ -24,8 +24,9 @@ class OpensshServer(Server):
 
     name: ClassVar[str] = "openssh"
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_sessions: int = 10) -> None:
         super().__init__()
+        self.max_sessions = max_sessions
         self.account = getpass.getuser()
         self.root = self.folder / "root"
         self.client_key = asyncssh.generate_private_key("ssh-ed25519")
@@ -67,6 +68,7 @@ class OpensshServer(Server):
             "Subsystem": "sftp internal-sftp",
             # rclone opens connections in parallel; the default starts to drop them at ten.
             "MaxStartups": "100",
+            "MaxSessions": str(self.max_sessions),
         }
         lines = [f"{name} {value}" for name, value in settings.items()]
         (self.folder / "sshd_config").write_text("\n".join(lines) + "\n")

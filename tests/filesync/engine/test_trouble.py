@@ -31,6 +31,8 @@ from filesync.engine import (
 )
 from filesync.engine.log import secrets_of
 from tests.filesync.engine.lab import Lab, engine_remote, files_of, tree, write_tree
+from tests.servers.installed import requires
+from tests.servers.openssh import OpensshServer
 from tests.servers.sftp import SftpServer
 from tests.servers.webdav import WebdavServer
 
@@ -86,6 +88,22 @@ def test_what_rclone_writes_into_its_configuration_comes_back(
     again = lab.run(lab.asking(Method.FULL, destination=Endpoint(pinned, destination.path)))
     assert again.result.outcome is Outcome.SUCCEEDED, again.result.failure
     assert again.result.refreshed == {}
+
+
+@requires("openssh")
+def test_a_shell_that_was_refused_once_is_looked_for_again(lab: Lab) -> None:
+    """A storage that kept it would never again compare hashes, nor rename what was renamed."""
+    write_tree(lab.source, {"file": "1"})
+    found: list[str | None] = []
+    for max_sessions in (1, 10):
+        # The one session is that of the files.
+        with OpensshServer(max_sessions=max_sessions) as server:
+            destination = Endpoint(engine_remote(server.remote), "copy")
+            ran = lab.run(lab.asking(Method.INCREMENTAL, destination=destination))
+        assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+        found.append(ran.result.refreshed.get("dst", {}).get("shell_type"))
+
+    assert found == [None, "unix"]
 
 
 @pytest.fixture
