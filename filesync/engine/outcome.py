@@ -19,7 +19,7 @@ _BY_EXIT_CODE = {
     3: (FailureClass.NOT_FOUND, Text("The folder does not exist")),
     5: (FailureClass.NETWORK, Text("A temporary error of the storage")),
 }
-_MAX_TRANSFER_EXIT = 8
+MAX_TRANSFER_EXIT = 8
 # A shell's way of naming the signal that ended a process; rclone's own codes end far below.
 _SIGNAL_EXIT = 128
 
@@ -113,7 +113,7 @@ def _did_something(totals: Totals) -> bool:
 def _failure(exit_code: int, problems: Problems) -> Failure | None:
     if exit_code == 0 and not problems.counts:
         return None
-    if exit_code == _MAX_TRANSFER_EXIT:
+    if exit_code == MAX_TRANSFER_EXIT:
         return Failure.of(
             FailureClass.GUARD,
             Text("The limit of bytes for one run is reached. The next run goes on from there."),

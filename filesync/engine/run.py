@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from filesync.engine.binary import check_rclone
+from filesync.engine.byte_limit import ByteLimit
 from filesync.engine.changed import taker
 from filesync.engine.check import Differences
 from filesync.engine.clashes import tell_of_left
@@ -256,9 +257,11 @@ class _Run:
             yield from reader.begin_stage(renaming=stage.renaming, deleting=deletes_some)
             self._writes = True
             try:
-                take = taker(request, facts, reader, now_s=time.time())
+                bytes_limit = ByteLimit()
+                take = bytes_limit.watching(taker(request, facts, reader, now_s=time.time()))
                 limit = max_renames if stage.renaming else max_delete
                 exit_code = yield from stages.drive(stage, take, max_delete=limit)
+                exit_code = bytes_limit.exit_code(exit_code)
                 if move is not None and not stage.at_destination:
                     exit_code = yield from move.settle(exit_code)
                 if over := deleted_too_many(reader):
