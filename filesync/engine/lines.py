@@ -39,6 +39,9 @@ from filesync.engine.partials import final_path
 MAX_TEXT_CHARS = 2000
 """A message's text is cut here: a server may answer an error with a whole page."""
 
+# A file whose name a rule changed is told with its new name, which may hold any of these words.
+_COPIED = re.compile(r"^(?:Multi-thread )?Copied \(([^()]*)\)(?: to: (.+))?$", re.DOTALL)
+_MOVED = re.compile(r"^Moved \(server-side\)(?: to: (.+))?$", re.DOTALL)
 _RENAMED = re.compile(r'^Renamed from "(.*)"$', re.DOTALL)
 # Go quotes a name as its own source code would have it.
 _ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u([0-9a-f]{4})|U([0-9a-f]{8})|([abfnrtv\\\"]))", re.ASCII)
@@ -58,6 +61,7 @@ _FOLDER_UNREAD = re.compile(
 )
 _DUPLICATE = re.compile(r"^Duplicate (object|directory) found in source\b")
 _LAST_WORDS = re.compile(r"^Failed to [\w ]+(?: with \d+ errors?: last error was)?: ")
+_REFUSAL = re.compile(r"^(?:Error|[\d/]+ [\d:.]+ CRITICAL): ")
 # https://pkg.go.dev/runtime: a crash ends with exit code 2, as a wrong command line does.
 _CRASH = re.compile(r"^(?:panic|fatal error|runtime|unexpected fault address|SIG[A-Z]+):? ")
 # What rclone writes for each file of a large run, where nothing in the line is escaped. Read so, a
@@ -126,18 +130,19 @@ def _path(entry: dict[str, object]) -> str | None:
 
 
 def _done(message: str, path: str, size_bytes: int | None) -> Message | None:
-    if message.startswith(("Copied (", "Multi-thread Copied (")):
+    if copied := _COPIED.match(message):
+        how, renamed_to = copied.groups()
         return Copied(
             path=path,
             size_bytes=size_bytes,
-            new="replaced existing" not in message,
-            server_side="server-side copy" in message,
-            renamed_to=message.partition(") to: ")[2] or None,
+            new="replaced existing" not in how,
+            server_side=how == "server-side copy",
+            renamed_to=renamed_to,
         )
     if message == "Deleted":
         return Deleted(path)
-    if message.startswith("Moved (server-side)"):
-        return MovedServerSide(path, message.partition(") to: ")[2] or None)
+    if moved := _MOVED.match(message):
+        return MovedServerSide(path, moved[1])
     if message == "Moved into backup dir":
         return MovedToBackup(path)
     if message == "Updated modification time in destination":
@@ -196,7 +201,7 @@ def _plain(text: str) -> Message:
     """Read a line that is no JSON: usage errors and crashes come this way."""
     if _CRASH.match(text):
         return Crash(text[:MAX_TEXT_CHARS])
-    if text.startswith("Error: ") or " CRITICAL: " in text:
+    if _REFUSAL.match(text):
         return Problem(text[:MAX_TEXT_CHARS], None, classify(text), critical=True)
     return Remark("plain", text[:MAX_TEXT_CHARS], None)
 

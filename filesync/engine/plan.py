@@ -237,9 +237,8 @@ class PlanTally:
 
 def _is_missing_destination(problem: Problem) -> bool:
     """Tell a destination that the run will make; only FTP counts it as an error."""
-    return (
-        problem.failure_class is FailureClass.NOT_FOUND
-        and "error reading destination root directory" in problem.text
+    return problem.failure_class is FailureClass.NOT_FOUND and problem.text.startswith(
+        "error reading destination root directory"
     )
 
 

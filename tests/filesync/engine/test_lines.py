@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -232,6 +233,70 @@ def test_what_comes_for_each_file_is_read_the_short_way(
 )
 def test_a_line_becomes_its_message(text: bytes, message: Message) -> None:
     assert parse_line(text) == message
+
+
+WORDS = (
+    *("Copied (new)", "Multi-thread Copied (new)", "replaced existing", "server-side copy"),
+    *("Copied (server-side copy) to: x", "Copied (replaced existing)", "x) to: y"),
+    *("Moved (server-side)", "Moved (server-side) to: x", "Moved into backup dir", "Deleted"),
+    *("Renamed from x", "Updated modification time in destination", "Removing directory"),
+    *("Made directory", "Making directory", "Duplicate object found in source", "sizes differ"),
+    *("file not in x", "md5 differ", "not deleting files as there were IO errors", "Error: x"),
+    *("Attempt 1/1 failed", "No common hash found", "Cancelling sync due to fatal error"),
+    *("Can't retry any of the errors", "Fatal error received - x", "corrupted on transfer: x"),
+    *("partial file rename failed: x", "failed to open directory", "x CRITICAL: y", "panic: x"),
+    *("error reading destination root directory", "Failed to sync with 2 errors: x"),
+    *("Skipped copy as --dry-run is set", "Can't follow symlink", "There was nothing to transfer"),
+    *("max transfer limit reached as set by --max-transfer", "context canceled"),
+)
+"""All that the reader, or who takes its messages, knows rclone's messages by."""
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize(
+    "told",
+    [
+        "Copied (new) to: {}",
+        "Copied (replaced existing) to: {}",
+        "Copied (server-side copy) to: {}",
+        "Multi-thread Copied (new) to: {}",
+        "Multi-thread Copied (replaced existing) to: {}",
+        "Moved (server-side) to: {}",
+        'Renamed from "{}"',
+    ],
+)
+def test_a_name_is_not_taken_for_what_was_done(told: str, word: str) -> None:
+    def message(name: str, new: str) -> Message:
+        return parse_line(line(told.format(new), object=name, objectType="*local.Object"))
+
+    for new in (word, f"d/{word}.md", f"{word}/f"):
+        plain, odd = message("f.bin", "plain"), message(new, new)
+        assert not isinstance(plain, Remark)
+        assert type(odd) is type(plain)
+        assert repr(odd).replace(repr(new), "?") == (
+            repr(plain).replace("'f.bin'", "?").replace("'plain'", "?")
+        )
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("level", ["error", "info", "notice"])
+@pytest.mark.parametrize(
+    "told", ["Failed to copy: open /x/{}: permission denied", "Set {}", 'open "{}": is a directory']
+)
+def test_a_name_in_other_words_changes_nothing(told: str, word: str, level: str) -> None:
+    def message(name: str) -> Message:
+        return parse_line(line(told.format(name), level, **FILE))
+
+    plain, odd = message("plain"), message(word)
+    assert isinstance(plain, Problem | Remark)
+    assert odd == replace(plain, text=told.format(word))
+
+
+def test_a_name_in_a_line_of_no_json_is_no_refusal() -> None:
+    text = "open /x CRITICAL: y: no such file"
+    assert parse_line(text.encode()) == Remark("plain", text, None)
+    text = "2026/11/24 19:21:36 CRITICAL: Failed to load config file"
+    assert isinstance(parse_line(text.encode()), Problem)
 
 
 def test_statistics_are_read_with_what_is_in_flight() -> None:

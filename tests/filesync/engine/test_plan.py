@@ -186,6 +186,12 @@ def test_a_plan_with_any_change_is_carried_out(message: Message) -> None:
             FailureClass.GUARD,
         ),
         ([problem("directory not found", "sub")], 1, "source_unreadable", FailureClass.GUARD),
+        (
+            [problem("open /error reading destination root directory: no such file", "sub")],
+            1,
+            "source_unreadable",
+            FailureClass.GUARD,
+        ),
         ([problem("something odd", "sub")], 1, "source_unreadable", FailureClass.GUARD),
         ([problem("401 Unauthorized")], 1, None, FailureClass.AUTH),
         ([problem("connection refused", "sub")], 1, None, FailureClass.NETWORK),
