@@ -1,7 +1,8 @@
 """Find what must go before anything comes: a folder with the name of a file, or the reverse.
 
 A mirror deletes last, and only where nothing failed; but a file cannot come where a folder stands,
-nor a folder where a file does. So these are deleted by a stage of their own, before the copies.
+nor a folder where a file does; and what has the name of a partial file of a copy is overwritten by
+it. So these are deleted by a stage of their own, before the copies.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from filesync.engine.drive import Take
 from filesync.engine.events import Event
 from filesync.engine.filters import is_speakable
 from filesync.engine.messages import Message, Skipped
+from filesync.engine.partials import PARTIAL, final_path, partial_suffix
 from filesync.engine.plan import COPY, DELETE_WORDS
+from filesync.engine.request import SyncRequest
 
 _MAX_REMEMBERED = 200_000
 _BATCH = 1000
@@ -28,10 +31,12 @@ class InTheWay:
     """Note from dry runs which deletions stand in the way of copies; the names lie on the disk.
 
     rclone tells copies first, then deleted files, then folders. Beyond 200,000 copies or folders
-    nothing is noted of them: such a copy fails, and says why.
+    nothing is noted of them: such a copy fails, and says why. With `partials`, a file that may be
+    a killed rclone's partial one is in the way of the copy with its name: it may be a person's too.
     """
 
     path: Path
+    partials: bool = False
     found: bool = False
     _files: set[int] = field(default_factory=set)
     _folders: set[int] = field(default_factory=set)
@@ -61,7 +66,8 @@ class InTheWay:
         elif not is_speakable(path):
             return
         elif what in DELETE_WORDS:
-            if hash(path) in self._folders or self._lies_in_a_file(path):
+            folder_comes = hash(path) in self._folders or self._lies_in_a_file(path)
+            if folder_comes or (self.partials and self._is_partial(path)):
                 self._add(path)
         elif what == _REMOVE_DIR and (hash(path) in self._files or self._lies_in_a_file(path)):
             self._add(f"{path}/{_NOBODY}")
@@ -76,6 +82,10 @@ class InTheWay:
         if len(self._folders) < _MAX_REMEMBERED:
             self._folders.update(_folders_above(path))
 
+    def _is_partial(self, path: str) -> bool:
+        final = final_path(path) if path.endswith(PARTIAL) else path
+        return final != path and hash(final) in self._files
+
     def _lies_in_a_file(self, path: str) -> bool:
         return any(folder in self._files for folder in _folders_above(path))
 
@@ -84,6 +94,11 @@ class InTheWay:
         self._lines.append(f"{path}\0")
         if len(self._lines) >= _BATCH:
             self.flush()
+
+
+def keeps_partials(request: SyncRequest) -> bool:
+    """Whether what looks like a partial file is kept: where no suffix of ours tells whose it is."""
+    return request.keep_deleted_dir is not None and partial_suffix(request.destination) is None
 
 
 def _folders_above(path: str) -> Iterator[int]:

@@ -18,6 +18,7 @@ from filesync.engine.request import Endpoint
 
 # A stop has its own time limit, and a tree can have any number of folders.
 SEARCHED_FOR_S = 2.0
+PARTIAL = ".partial"
 # What rclone adds to a name while it writes the file, with our suffix or its own.
 _ADDED = re.compile(r"\.[0-9a-f]{8}(?:\.[0-9a-f]{7})?\.partial$")
 # Of a longer name rclone takes the beginning, from which the name cannot be told.
@@ -35,9 +36,13 @@ def partial_suffix(destination: Endpoint) -> str | None:
     return f".{hashlib.sha256(os.fsencode(full_path(destination))).hexdigest()[:7]}.partial"
 
 
-def final_path(path: str) -> str:
-    """Give the path of the file whose partial file is named; one that was cut stays as it is."""
-    final = _ADDED.sub("", path)
+def final_path(path: str, suffix: str | None = None) -> str:
+    """Give the path of the file whose partial file is named; one that was cut stays as it is.
+
+    With a `suffix` of ours every other name is a person's, and stays too.
+    """
+    added = _ADDED if suffix is None else re.compile(rf"\.[0-9a-f]{{8}}{re.escape(suffix)}$")
+    final = added.sub("", path)
     name_bytes = len(os.fsencode(final.rpartition("/")[2]))
     return final if 0 < name_bytes < _WHOLE_NAME_BYTES else path
 

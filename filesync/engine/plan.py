@@ -12,7 +12,7 @@ from filesync.engine.errors import FailureClass
 from filesync.engine.events import Action, Event, Plan, PlanItem, Progress
 from filesync.engine.messages import Duplicate, LastWords, Message, Problem, Remark, Skipped, Stats
 from filesync.engine.most_files import FirstFiles
-from filesync.engine.partials import final_path
+from filesync.engine.partials import PARTIAL, final_path, partial_suffix
 from filesync.engine.passes import mirrors
 from filesync.engine.renamed import moved_to
 from filesync.engine.request import Method, SyncRequest
@@ -34,7 +34,8 @@ class PlanTally:
     remembered ones they count again, so that the plan may say more than will happen, never less.
     `duplicates` are files of the source that another one's name at the destination leaves out,
     `alike` two whose names there differ in capitals alone.
-    `leftovers` are partial files that a killed rclone left, of files that are sent again now.
+    `leftovers` are partial files that a killed rclone left, of files that are sent again now:
+    with our own suffix, or where nothing is kept. Others may be a person's (see in_the_way).
     `clears` says that something to be deleted stands in the way of a copy.
     `renamed_again` is a name that loses its file, and that the rename rules change once more.
     """
@@ -134,9 +135,13 @@ class PlanTally:
 
     def _note_leftover(self, path: str) -> None:
         """Note a partial file of a file that is to be sent: rclone tells copies first."""
-        final = final_path(path)
-        sent_again = final != path and hash(final) in self._seen
-        if sent_again and mirrors(self.request) and len(self.leftovers) < MAX_ITEMS:
+        if not path.endswith(PARTIAL) or len(self.leftovers) >= MAX_ITEMS:
+            return
+        suffix = partial_suffix(self.request.destination)
+        if suffix is None and self.request.keep_deleted_dir is not None:
+            return
+        final = final_path(path, suffix)
+        if final != path and hash(final) in self._seen and mirrors(self.request):
             self.leftovers.append(path)
 
     def _copy(self, message: Skipped, stored_as: str) -> None:

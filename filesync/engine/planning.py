@@ -11,7 +11,7 @@ from filesync.engine.deletions import DeletionSearch
 from filesync.engine.drive import Stopped, ticking
 from filesync.engine.events import Event, Plan
 from filesync.engine.folders import single_file
-from filesync.engine.in_the_way import InTheWay
+from filesync.engine.in_the_way import InTheWay, keeps_partials
 from filesync.engine.most_files import FirstFiles, is_exact
 from filesync.engine.passes import Stage, hides_there, mirrors, never_replaces, plan_stages
 from filesync.engine.plan import PlanTally, ReportCounts
@@ -47,7 +47,7 @@ def planned(stages: Stages, facts: PairFacts) -> Generator[Event, None, tuple[Pl
         take = names.watching(take)
     way = None
     if mirrors(request) and not request.rules.renames:
-        way = InTheWay(prepared.files.in_the_way)
+        way = InTheWay(prepared.files.in_the_way, partials=keeps_partials(request))
         take = way.watching(take)
     counts, seen = ReportCounts(), None
     for stage in plan_stages(request, facts):

@@ -22,6 +22,7 @@ from filesync.engine import (
 )
 from tests.filesync.engine.lab import Lab, engine_remote, files_of, write_tree
 from tests.servers.apache import ApacheServer
+from tests.servers.sftp import SftpServer
 from tests.servers.webdav import DavServer, WebdavServer
 
 BIG = os.urandom(2 << 20)
@@ -112,3 +113,42 @@ def test_what_a_killed_rclone_left_does_not_fail_the_next_full_run(
     assert ran.result.totals.files_deleted == 1
     assert ran.result.plan is not None
     assert ran.result.plan.deletes == 1
+
+
+PERSONS = ".0a1b2c3d.partial"
+
+
+@pytest.mark.parametrize("source", [{"a": "new"}, {"a": "new", "d/a": "new"}])
+def test_a_file_of_a_person_that_looks_like_a_partial_one_is_kept(
+    lab: Lab, source: dict[str, str]
+) -> None:
+    write_tree(lab.source, source)
+    write_tree(lab.destination, {f"{name}{PERSONS}": "a person's" for name in source})
+    before = files_of(lab.destination)
+    ran = lab.run(lab.asking(Method.FULL, keep_deleted_dir="kept"))
+
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert files_of(lab.root / "files" / "kept") == before
+    assert files_of(lab.destination) == files_of(lab.source)
+
+
+def test_what_a_killed_rclone_left_on_a_server_is_kept_for_it_may_be_a_persons(
+    lab: Lab, sftp_server: SftpServer
+) -> None:
+    remote = Endpoint(engine_remote(sftp_server.remote), f"p{time.monotonic_ns()}")
+    write_tree(lab.source, {"sub/big": BIG})
+    kept = f"{remote.path}-kept"
+    request = lab.asking(Method.FULL, destination=remote, limits=SLOWLY, keep_deleted_dir=kept)
+    cut_off(lab, request, "killed")
+    there = sftp_server.root / remote.path
+    [left] = files_of(there)
+    assert left.endswith(b".partial")
+    write_tree(there, {f"sub/big{PERSONS}": "a person's"})
+    before = files_of(there)
+
+    ran = lab.run(replace(request, limits=Limits()))
+
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert files_of(there) == files_of(lab.source)
+    assert files_of(sftp_server.root / kept) == before
+    assert ran.result.totals.files_deleted == 2
