@@ -101,16 +101,28 @@ def escaping_links(tree: Path, root: Path) -> Iterator[Path | None]:
     """Yield the links below `tree` that lead out of `root`, and None after each folder.
 
     The None lets a caller do else meanwhile.
-
-    rclone writes through a linked folder. A link to a file is replaced by a file when it is
-    written, so it is harmless; a dangling one may become a folder later, so it is not.
     """
-    folders = [os.fspath(tree)]
+    for link in folder_links(os.fspath(tree)):
+        if link is None:
+            yield None
+        elif not Path(os.path.realpath(link)).is_relative_to(root):
+            yield Path(link)
+
+
+def folder_links(tree: str, *, skip: str | None = None) -> Iterator[str | None]:
+    """Yield the links below `tree` that rclone may write through, and None after each folder.
+
+    A link to a file is replaced by a file when it is written, so it is harmless; a dangling one
+    may become a folder later, so it is not. Folders whose name is `skip` are not looked into.
+    """
+    folders = [tree]
     while folders:
-        for link in _links(folders.pop(), folders):
-            target = os.path.realpath(link)
-            if not os.path.isfile(target) and not Path(target).is_relative_to(root):
-                yield Path(link)
+        folder = folders.pop()
+        if os.path.basename(folder) == skip:
+            continue
+        for link in _links(folder, folders):
+            if not os.path.isfile(link):
+                yield link
         yield None
 
 

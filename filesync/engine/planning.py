@@ -6,6 +6,7 @@ import json
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 
+from filesync.engine import linked_folders
 from filesync.engine.clashes import NewNames, check_cases
 from filesync.engine.deletions import DeletionSearch
 from filesync.engine.drive import Stopped, ticking
@@ -35,6 +36,7 @@ def planned(stages: Stages, facts: PairFacts) -> Generator[Event, None, tuple[Pl
     source_bytes = None
     search = RenameSearch(prepared.files) if may_rename(prepared) else None
     take = tally.take if search is None else search.watching(tally.take)
+    take = linked_folders.watching(request, take)
     in_use = None
     if request.rules.renames:
         in_use = NamesInUse(prepared.files.in_use, request.keep_deleted_dir is not None)

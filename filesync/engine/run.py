@@ -39,6 +39,7 @@ from filesync.engine.guards import (
     renames_allowed,
 )
 from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_tokens
+from filesync.engine.linked_folders import check_unplanned
 from filesync.engine.log import RunLog
 from filesync.engine.most_files import is_exact
 from filesync.engine.moving import PartedMove, moves_in_parts
@@ -228,6 +229,8 @@ class _Run:
             if first is not None and first.more:
                 self._limit = files_reached(first.most)
                 stages = replace(stages, prepared=limited(prepared, tuple(first.names)))
+        elif request.method is not Method.CHECK:
+            yield from check_unplanned(stages, facts)
         is_whole = self._limit is None
         request, known = stages.prepared.request, self._plan if is_whole else None
         to_run = stages_to_run(request, facts, known, clears=clears and is_whole)
