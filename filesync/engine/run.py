@@ -41,6 +41,7 @@ from filesync.engine.guards import (
 from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_tokens
 from filesync.engine.linked_folders import check_unplanned
 from filesync.engine.log import RunLog
+from filesync.engine.lost_folders import check_folders, loses_folders
 from filesync.engine.most_files import is_exact
 from filesync.engine.moving import PartedMove, moves_in_parts
 from filesync.engine.outcome import conclude, name_folders
@@ -255,7 +256,12 @@ class _Run:
             move = PartedMove(stages)
             yield from move.list_source(self._plan if self._limit is None else None)
             in_order = move.stages(to_run)
+        sends_new = self._plan is None or self._plan.adds > 0
+        is_safe = not (sends_new and loses_folders(request))
         for stage in in_order:
+            if not is_safe and not (stage.clearing or stage.at_destination):
+                yield from check_folders(stages)
+                is_safe = True
             deletes_some = stage.deleting or stage.clearing
             yield from reader.begin_stage(renaming=stage.renaming, deleting=deletes_some)
             self._writes = True

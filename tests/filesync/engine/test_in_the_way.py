@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import replace
 
 import pytest
 
-from filesync.engine import Action, Endpoint, Guards, Method, Outcome, Rules
+from filesync.engine import Action, Endpoint, FailureClass, Guards, Method, Outcome, Rules
 from tests.filesync.engine.lab import Lab, engine_remote, files_of, names, tree, write_tree
 from tests.filesync.engine.test_restore import keeping, restore, undo_of
 
@@ -107,3 +108,36 @@ def test_a_copy_that_never_deletes_leaves_what_is_in_the_way(lab: Lab) -> None:
 
     assert ran.result.outcome is Outcome.FAILED
     assert names(files_of(lab.destination)) == set(OLD)
+
+
+@pytest.mark.parametrize("server", ["webdav", "apache"])
+@pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.MOVE, Method.FULL, Method.OVERWRITE])
+def test_a_failed_upload_deletes_no_folder(
+    lab: Lab, server: str, method: Method, request: pytest.FixtureRequest
+) -> None:
+    """rclone removes what it failed to upload by its name, which is the folder's."""
+    found = engine_remote(request.getfixturevalue(f"{server}_server").remote)
+    root = "/".join(filter(None, (found.root, f"l{time.monotonic_ns()}")))
+    destination = Endpoint(replace(found, root=root), "up")
+    write_tree(lab.source, {"d/z/in/k": "precious", "d/z/x.tmp": "hidden", "other": "1"})
+    assert lab.run(lab.asking(Method.INCREMENTAL, destination=destination)).items
+    before = files_of(lab.source)
+    shutil.rmtree(lab.source / "d/z")
+    write_tree(lab.source, {"d/z": "now a file", "new": "1"})
+    hides = Rules(filters=("- *.tmp",))
+    ran = lab.run(lab.asking(method, destination=destination, rules=hides))
+
+    # A mirror has deleted by then what stood in the way and may be deleted.
+    clears = method in (Method.FULL, Method.OVERWRITE)
+    assert ran.result.outcome is (Outcome.PARTIAL if clears else Outcome.FAILED)
+    assert ran.result.failure is not None
+    assert ran.result.failure.failure_class is FailureClass.NAME_NOT_ALLOWED
+    assert "d/z is a file at the source" in ran.result.failure.message
+    assert "exclude the path" in ran.result.failure.advice
+    assert (lab.source / "d/z").read_text() == "now a file"
+    lab.run(lab.asking(Method.INCREMENTAL, source=destination))
+    kept = {b"d/z/in/k", b"d/z/x.tmp", b"other"}
+    if clears:
+        kept.remove(b"d/z/in/k")
+    there = files_of(lab.destination)
+    assert {path: there.get(path) for path in kept} == {path: before[path] for path in kept}

@@ -189,9 +189,9 @@ def test_where_nothing_stands_in_the_way_no_process_more_is_started(
 
     assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
     started = [event for event in ran.events if isinstance(event, ProcessStarted)]
-    # What each side can tell of its files and the plan; of the move a list, the folders, the copy, a
-    # list and the removal.
-    assert len(started) == 8
+    # What each side can tell of its files, the plan, a look for folders in the way; of the move a
+    # list, the folders, the copy, a list and the removal.
+    assert len(started) == 9
 
 
 @pytest.mark.parametrize("changes", [{"dry_run": True}, {"method": Method.CHECK}])
