@@ -25,6 +25,7 @@ from filesync.engine.texts import Text
 from filesync.engine.tuning import PairFacts
 
 _MAX_REMEMBERED = 200_000
+_LINKS_OF_FOLDER = 2
 _GOES = DELETE_WORDS | {"remove directory"}
 
 
@@ -112,17 +113,46 @@ def _suspected(request: SyncRequest, destination: str, suspects: list[str]) -> I
             suspects.append(path)
         return
     source = _folder_of(request.source)
-    for link in folder_links(destination, skip=KEPT_FOLDER):
-        if link is None:
-            yield
-        elif source is None or _is_folder(source, os.path.relpath(link, destination)):
+    found = (
+        folder_links(destination, skip=KEPT_FOLDER)
+        if source is None
+        else _links_to_write_through(source, destination)
+    )
+    for link in found:
+        if link is not None:
             suspects.append(link)
             return
+        yield
 
 
-def _is_folder(source: str, path: str) -> bool:
-    place = os.path.join(source, path)
-    return os.path.isdir(place) and not os.path.islink(place)
+def _links_to_write_through(source: str, destination: str) -> Iterator[str | None]:
+    """Yield the links that stand for a folder of the source, and None after each folder.
+
+    A folder without folders in it need not be read, which its count of links tells: each has two,
+    and one more per folder in it. File systems that do not count so are told by the first folder.
+    """
+    folders = [""]
+    counts_on: int | None = None
+    while folders:
+        below = folders.pop()
+        try:
+            facts = os.stat(source + below, follow_symlinks=False)
+            if facts.st_dev == counts_on and facts.st_nlink == _LINKS_OF_FOLDER:
+                continue
+            with os.scandir(source + below) as entries:
+                names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            # rclone meets the same folder, and reports it.
+            continue
+        if not below and facts.st_nlink == _LINKS_OF_FOLDER + len(names):
+            counts_on = facts.st_dev
+        for name in names:
+            place = f"{destination}{below}/{name}"
+            if not os.path.islink(place):
+                folders.append(f"{below}/{name}")
+            elif not os.path.isfile(place):
+                yield place
+        yield None
 
 
 def _folder_of(endpoint: Endpoint) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from filesync.engine import Endpoint, FailureClass, Method, Outcome, Rules
+from filesync.engine import Endpoint, FailureClass, Method, Outcome, Rules, linked_folders
 from filesync.engine.linked_folders import LinkedFolders
 from filesync.engine.messages import Skipped
 from tests.filesync.engine.lab import Lab, Ran, engine_remote, tree, write_tree
@@ -111,6 +111,25 @@ def test_where_nothing_changes_no_second_look_is_taken(
     assert lab.run(lab.asking(Method.FULL)).result.outcome is Outcome.SUCCEEDED
     monkeypatch.setattr("filesync.engine.linked_folders.os.path.islink", pytest.fail)
     assert lab.run(lab.asking(Method.FULL)).result.outcome is Outcome.SUCCEEDED
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_copy_finds_its_links_whether_or_not_folders_count_theirs(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, counts: bool
+) -> None:
+    """Some network file systems give each folder two links, others one."""
+    if not counts:
+        monkeypatch.setattr(linked_folders, "_LINKS_OF_FOLDER", -1)
+    names = ["a/b/c", "a/b/link", "a/leaf", "e/f"]
+    write_tree(lab.source, {f"{name}/file": "1" for name in names})
+    write_tree(lab.destination, {"a/b/c/": "", "a/leaf/": "", "e/": "", "other/": ""})
+    for link in ("a/b/link", "a/leaf/nobody", "nobody"):
+        (lab.destination / link).symlink_to(lab.destination / "other")
+    (lab.source / "g").symlink_to("a")
+    (lab.destination / "g").symlink_to("other")
+    found = linked_folders._links_to_write_through(str(lab.source), str(lab.destination))
+
+    assert [one for one in found if one] == [str(lab.destination / "a/b/link")]
 
 
 def test_each_folder_is_looked_at_once_however_deep(lab: Lab) -> None:
