@@ -6,7 +6,7 @@ for a failed upload, by that name: the folder goes, and all in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 from filesync.engine.drive import Stopped, ticking
 from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import Event
-from filesync.engine.passes import Stage, writes_in_place
+from filesync.engine.passes import ONLY_SIZE, Stage, writes_in_place
 from filesync.engine.problems import Problems
 from filesync.engine.request import Method, SyncRequest
 from filesync.engine.stages import Stages
@@ -23,7 +23,7 @@ from filesync.engine.texts import Text
 # Looks at the whole destination, also where the rules hide something there.
 _LOOK = Stage(
     "copy",
-    ("--ignore-existing", "--delete-excluded", "--no-traverse=false"),
+    (*ONLY_SIZE, "--delete-excluded", "--no-traverse=false"),
     dry_run=True,
     report=True,
 )
@@ -40,14 +40,17 @@ def loses_folders(request: SyncRequest) -> bool:
     return writes and writes_in_place(request) and not request.rules.renames
 
 
-def check_folders(stages: Stages) -> Iterator[Event]:
+def check_folders(stages: Stages) -> Generator[Event, None, bool]:
     """End the run before anything is sent where a file would take a folder with it.
+
+    Gives whether every file of the source was found, and of equal size: a copy that compares sizes
+    would send none.
 
     Raises:
         Stopped: there is such a folder, or the destination could not be looked at.
     """
     problems = Problems()
-    yield from stages.drive(_LOOK, problems.note)
+    exit_code = yield from stages.drive(_LOOK, problems.note)
     for problem in problems.first.values():
         if "destination" in problem.text:
             raise Stopped(Failure.of(problem.failure_class, problem.text))
@@ -64,6 +67,7 @@ def check_folders(stages: Stages) -> Iterator[Event]:
                 ),
             )
         )
+    return exit_code == 0 and not problems.counts and search.same_sizes
 
 
 @dataclass(slots=True)
@@ -76,13 +80,15 @@ class _Search:
 
     report: Path
     found: str | None = None
+    same_sizes: bool = True
     _new: bytearray = field(default_factory=lambda: bytearray(_SLOTS))
     _suspects: set[bytes] = field(default_factory=set)
 
     def find(self) -> Iterator[None]:
-        """Set `found`; yields now and then."""
-        for path in self._paths(b"+"):
+        """Set `found` and `same_sizes`; yields now and then."""
+        for path in self._paths(b"+*!"):
             if path is not None:
+                self.same_sizes = False
                 self._new[hash(path) % _SLOTS] = 1
             yield
         for path in self._paths(b"-"):
@@ -93,16 +99,16 @@ class _Search:
         if not self._suspects:
             return
         for path in self._paths(b"+"):
-            if path in self._suspects:
+            if path is not None and path in self._suspects:
                 self.found = path.decode("utf-8", errors="replace")
                 return
             yield
 
-    def _paths(self, mark: bytes) -> Iterator[bytes | None]:
-        """Give the paths with a mark, and None now and then."""
+    def _paths(self, marks: bytes) -> Iterator[bytes | None]:
+        """Give the paths with one of these marks, and None now and then."""
         with suppress(FileNotFoundError), self.report.open("rb") as lines:
             for number, line in enumerate(lines):
-                if line[:1] == mark:
+                if line[:1] in marks:
                     yield line[2:].rstrip(b"\n")
                 elif number % _BATCH == 0:
                     yield None

@@ -31,7 +31,7 @@ NO_CONTENTS_OF_RENAMED = (
     "The two storages have no checksum in common, and rename rules change names: sizes are "
     "compared, and not contents, as other rules may hide a file on one side."
 )
-_ONLY_SIZE = ("--size-only",)
+ONLY_SIZE = ("--size-only",)
 _BY_UPLOAD_TIME = ("--update", "--use-server-modtime")
 
 
@@ -173,7 +173,7 @@ def _run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
         copy = Stage("copy", ("--ignore-times",))
         if apart:
             return (copy, DELETING)
-        return (copy, Stage("sync", _ONLY_SIZE)) if mirrors(request) else (copy,)
+        return (copy, Stage("sync", ONLY_SIZE)) if mirrors(request) else (copy,)
     # What these send is in step for the passes after them.
     passes = (*_unseen_changes(request, facts), *_compare_passes(request, facts))
     stages = (*(Stage("copy", flags) for flags in passes[:-1]), Stage(last, passes[-1]))
@@ -197,12 +197,12 @@ def _compare_passes(request: SyncRequest, facts: PairFacts) -> tuple[tuple[str, 
     the one, then the other. Without a hash in common --checksum would compare sizes alone too.
     """
     if request.compare is Compare.SIZE:
-        return (_ONLY_SIZE,)
+        return (ONLY_SIZE,)
     if facts.sizes_only and request.only_paths is not None:
         # They are known to need sending, and not all of them by their sizes or upload times.
         return (("--ignore-times",),)
     if facts.sizes_only:
-        return (_ONLY_SIZE, _BY_UPLOAD_TIME)
+        return (ONLY_SIZE, _BY_UPLOAD_TIME)
     by_hash = request.compare is Compare.CHECKSUM and facts.shares_hash
     return (("--checksum",),) if by_hash or not facts.shares_mtime else ((),)
 
@@ -218,8 +218,19 @@ def _unseen_changes(request: SyncRequest, facts: PairFacts) -> tuple[tuple[str, 
     if since_s is None or not facts.sizes_only or request.compare is Compare.SIZE or not knows:
         return ()
     since = datetime.fromtimestamp(since_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    # The copy has another age, and must be seen all the same.
-    return (("--ignore-times", "--max-age", since, "--delete-excluded"),)
+    # The copy has another age, and must be seen all the same: by its name, as they are few. Under
+    # its new name it is found only in the destination's own listing.
+    sees = "--delete-excluded" if request.rules.renames else "--no-traverse"
+    return (("--ignore-times", "--max-age", since, sees),)
+
+
+def is_first_of_two(stage: Stage, request: SyncRequest, facts: PairFacts) -> bool:
+    """Whether a stage does nothing where all sizes are equal, and another follows it.
+
+    Where files are kept each stage has its number, so that none is left out.
+    """
+    compares = facts.sizes_only and request.compare is not Compare.SIZE
+    return compares and request.keep_deleted_dir is None and stage.flags == ONLY_SIZE
 
 
 def lacks_checksums(request: SyncRequest, facts: PairFacts) -> bool:
@@ -250,20 +261,20 @@ def _check_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
     if hides_there(request):
         return _check_stages_of_copies(request, facts)
     if request.compare is Compare.SIZE:
-        return (Stage("check", _ONLY_SIZE),)
+        return (Stage("check", ONLY_SIZE),)
     if facts.shares_hash:
         return (Stage("check"),)
     if request.compare is Compare.CHECKSUM:
         return (Stage("check", ("--download",)),)
     if facts.sizes_only:
-        return (Stage("check", _ONLY_SIZE), Stage("copy", _BY_UPLOAD_TIME, dry_run=True))
+        return (Stage("check", ONLY_SIZE), Stage("copy", _BY_UPLOAD_TIME, dry_run=True))
     return (Stage("copy", dry_run=True),)
 
 
 def _check_stages_of_copies(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
     by_content = request.compare is Compare.CHECKSUM and not facts.shares_hash
     if request.compare is Compare.SIZE or by_content:
-        sizes = Stage("copy", _ONLY_SIZE, dry_run=True)
+        sizes = Stage("copy", ONLY_SIZE, dry_run=True)
         # Under rename rules the one name would have to let two through, one on each side.
         reads = by_content and not request.rules.renames
         return (sizes, Stage("check", ("--download",), alike=True)) if reads else (sizes,)

@@ -46,7 +46,13 @@ from filesync.engine.most_files import is_exact
 from filesync.engine.moving import PartedMove, moves_in_parts
 from filesync.engine.outcome import conclude, name_folders
 from filesync.engine.partials import remove_partials
-from filesync.engine.passes import Stage, comparison_remark, hides_there, stages_to_run
+from filesync.engine.passes import (
+    Stage,
+    comparison_remark,
+    hides_there,
+    is_first_of_two,
+    stages_to_run,
+)
 from filesync.engine.planning import look_first, planned
 from filesync.engine.prepare import (
     Prepared,
@@ -257,11 +263,13 @@ class _Run:
             yield from move.list_source(self._plan if self._limit is None else None)
             in_order = move.stages(to_run)
         sends_new = self._plan is None or self._plan.adds > 0
-        is_safe = not (sends_new and loses_folders(request))
+        is_safe, is_in_step = not (sends_new and loses_folders(request)), False
         for stage in in_order:
             if not is_safe and not (stage.clearing or stage.at_destination):
-                yield from check_folders(stages)
+                is_in_step = yield from check_folders(stages)
                 is_safe = True
+            if is_in_step and is_first_of_two(stage, request, facts):
+                continue
             deletes_some = stage.deleting or stage.clearing
             yield from reader.begin_stage(renaming=stage.renaming, deleting=deletes_some)
             self._writes = True

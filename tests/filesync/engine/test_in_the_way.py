@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import time
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 from filesync.engine import Action, Endpoint, FailureClass, Guards, Method, Outcome, Rules
 from tests.filesync.engine.lab import Lab, engine_remote, files_of, names, tree, write_tree
 from tests.filesync.engine.test_restore import keeping, restore, undo_of
+from tests.servers.webdav import WebdavServer
 
 NEW: dict[str, str | bytes] = {
     "file": "now a file",
@@ -141,3 +143,29 @@ def test_a_failed_upload_deletes_no_folder(
         kept.remove(b"d/z/in/k")
     there = files_of(lab.destination)
     assert {path: there.get(path) for path in kept} == {path: before[path] for path in kept}
+
+
+def test_a_rerun_of_plain_webdav_lists_it_twice_as_before(
+    lab: Lab, webdav_server: WebdavServer
+) -> None:
+    """Where the look finds all files, of equal sizes, no pass over the sizes follows."""
+    found = engine_remote(webdav_server.remote)
+    root = "/".join(filter(None, (found.root, f"r{time.monotonic_ns()}")))
+    write_tree(lab.source, {"d/a": "1", "b": "2"})
+    sync = lab.asking(Method.INCREMENTAL, destination=Endpoint(replace(found, root=root), "up"))
+
+    def passes() -> list[str]:
+        lab.run(sync)
+        lines = gzip.decompress(lab.log_path.read_bytes()).decode().splitlines()
+        commands = [line for line in lines if '"command"' in line and " copy " in line]
+        words = ("--dry-run", "--size-only", "--update")
+        return [" ".join(word for word in words if word in line) for line in commands]
+
+    look = "--dry-run --size-only"
+    assert passes() == [look, "--size-only", "--update"]
+    assert passes() == [look, "--update"]
+    (lab.source / "empty").mkdir()
+    assert passes() == [look, "--update"]
+    assert list(webdav_server.root.rglob("up/empty"))
+    (lab.source / "b").write_text("longer")
+    assert passes() == [look, "--size-only", "--update"]
