@@ -25,6 +25,7 @@ from filesync.engine.tuning import PairFacts
 
 # A smaller file is read in one piece, and looking at each of very many would cost.
 LEAST_BYTES = 64 << 10
+_CLOCK_ERROR_S = 2
 
 
 @dataclass(slots=True)
@@ -99,7 +100,9 @@ class UploadWatch:
         elif isinstance(message, Copied) and (message.size_bytes or 0) >= LEAST_BYTES:
             began_after_s = self._began_after_s.get(message.path, self._told_at_s)
             with suppress(OSError, ValueError):
-                if os.stat(self.source / message.path).st_mtime >= began_after_s:
+                changed_at_s = os.stat(self.source / message.path).st_mtime
+                # A time in the future tells nothing.
+                if began_after_s <= changed_at_s <= self.clock() + _CLOCK_ERROR_S:
                     events += self.reader.changed_meanwhile(message.path)
         return events
 

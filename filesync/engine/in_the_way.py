@@ -19,7 +19,7 @@ from filesync.engine.partials import PARTIAL, final_path, partial_suffix
 from filesync.engine.plan import COPY, DELETE_WORDS
 from filesync.engine.request import SyncRequest
 
-_MAX_REMEMBERED = 200_000
+_MAX_REMEMBERED = 100_000
 _BATCH = 1000
 _REMOVE_DIR = "remove directory"
 # A folder is emptied and removed where the list of files leads into it, so one is made up.
@@ -30,7 +30,7 @@ _NOBODY = ".syncbeat-in-the-way"
 class InTheWay:
     """Note from dry runs which deletions stand in the way of copies; the names lie on the disk.
 
-    rclone tells copies first, then deleted files, then folders. Beyond 200,000 copies or folders
+    rclone tells copies first, then deleted files, then folders. Beyond 100,000 copies or folders
     nothing is noted of them: such a copy fails, and says why. With `partials`, a file that may be
     a killed rclone's partial one is in the way of the copy with its name: it may be a person's too.
     """

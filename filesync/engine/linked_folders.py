@@ -24,7 +24,7 @@ from filesync.engine.stages import Stages
 from filesync.engine.texts import Text
 from filesync.engine.tuning import PairFacts
 
-_MAX_REMEMBERED = 200_000
+_MAX_REMEMBERED = 20_000
 _LINKS_OF_FOLDER = 2
 _GOES = DELETE_WORDS | {"remove directory"}
 

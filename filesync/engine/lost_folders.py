@@ -36,7 +36,7 @@ def loses_folders(request: SyncRequest) -> bool:
 
     Under rename rules no report tells the names that files will have.
     """
-    writes = request.method is not Method.CHECK and not request.dry_run
+    writes = request.method is not Method.CHECK
     return writes and writes_in_place(request) and not request.rules.renames
 
 
@@ -52,7 +52,7 @@ def check_folders(stages: Stages) -> Generator[Event, None, bool]:
     problems = Problems()
     exit_code = yield from stages.drive(_LOOK, problems.note)
     for problem in problems.first.values():
-        if "destination" in problem.text:
+        if problem.text.startswith("error reading destination"):
             raise Stopped(Failure.of(problem.failure_class, problem.text))
     search = _Search(stages.prepared.files.report)
     yield from ticking(search.find())

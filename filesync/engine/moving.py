@@ -8,13 +8,14 @@ was stays, and counts as failed. A part is so small that an attempt that ends lo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from filesync.engine.drive import Driven
 from filesync.engine.events import Event, Plan
-from filesync.engine.passes import Stage
+from filesync.engine.passes import GOES_ON, Stage
 from filesync.engine.prepare import Prepared
 from filesync.engine.request import Method
 from filesync.engine.stages import Stages
@@ -22,11 +23,13 @@ from filesync.engine.tuning import PairFacts
 
 _PART_FILES = 2000
 _PART_BYTES = 4 << 30
-# rclone's exit codes after which the next part may go better: single files failed.
-_GOES_ON = frozenset({0, 1, 5, 6})
 _LISTING = Stage("listed")
 _LISTING_AGAIN = Stage("listed", part=True)
 _REMOVING = Stage("remove", part=True)
+# Elsewhere one way of listing may tell fractions of a second, and another leave them out.
+_EXACT = frozenset({"local", "sftp"})
+_FRACTION = re.compile(rb"\.\d+")
+_NO_UTF8 = re.compile("[\udc80-\udcff]")
 # Makes the folders: no file is as large.
 _FOLDERS = ("--min-size", "8191P")
 
@@ -42,10 +45,11 @@ def moves_in_parts(prepared: Prepared, facts: PairFacts) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A file of the source: its name byte by byte, and its size and time as rclone writes them."""
+    """A file of the source: its name byte by byte, its size, and its time as rclone writes it."""
 
     name: bytes
-    facts: bytes | None
+    size_bytes: int
+    changed_at: bytes
 
 
 @dataclass(slots=True)
@@ -69,8 +73,7 @@ class PartedMove:
         Raises:
             Stopped: the source could not be listed.
         """
-        yield from self.run.ask(_LISTING)
-        self.run.prepared.files.answer.replace(self._list)
+        (yield from self.run.ask_for_file(_LISTING)).replace(self._list)
         if plan is None:
             return
         earlier = self.run.reader.earlier
@@ -79,28 +82,38 @@ class PartedMove:
     def stages(self, to_run: Sequence[Stage]) -> Iterator[Stage]:
         """Give a run's stages with copies instead of its move, each once its forerunner is settled.
 
-        The first copy makes the folders.
+        The first copy makes the folders, unless the run is limited to some files.
         """
         yield from to_run[:-1]
         copy = replace(to_run[-1], verb="copy")
-        yield replace(copy, flags=(*copy.flags, *_FOLDERS))
         number = copy.number
+        if self.run.prepared.request.only_paths is None:
+            yield replace(copy, flags=(*copy.flags, *_FOLDERS))
+            number += 1
         with self._list.open("rb") as lines:
-            for self._part in _parts(lines):
-                number += 1
-                self._write(self._part)
+            for part in _parts(map(self._listed, lines)):
+                self._part = part
+                self._write(part)
                 yield replace(copy, part=True, number=number)
+                number += 1
 
     def settle(self, exit_code: int) -> Driven:
         """Delete at the source what was copied and is what it was; gives 0 to go on."""
         moving = self.run.reader.moving
+        for path in moving.keys() - self._part.keys():
+            # It was not there when the part was listed.
+            del moving[path]
+            yield from self.run.reader.changed_meanwhile(path)
         if moving:
+            # What follows counts nothing of its own.
+            yield from self.run.reader.begin_stage()
             self._write(moving)
-            now = _by_name((yield from self.run.ask(_LISTING_AGAIN)).splitlines())
+            lines = (yield from self.run.ask(_LISTING_AGAIN)).splitlines()
+            now = dict(map(self._listed, lines))
             for path in list(moving):
                 if path not in now:
                     yield self.run.reader.moved(path)
-                elif now[path].facts is None or now[path] != self._part[path]:
+                elif now[path] != self._part[path]:
                     del moving[path]
                     yield from self.run.reader.changed_meanwhile(path)
         if moving:
@@ -108,31 +121,34 @@ class PartedMove:
             exit_code = (yield from self.run.drive(_REMOVING, self.run.reader.take)) or exit_code
             moving.clear()
         self.exit_code = exit_code or self.exit_code
-        return 0 if exit_code in _GOES_ON else exit_code
+        return 0 if exit_code in GOES_ON else exit_code
+
+    def _listed(self, line: bytes) -> tuple[str, Listed]:
+        """Read "size;time;path", by the name that a log shows."""
+        size, at, name = line.rstrip(b"\n").split(b";", 2)
+        if self.run.prepared.request.source.remote.backend not in _EXACT:
+            at = _FRACTION.sub(b"", at)
+        return _shown(name), Listed(name, int(size), at)
 
     def _write(self, paths: Iterable[str]) -> None:
         names = b"".join(self._part[path].name + b"\0" for path in paths)
         self.run.prepared.files.part.write_bytes(names)
 
 
-def _parts(lines: Iterable[bytes]) -> Iterator[dict[str, Listed]]:
-    some: list[bytes] = []
+def _parts(files: Iterable[tuple[str, Listed]]) -> Iterator[dict[str, Listed]]:
+    """Cut a list into parts, in none of which two files look alike."""
+    part: dict[str, Listed] = {}
     size_bytes = 0
-    for line in lines:
-        some.append(line.rstrip(b"\n"))
-        size_bytes += max(0, int(line.partition(b";")[0]))
-        if len(some) >= _PART_FILES or size_bytes >= _PART_BYTES:
-            yield _by_name(some)
-            some, size_bytes = [], 0
-    if some:
-        yield _by_name(some)
+    for path, listed in files:
+        if path in part or len(part) >= _PART_FILES or size_bytes >= _PART_BYTES:
+            yield part
+            part, size_bytes = {}, 0
+        part[path] = listed
+        size_bytes += max(0, listed.size_bytes)
+    if part:
+        yield part
 
 
-def _by_name(lines: Iterable[bytes]) -> dict[str, Listed]:
-    """Read "size;time;path" by the names that a log shows: of two that look alike none is sure."""
-    found: dict[str, Listed] = {}
-    for line in lines:
-        size, at, name = line.split(b";", 2)
-        path = name.decode("utf-8", errors="replace")
-        found[path] = Listed(name, None if path in found else size + b";" + at)
-    return found
+def _shown(name: bytes) -> str:
+    """Give a name as a log shows it: each byte that is no UTF-8 as the same character."""
+    return _NO_UTF8.sub("\ufffd", name.decode("utf-8", errors="surrogateescape"))

@@ -31,6 +31,8 @@ NO_CONTENTS_OF_RENAMED = (
     "The two storages have no checksum in common, and rename rules change names: sizes are "
     "compared, and not contents, as other rules may hide a file on one side."
 )
+# rclone's exit codes after which others may go better: single files failed.
+GOES_ON = frozenset({0, 1, 5, 6})
 ONLY_SIZE = ("--size-only",)
 _BY_UPLOAD_TIME = ("--update", "--use-server-modtime")
 
@@ -41,7 +43,8 @@ class Stage:
 
     `deleting` limits it to what the plan found to delete, `clearing` to what of it stands in the
     way of copies, `alike` to the files that an earlier stage found to be alike, `part` to those of
-    a part of a move; without `sized` sizes and ages do not count. `number` counts those that may
+    a part of a move; an `unseen` one sends what no comparison may see as changed, and may fail;
+    without `sized` sizes and ages do not count. `number` counts those that may
     set files aside: each keeps them in a folder of its own.
     """
 
@@ -55,6 +58,7 @@ class Stage:
     clearing: bool = False
     alike: bool = False
     part: bool = False
+    unseen: bool = False
     sized: bool = True
     number: int = 1
 
@@ -174,9 +178,11 @@ def _run_stages(request: SyncRequest, facts: PairFacts) -> tuple[Stage, ...]:
         if apart:
             return (copy, DELETING)
         return (copy, Stage("sync", ONLY_SIZE)) if mirrors(request) else (copy,)
+    passes = _compare_passes(request, facts)
     # What these send is in step for the passes after them.
-    passes = (*_unseen_changes(request, facts), *_compare_passes(request, facts))
-    stages = (*(Stage("copy", flags) for flags in passes[:-1]), Stage(last, passes[-1]))
+    unseen = (Stage("copy", flags, unseen=True) for flags in _unseen_changes(request, facts))
+    compared = (Stage("copy", flags) for flags in passes[:-1])
+    stages = (*unseen, *compared, Stage(last, passes[-1]))
     return (*stages, DELETING) if apart else stages
 
 
@@ -222,6 +228,13 @@ def _unseen_changes(request: SyncRequest, facts: PairFacts) -> tuple[tuple[str, 
     # its new name it is found only in the destination's own listing.
     sees = "--delete-excluded" if request.rules.renames else "--no-traverse"
     return (("--ignore-times", "--max-age", since, sees),)
+
+
+def harmless(stage: Stage) -> Stage | None:
+    """Give a stage that deletes nothing, as an earlier one failed; None where it only deletes."""
+    if stage.deleting:
+        return None
+    return replace(stage, verb="copy") if stage.verb == "sync" else stage
 
 
 def is_first_of_two(stage: Stage, request: SyncRequest, facts: PairFacts) -> bool:

@@ -37,27 +37,31 @@ class _Reader:
         return []
 
 
-def put_back(stages: Stages, last: Stage) -> Iterator[Event]:
+def put_back(stages: Stages, last: Stage, *, after: int = 0) -> Iterator[Event]:
     """Move kept files to where nothing stands at the destination; tell of those that stay away.
 
     All that lie there, not those that the log told of: a killed rclone tells of some no more. Of
-    two stages, of which `last` was the last, the first one has the older file.
+    two stages, of which `last` was the last, the first one has the older file. Those up to the
+    number `after` are done with, and what they kept stays.
     """
     prepared = stages.prepared
     kept_dir = prepared.request.keep_deleted_dir
     if kept_dir is None:
         return
     assert prepared.sides.backup is not None
-    folders = [stage_folder(prepared.sides.backup, number + 1) for number in range(last.number)]
+    numbers = range(after + 1, last.number + 1)
+    folders = [stage_folder(prepared.sides.backup, number) for number in numbers]
     driver, reader = stages.driver.for_tidying(LIMITS), _Reader()
     exit_codes = yield from _moved_back(stages, driver, reader, folders)
     yield from stages.reader.back_again(reader.back)
+    left = stages.reader.set_aside - reader.back
+    stages.reader.set_aside.clear()
     # A stage that set nothing aside has no folder. At the name of what did not move then stands
     # something: the new file, come without a word.
     is_done = 0 in exit_codes <= {0, MISSING_EXIT}
     if is_done or stages.driver.must_end_at_once:
         return
-    for path in sorted(stages.reader.set_aside - reader.back):
+    for path in sorted(left):
         yield from stages.reader.missing(path, kept_dir)
 
 

@@ -148,7 +148,8 @@ class SyncRequest:
     deleted at the destination.
     `unsure_since_s` (a Unix time) is when the last run began that sent what had changed: a file
     that was changed later is sent again where nothing but the time of an upload would tell, which
-    lies after a change that was made during it. No earlier than `rules.max_age_s` lets through.
+    lies after a change that was made during it. No earlier than `rules.max_age_s` lets through, and
+    earlier by `rules.min_age_s`, until when nobody looked at the change.
     """
 
     source: Endpoint

@@ -47,8 +47,10 @@ from filesync.engine.moving import PartedMove, moves_in_parts
 from filesync.engine.outcome import conclude, name_folders
 from filesync.engine.partials import remove_partials
 from filesync.engine.passes import (
+    GOES_ON,
     Stage,
     comparison_remark,
+    harmless,
     hides_there,
     is_first_of_two,
     stages_to_run,
@@ -143,6 +145,8 @@ class _Run:
         self._sections: dict[str, dict[str, str]] = {}
         # Why the run is limited to a part of what its plan would send.
         self._limit: Failure | None = None
+        # How a stage ended that may fail, 0 while none has.
+        self._left = 0
 
     def execute(self, log_path: Path | None) -> Iterator[Event]:
         """Yield the run's events, Finished last."""
@@ -223,6 +227,8 @@ class _Run:
             if failure is not None:
                 yield self._finished(Outcome.FAILED, failure)
                 return
+            if request.dry_run and plan.adds and loses_folders(request) and not tally.clears:
+                yield from check_folders(stages)
             if request.dry_run or tally.changes_nothing:
                 self._reader.found_in_step(plan)
                 yield self._finished(*self._concluded(0))
@@ -240,7 +246,7 @@ class _Run:
             yield from check_unplanned(stages, facts)
         is_whole = self._limit is None
         request, known = stages.prepared.request, self._plan if is_whole else None
-        to_run = stages_to_run(request, facts, known, clears=clears and is_whole)
+        to_run = stages_to_run(request, facts, known, clears=clears)
         yield from self._transferred(stages, facts, to_run, max_delete)
 
     def _transferred(
@@ -255,7 +261,8 @@ class _Run:
         max_renames = None
         if self._plan is not None:
             max_renames = renames_allowed(self._plan, keeps_deleted=reader.keeps_deleted)
-        exit_code = 0
+        # `done` is the number of the last stage whose kept files are not to come back.
+        exit_code = done = 0
         found = Differences(stages, lists_alike=any(stage.alike for stage in to_run))
         move, in_order = None, iter(to_run)
         if moves_in_parts(prepared, facts):
@@ -264,7 +271,10 @@ class _Run:
             in_order = move.stages(to_run)
         sends_new = self._plan is None or self._plan.adds > 0
         is_safe, is_in_step = not (sends_new and loses_folders(request)), False
-        for stage in in_order:
+        for one in in_order:
+            stage = one if not self._left else harmless(one)
+            if stage is None:
+                continue
             if not is_safe and not (stage.clearing or stage.at_destination):
                 is_in_step = yield from check_folders(stages)
                 is_safe = True
@@ -288,7 +298,7 @@ class _Run:
                 self._cut_off = True
                 if not self._driver.must_end_at_once:
                     yield from remove_cut_short(stages)
-                    yield from put_back(stages, stage)
+                    yield from put_back(stages, stage, after=done)
                 yield from named_at_source(prepared.files.report, reader)
                 raise
             yield from named_at_source(prepared.files.report, reader)
@@ -297,15 +307,18 @@ class _Run:
                 if exit_code == 1 and reader.differences and not reader.problems.counts:
                     # rclone's way of saying that it found differences: the check succeeded.
                     exit_code = 0
+            failed = exit_code if move is None else exit_code or move.exit_code
+            if failed and reader.set_aside:
+                yield from put_back(stages, stage, after=done)
+            if stage.unseen and exit_code in GOES_ON:
+                # The others have passes of their own, after which nothing is deleted.
+                self._left, exit_code = exit_code, 0
             if exit_code != 0:
-                if reader.set_aside:
-                    yield from put_back(stages, stage)
                 break
-            self._writes = move is not None and move.exit_code != 0
-        if move is not None and exit_code == 0 and move.exit_code != 0:
-            exit_code = move.exit_code
-            if reader.set_aside:
-                yield from put_back(stages, stage)
+            self._writes = bool(failed)
+            if stage.clearing or stage.part:
+                done = stage.number
+        exit_code = exit_code or self._left or (move.exit_code if move is not None else 0)
         hidden = hides_there(request) and request.only_paths is None
         if exit_code == 0 and request.method is Method.CHECK and hidden:
             yield from reader.begin_stage()

@@ -66,6 +66,10 @@ class Stages:
         Raises:
             Stopped: it failed, and the run with it.
         """
+        return (yield from self.ask_for_file(stage, take)).read_bytes()
+
+    def ask_for_file(self, stage: Stage, take: Take | None = None) -> Generator[Event, None, Path]:
+        """Give where what a command printed lies, until another one is asked; as `ask` does."""
         answer_path = self.prepared.files.answer
 
         def both(message: Message) -> list[Event]:
@@ -82,7 +86,7 @@ class Stages:
                     FailureClass.INTERNAL, Text("exit code {exit_code}", exit_code=exit_code)
                 )
             )
-        return answer_path.read_bytes()
+        return answer_path
 
     def check_passwords(self) -> Iterator[Event]:
         """End the run where the names in an encrypted root do not decrypt.

@@ -61,7 +61,7 @@ def sync_request(run: SyncRun, claim: Claim) -> engine.SyncRequest:
         put_back_from=kept_before(run),
         keep_deleted_dir=keep_for(run, claim),
         only_paths=_only_paths(run),
-        unsure_since_s=unsure_since_s(run.config),
+        unsure_since_s=unsure_since_s(run),
     )
 
 

@@ -115,6 +115,7 @@ class RunFields(TypedDict, total=False):
     finished_at: datetime | None
     cancel_requested_at: datetime | None
     failure_class: str
+    guard: str
     message: str
     advice: str
     retryable: bool | None

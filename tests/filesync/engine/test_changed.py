@@ -24,6 +24,7 @@ from filesync.engine import (
     Outcome,
     Progress,
     Remote,
+    Rules,
 )
 from filesync.engine.changed import LEAST_BYTES, ChangeWatch, UploadWatch
 from filesync.engine.messages import Copied
@@ -159,7 +160,7 @@ def test_a_file_that_changes_during_its_upload_has_failed_and_is_sent_again(
 
 
 def test_a_file_that_was_changed_before_its_upload_began_has_not_failed(tmp_path: Path) -> None:
-    clock = iter([1000.0, 1010.0, 1011.0, 1012.0]).__next__
+    clock = iter([1000.0, 1010.0, 1011.0, 1012.0, 1013.0, 1013.0, 1013.0]).__next__
     watch = UploadWatch(RunReader(Method.FULL), tmp_path, clock)
     file = tmp_path / "file"
     file.write_text("1")
@@ -168,6 +169,8 @@ def test_a_file_that_was_changed_before_its_upload_began_has_not_failed(tmp_path
         in_flight = tuple(InFlight(name, LEAST_BYTES, 0) for name in names)
         watch.take(replace(STATS, in_flight=in_flight))
     arrived = Copied("file", LEAST_BYTES, new=True)
+    assert all(item.error is None for item in watch.take(arrived) if isinstance(item, ItemDone))
+    os.utime(file, (2000, 2000))
     assert all(item.error is None for item in watch.take(arrived) if isinstance(item, ItemDone))
     os.utime(file, (1010.5, 1010.5))
     assert any(item.error for item in watch.take(arrived) if isinstance(item, ItemDone))
@@ -223,3 +226,39 @@ def test_an_edit_is_sent_where_the_clock_of_the_server_is_ahead(
     ran = lab.run(replace(upload, unsure_since_s=began_s))
     assert ran.actions() == {(Action.UPDATED, "doc")}
     assert there.read_text() == "new"
+
+
+@pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.FULL])
+def test_one_recent_file_that_fails_keeps_no_other_from_being_sent(
+    lab: Lab, webdav_server: WebdavServer, bound_rclone: Path, method: Method
+) -> None:
+    found = engine_remote(webdav_server.remote)
+    root = "/".join(filter(None, (found.root, f"k{time.monotonic_ns()}")))
+    upload = lab.asking(method, destination=Endpoint(replace(found, root=root), "up"))
+    write_tree(lab.source, {"locked": "1", "same": "1", "gone": "1"})
+    lab.run(upload)
+    (lab.source / "gone").unlink()
+    write_tree(lab.source, {"new": "1"})
+    os.utime(lab.source / "locked")
+    (lab.source / "locked").chmod(0)
+    ran = lab.run(replace(upload, unsure_since_s=time.time() - 60), rclone=bound_rclone)
+
+    assert ran.result.outcome is Outcome.PARTIAL
+    assert {(Action.ADDED, "new"), (Action.FAILED, "locked")} <= ran.actions()
+    assert not any(action is Action.DELETED for action, _ in ran.actions())
+
+
+def test_a_least_age_leaves_room_for_what_is_unsure(lab: Lab, webdav_server: WebdavServer) -> None:
+    found = engine_remote(webdav_server.remote)
+    root = "/".join(filter(None, (found.root, f"k{time.monotonic_ns()}")))
+    rules = Rules(min_age_s=600)
+    destination = Endpoint(replace(found, root=root), "up")
+    upload = lab.asking(Method.INCREMENTAL, destination=destination, rules=rules)
+    now_s = time.time()
+    write_tree(lab.source, {"old": "1", "young": "1"})
+    for name, ago_s in (("old", 650), ("young", 10)):
+        os.utime(lab.source / name, (now_s - ago_s, now_s - ago_s))
+    ran = lab.run(replace(upload, unsure_since_s=now_s - 720))
+
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert ran.actions() == {(Action.ADDED, "old")}

@@ -6,10 +6,11 @@ import gzip
 import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from filesync.engine import Action, Endpoint, FailureClass, Guards, Method, Outcome, Rules
+from filesync.engine import Action, Endpoint, FailureClass, Guards, Limits, Method, Outcome, Rules
 from tests.filesync.engine.lab import Lab, engine_remote, files_of, names, tree, write_tree
 from tests.filesync.engine.test_restore import keeping, restore, undo_of
 from tests.servers.webdav import WebdavServer
@@ -169,3 +170,51 @@ def test_a_rerun_of_plain_webdav_lists_it_twice_as_before(
     assert list(webdav_server.root.rglob("up/empty"))
     (lab.source / "b").write_text("longer")
     assert passes() == [look, "--size-only", "--update"]
+
+
+def test_a_limit_of_files_clears_the_way_too(lab: Lab) -> None:
+    write_tree(lab.source, NEW)
+    write_tree(lab.destination, OLD)
+    request = lab.asking(Method.FULL, limits=Limits(max_files=1))
+    outcomes = [lab.run(request).result.outcome for _ in range(4)]
+
+    assert outcomes[-1] is Outcome.SUCCEEDED
+    assert tree(lab.destination) == tree(lab.source)
+
+
+def test_a_dry_run_tells_of_a_folder_that_would_be_lost(
+    lab: Lab, webdav_server: WebdavServer
+) -> None:
+    found = engine_remote(webdav_server.remote)
+    root = "/".join(filter(None, (found.root, f"y{time.monotonic_ns()}")))
+    sync = lab.asking(Method.INCREMENTAL, destination=Endpoint(replace(found, root=root), "up"))
+    write_tree(lab.source, {"z/k": "1"})
+    lab.run(sync)
+    shutil.rmtree(lab.source / "z")
+    write_tree(lab.source, {"z": "now a file"})
+    ran = lab.run(replace(sync, dry_run=True))
+
+    assert ran.result.failure is not None
+    assert ran.result.failure.failure_class is FailureClass.NAME_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("server", ["webdav", "local"])
+def test_what_was_in_the_way_does_not_come_back_over_what_took_its_place(
+    lab: Lab, server: str, request: pytest.FixtureRequest, bound_rclone: Path
+) -> None:
+    remote = lab.request.source.remote
+    if server != "local":
+        found = engine_remote(request.getfixturevalue(f"{server}_server").remote)
+        root = "/".join(filter(None, (found.root, f"p{time.monotonic_ns()}")))
+        remote = replace(found, root=root)
+    sync = keeping(lab.asking(Method.FULL, destination=Endpoint(remote, "up")))
+    write_tree(lab.source, {"p": "was a file", "same": "1"})
+    lab.run(sync)
+    (lab.source / "p").unlink()
+    write_tree(lab.source, {"p/new1": "1", "p/new2": "2", "locked": "1"})
+    (lab.source / "locked").chmod(0)
+    ran = lab.run(sync, rclone=bound_rclone)
+    assert ran.result.outcome is Outcome.PARTIAL
+
+    lab.run(lab.asking(Method.INCREMENTAL, source=Endpoint(remote, "up")))
+    assert {b"p/new1", b"p/new2", b"same"} <= files_of(lab.destination).keys()

@@ -6,6 +6,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,7 +29,10 @@ from filesync.engine import (
 from tests.filesync.engine.lab import NO_GUARDS, Lab, engine_remote, files_of, tree, write_tree
 from tests.filesync.engine.test_restore import keeping, restore, undo_of
 
-ODD = [b"line\nbreak", b"not \xff utf-8", b"-dash", b" in blanks ", b"a*[b]", b"a;b;c"]
+ODD = [
+    *(b"line\nbreak", b"not \xff utf-8", b"not \xfe utf-8", b"cut \xe2\x82.txt"),
+    *(b"-dash", b" in blanks ", b"a*[b]", b"a;b;c"),
+]
 
 
 @pytest.fixture(params=["encrypted", "webdav", "ftp", "sftp", "openssh", "samba"])
@@ -120,6 +124,29 @@ def test_parts_can_be_undone(
     assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
     assert files_of(fetched(lab, upload)) == there
     assert tree(lab.source) == before
+
+
+def test_a_move_of_some_files_moves_them(lab: Lab, upload: SyncRequest) -> None:
+    write_tree(lab.source, {f"d/{number}": "1" for number in range(5)})
+    ran = lab.run(replace(upload, only_paths=("d/1", "d/3")))
+    assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
+    assert ran.actions() == {(Action.MOVED, "d/1"), (Action.MOVED, "d/3")}
+
+    ran = lab.run(replace(upload, limits=Limits(max_files=2)))
+    assert ran.guard == "max_files"
+    assert ran.result.totals.files_transferred == 2
+    assert lab.run(upload).result.totals.files_transferred == 1
+
+
+@pytest.mark.parametrize(("backend", "same"), [("s3", True), ("local", False)])
+def test_fractions_of_seconds_tell_only_on_disks(lab: Lab, backend: str, same: bool) -> None:
+    """S3 lists them, and asked for one object it leaves them out."""
+    request = replace(lab.request, source=Endpoint(Remote(backend, "a")))
+    stages = SimpleNamespace(prepared=SimpleNamespace(request=request))
+    move = moving.PartedMove(stages)  # type: ignore[arg-type]
+    listed = [move._listed(b"5;2026-01-01T00:00:00%sZ;a;b\n" % ms) for ms in (b".25", b"")]
+    assert (listed[0] == listed[1]) is same
+    assert listed[0][0] == "a;b"
 
 
 def test_parts_take_new_names(
