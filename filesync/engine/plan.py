@@ -183,7 +183,8 @@ class PlanTally:
     @property
     def changes_nothing(self) -> bool:
         """Whether a run would find nothing to do."""
-        left = self.duplicates or self.problems
+        # Where FTP has no destination yet, not every dry run looks at the source.
+        left = self.duplicates or self.problems or self.destination_missing
         return not (self._items_in_all or self.other_changes or left)
 
     @property
