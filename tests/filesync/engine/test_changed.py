@@ -138,8 +138,8 @@ def test_a_time_that_was_rounded_is_no_change(
     assert any(isinstance(event, ItemDone) and event.error for event in events) is changed
 
 
-@pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.FULL, Method.OVERWRITE])
-@pytest.mark.parametrize("server", ["encrypted", "ftp", "sftp", "samba"])
+@pytest.mark.parametrize("method", [Method.FULL, Method.OVERWRITE])
+@pytest.mark.parametrize("server", ["encrypted", "ftp", "sftp"])
 def test_a_file_that_changes_during_its_upload_has_failed_and_is_sent_again(
     lab: Lab, server: str, method: Method, request: pytest.FixtureRequest
 ) -> None:

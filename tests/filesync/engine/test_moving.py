@@ -53,8 +53,12 @@ def fetched(lab: Lab, upload: SyncRequest) -> Path:
     return lab.root / "files/back"
 
 
-@pytest.mark.parametrize("new", [b"NEW" * 1_000_000, b"NEW" * 1_100_000], ids=["equal", "longer"])
-@pytest.mark.parametrize("by_rename", [True, False])
+@pytest.mark.parametrize("upload", ["encrypted", "webdav", "ftp", "sftp"], indirect=True)
+@pytest.mark.parametrize(
+    ("by_rename", "new"),
+    [(True, b"NEW" * 1_000_000), (False, b"NEW" * 1_000_000), (True, b"NEW" * 1_100_000)],
+    ids=["saved anew", "in place", "longer"],
+)
 def test_what_is_saved_during_the_upload_is_lost_nowhere(
     lab: Lab, upload: SyncRequest, by_rename: bool, new: bytes
 ) -> None:
@@ -189,6 +193,7 @@ def test_one_file_that_fails_keeps_no_other_from_being_moved(
     assert ran.result.totals.files_transferred == 6
 
 
+@pytest.mark.parametrize("upload", ["encrypted", "webdav", "sftp"], indirect=True)
 def test_a_stopped_move_has_lost_nothing_and_goes_on(
     lab: Lab, upload: SyncRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
