@@ -58,7 +58,7 @@ def cut_off(lab: Lab, request: SyncRequest, how: str) -> None:
             else:
                 os.kill(pids[-1], signal.SIGKILL)
 
-    # Those before asked the server what it can, and looked for folders in the way; or made the plan.
+    # Those before asked the server what it can and looked for folders, or made the plan.
     started = 3 if request.destination.remote.backend == "webdav" else 2
     ran = lab.run(request, stop=stop, on_event=on_event)
     assert ran.result.outcome is not Outcome.SUCCEEDED
