@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from filesync.engine.drive import Driven
@@ -91,7 +92,7 @@ class PartedMove:
             yield replace(copy, flags=(*copy.flags, *_FOLDERS))
             number += 1
         with self._list.open("rb") as lines:
-            for part in _parts(map(self._listed, lines)):
+            for part in _parts(map(partial(read_listed, self._backend), lines)):
                 self._part = part
                 self._write(part)
                 yield replace(copy, part=True, number=number)
@@ -109,7 +110,7 @@ class PartedMove:
             yield from self.run.reader.begin_stage()
             self._write(moving)
             lines = (yield from self.run.ask(_LISTING_AGAIN)).splitlines()
-            now = dict(map(self._listed, lines))
+            now = dict(map(partial(read_listed, self._backend), lines))
             for path in list(moving):
                 if path not in now:
                     yield self.run.reader.moved(path)
@@ -123,16 +124,21 @@ class PartedMove:
         self.exit_code = exit_code or self.exit_code
         return 0 if exit_code in GOES_ON else exit_code
 
-    def _listed(self, line: bytes) -> tuple[str, Listed]:
-        """Read "size;time;path", by the name that a log shows."""
-        size, at, name = line.rstrip(b"\n").split(b";", 2)
-        if self.run.prepared.request.source.remote.backend not in _EXACT:
-            at = _FRACTION.sub(b"", at)
-        return _shown(name), Listed(name, int(size), at)
+    @property
+    def _backend(self) -> str:
+        return self.run.prepared.request.source.remote.backend
 
     def _write(self, paths: Iterable[str]) -> None:
         names = b"".join(self._part[path].name + b"\0" for path in paths)
         self.run.prepared.files.part.write_bytes(names)
+
+
+def read_listed(backend: str, line: bytes) -> tuple[str, Listed]:
+    """Read "size;time;path", by the name that a log shows."""
+    size, at, name = line.rstrip(b"\n").split(b";", 2)
+    if backend not in _EXACT:
+        at = _FRACTION.sub(b"", at)
+    return _shown(name), Listed(name, int(size), at)
 
 
 def _parts(files: Iterable[tuple[str, Listed]]) -> Iterator[dict[str, Listed]]:

@@ -86,7 +86,7 @@ def test_a_file_that_is_written_all_the_while_has_failed(lab: Lab) -> None:
     size_bytes = 64 << 20
     file = lab.source / "file"
     file.write_bytes(bytes(size_bytes))
-    ended = threading.Event()
+    began, ended = threading.Event(), threading.Event()
 
     def write() -> None:
         version = 0
@@ -97,11 +97,12 @@ def test_a_file_that_is_written_all_the_while_has_failed(lab: Lab) -> None:
                 for _ in range(16):
                     written.write(bytes([version]) * (size_bytes // 16))
                     written.flush()
+                    began.set()
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        time.sleep(0.2)
+        assert began.wait(60)
         ran = lab.run(lab.asking(Method.FULL, limits=Limits(bandwidth="32M")))
     finally:
         ended.set()
