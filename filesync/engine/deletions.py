@@ -16,6 +16,7 @@ from filesync.engine.events import Event
 from filesync.engine.filters import is_speakable
 from filesync.engine.messages import Message, Skipped
 from filesync.engine.passes import Stage, is_sized
+from filesync.engine.paths import folders_above
 from filesync.engine.plan import DELETE_WORDS, PlanTally, ReportCounts
 from filesync.engine.stages import Stages
 
@@ -85,15 +86,9 @@ class DeletionSearch:
         path = message.path
         seen = self._seen is None or hash(path) in self._seen
         if not seen or (self.deletes and not is_speakable(path)):
-            self._staying.update(_parents(path))
+            self._staying.update(map(hash, folders_above(path)))
             return []
         assert self._names is not None
         self._names.write(f"{path}\0")
-        self._emptier.update(_parents(path))
+        self._emptier.update(map(hash, folders_above(path)))
         return self.take(message)
-
-
-def _parents(path: str) -> Iterator[int]:
-    """Give the hashes of the folders that a file is in."""
-    names = path.split("/")
-    return (hash("/".join(names[:depth])) for depth in range(1, len(names)))

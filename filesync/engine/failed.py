@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from filesync.engine.paths import folders_above
+
 # Of one file rclone may tell several errors: when it is compared, sent, put in its place. No more
 # than its backlog of 10,000 files lies between them.
 _MAX_REMEMBERED = 100_000
@@ -31,5 +33,4 @@ class FailedPaths:
         """Whether a path lies in a folder that failed."""
         if not self._keys:
             return False
-        ends = (at + 1 for at, letter in enumerate(path) if letter == "/")
-        return any(hash(path[:end]) in self._keys for end in ends)
+        return any(hash(f"{folder}/") in self._keys for folder in folders_above(path))

@@ -7,16 +7,16 @@ it. So these are deleted by a stage of their own, before the copies.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from filesync.engine.drive import Take
 from filesync.engine.events import Event
 from filesync.engine.filters import is_speakable
-from filesync.engine.messages import Message, Skipped
+from filesync.engine.messages import COPY, Message, Skipped
 from filesync.engine.partials import PARTIAL, final_path, partial_suffix
-from filesync.engine.plan import COPY, DELETE_WORDS
+from filesync.engine.paths import folders_above
+from filesync.engine.plan import DELETE_WORDS
 from filesync.engine.request import SyncRequest
 
 _MAX_REMEMBERED = 100_000
@@ -80,14 +80,14 @@ class InTheWay:
             return
         self._last_folder = folder
         if len(self._folders) < _MAX_REMEMBERED:
-            self._folders.update(_folders_above(path))
+            self._folders.update(map(hash, folders_above(path)))
 
     def _is_partial(self, path: str) -> bool:
         final = final_path(path) if path.endswith(PARTIAL) else path
         return final != path and hash(final) in self._files
 
     def _lies_in_a_file(self, path: str) -> bool:
-        return any(folder in self._files for folder in _folders_above(path))
+        return any(hash(folder) in self._files for folder in folders_above(path))
 
     def _add(self, path: str) -> None:
         self.found = True
@@ -99,8 +99,3 @@ class InTheWay:
 def keeps_partials(request: SyncRequest) -> bool:
     """Whether what looks like a partial file is kept: where no suffix of ours tells whose it is."""
     return request.keep_deleted_dir is not None and partial_suffix(request.destination) is None
-
-
-def _folders_above(path: str) -> Iterator[int]:
-    """Give the hashes of the folders that a path lies in."""
-    return (hash(path[:at]) for at, letter in enumerate(path) if letter == "/")

@@ -15,7 +15,7 @@ from filesync.engine.errors import PathRefused
 from filesync.engine.events import Event
 from filesync.engine.messages import Message, Skipped
 from filesync.engine.passes import plan_stages
-from filesync.engine.paths import folder_links, full_path
+from filesync.engine.paths import folder_links, folders_above, full_path
 from filesync.engine.plan import DELETE_WORDS
 from filesync.engine.problems import Problems
 from filesync.engine.renamed import moved_to
@@ -54,9 +54,8 @@ class LinkedFolders:
         folder = path.rpartition("/")[0]
         if not folder or folder in self._real:
             return
-        ends = [at for at, letter in enumerate(folder) if letter == "/"]
-        for end in (*ends, len(folder)):
-            self._check_folder(folder[:end])
+        for each in folders_above(path):
+            self._check_folder(each)
 
     def _check_folder(self, folder: str) -> None:
         if folder in self._real:

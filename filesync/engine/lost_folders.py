@@ -6,6 +6,7 @@ for a failed upload, by that name: the folder goes, and all in it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from filesync.engine.drive import Stopped, ticking
 from filesync.engine.errors import Failure, FailureClass
 from filesync.engine.events import Event
 from filesync.engine.passes import ONLY_SIZE, Stage, writes_in_place
+from filesync.engine.paths import folders_above
 from filesync.engine.problems import Problems
 from filesync.engine.request import Method, SyncRequest
 from filesync.engine.stages import Stages
@@ -82,7 +84,7 @@ class _Search:
     found: str | None = None
     same_sizes: bool = True
     _new: bytearray = field(default_factory=lambda: bytearray(_SLOTS))
-    _suspects: set[bytes] = field(default_factory=set)
+    _suspects: set[str] = field(default_factory=set)
 
     def find(self) -> Iterator[None]:
         """Set `found` and `same_sizes`; yields now and then."""
@@ -92,7 +94,7 @@ class _Search:
                 self._new[hash(path) % _SLOTS] = 1
             yield
         for path in self._paths(b"-"):
-            for folder in _folders_above(path or b""):
+            for folder in folders_above(path or ""):
                 if self._new[hash(folder) % _SLOTS]:
                     self._suspects.add(folder)
             yield
@@ -100,20 +102,15 @@ class _Search:
             return
         for path in self._paths(b"+"):
             if path is not None and path in self._suspects:
-                self.found = path.decode("utf-8", errors="replace")
+                self.found = os.fsencode(path).decode("utf-8", errors="replace")
                 return
             yield
 
-    def _paths(self, marks: bytes) -> Iterator[bytes | None]:
+    def _paths(self, marks: bytes) -> Iterator[str | None]:
         """Give the paths with one of these marks, and None now and then."""
         with suppress(FileNotFoundError), self.report.open("rb") as lines:
             for number, line in enumerate(lines):
                 if line[:1] in marks:
-                    yield line[2:].rstrip(b"\n")
+                    yield os.fsdecode(line[2:].rstrip(b"\n"))
                 elif number % _BATCH == 0:
                     yield None
-
-
-def _folders_above(path: bytes) -> Iterator[bytes]:
-    """Give the folders that a path lies in."""
-    return (path[:at] for at, letter in enumerate(path) if letter == ord("/"))

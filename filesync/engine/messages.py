@@ -110,6 +110,10 @@ class DirRemoved:
     path: str
 
 
+COPY = "copy"
+"""rclone's word for a file that would be sent, in `Skipped`."""
+
+
 @dataclass(slots=True)
 class Skipped:
     """What a dry run would do; `what` is rclone's own word ("copy", "delete", ...)."""

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 
 from filesync.engine.drive import Take
 from filesync.engine.events import Event
-from filesync.engine.messages import Message, Skipped
+from filesync.engine.messages import COPY, Message, Skipped
 from filesync.engine.renamed import moved_to
 from filesync.engine.request import Limits
 
-_COPY = "copy"
 _MOST_NAMES = 100_000
 """So many names are held in memory; above, a run ends once it is seen to have sent enough."""
 
@@ -33,7 +32,7 @@ class FirstFiles:
 
         def both(message: Message) -> list[Event]:
             if isinstance(message, Skipped) and (
-                message.what == _COPY or moved_to(message) is not None
+                message.what == COPY or moved_to(message) is not None
             ):
                 self._note(message.path)
             return take(message)

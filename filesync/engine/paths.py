@@ -97,6 +97,11 @@ def real_root(remote: Remote, local_roots: tuple[Path, ...]) -> Path:
     return root
 
 
+def folders_above(path: str) -> Iterator[str]:
+    """Give the folders that a relative path lies in, the highest first."""
+    return (path[:at] for at, letter in enumerate(path) if letter == "/")
+
+
 def escaping_links(tree: Path, root: Path) -> Iterator[Path | None]:
     """Yield the links below `tree` that lead out of `root`, and None after each folder.
 

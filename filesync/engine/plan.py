@@ -10,7 +10,16 @@ from pathlib import Path
 
 from filesync.engine.errors import FailureClass
 from filesync.engine.events import Action, Event, Plan, PlanItem, Progress
-from filesync.engine.messages import Duplicate, LastWords, Message, Problem, Remark, Skipped, Stats
+from filesync.engine.messages import (
+    COPY,
+    Duplicate,
+    LastWords,
+    Message,
+    Problem,
+    Remark,
+    Skipped,
+    Stats,
+)
 from filesync.engine.most_files import FirstFiles
 from filesync.engine.partials import PARTIAL, final_path, partial_suffix
 from filesync.engine.passes import mirrors
@@ -22,7 +31,6 @@ from filesync.engine.texts import Text
 MAX_ITEMS = 1000
 _MAX_REMEMBERED = 200_000
 _BATCH_LINES = 20_000
-COPY = "copy"
 DELETE_WORDS = frozenset({"delete", "move into backup dir"})
 
 

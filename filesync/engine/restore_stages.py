@@ -23,6 +23,7 @@ from filesync.engine.events import Action, Event, Totals
 from filesync.engine.filters import render_folders
 from filesync.engine.kept_files import stage_folder
 from filesync.engine.outcome import conclude
+from filesync.engine.paths import folders_above
 from filesync.engine.problems import Problems
 from filesync.engine.request import Remote, UndoRequest
 from filesync.engine.restore_reader import RestoreReader
@@ -262,8 +263,7 @@ def _in_the_way(undo: UndoPlan) -> list[str]:
     """Give the folders that came where a file is to be put back."""
     came = set(undo.remove_folders)
     for path in undo.remove:
-        names = path.split("/")
-        came.update("/".join(names[:depth]) for depth in range(1, len(names)))
+        came.update(folders_above(path))
     return sorted(came.intersection(undo.put_back))
 
 

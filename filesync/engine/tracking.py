@@ -10,9 +10,9 @@ from filesync.engine.command import RunFiles
 from filesync.engine.drive import Stopped, Take, ticking
 from filesync.engine.events import Action, Event, PlanItem
 from filesync.engine.filters import is_speakable
-from filesync.engine.messages import Message, Skipped
+from filesync.engine.messages import COPY, Message, Skipped
 from filesync.engine.passes import Stage, hides_there, mirrors
-from filesync.engine.plan import COPY, DELETE_WORDS, PlanTally
+from filesync.engine.plan import DELETE_WORDS, PlanTally
 from filesync.engine.prepare import Prepared
 from filesync.engine.problems import Problems
 from filesync.engine.renamed import MOVE_TO
