@@ -29,7 +29,11 @@ def run_to_mend(config: SyncConfig, run_id: int) -> SyncRun:
     if run is None:
         raise NotFound(engine.Text("there is no run {run_id}", run_id=run_id))
     if run.config_id != config.pk:
-        whose = f"{run.config_name} ({f'config {run.config_id}' if run.config_id else 'deleted'})"
+        whose = engine.Text("{name} (deleted)", name=run.config_name)
+        if run.config_id is not None:
+            whose = engine.Text(
+                "{name} (config {config_id})", name=run.config_name, config_id=run.config_id
+            )
         raise AnotherConfig(
             engine.Text(
                 "run {run_id} is one of {whose}, not of {name}: name a run of {name}",

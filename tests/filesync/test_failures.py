@@ -114,6 +114,17 @@ def test_a_run_whose_failed_files_cannot_be_sent_is_refused_with_the_reason(
     assert words in str(refused.value)
 
 
+def test_a_run_of_a_deleted_config_is_refused_in_chinese_alone(local_root: Path) -> None:
+    config, before = make_config(local_root), failed_run(make_config(local_root), "a")
+    SyncConfig.objects.exclude(pk=config.pk).delete()
+
+    answer = client_of("operator").post(
+        f"{EXECUTE}/{config.pk}", {"only_failed_of": before.pk}, headers={"Accept-Language": "zh"}
+    )
+
+    assert f"属于 {before.config_name}（已删除）" in answer.json()["detail"]
+
+
 MENDABLE = [
     ("failed", True),
     ("some without a name", True),
