@@ -1,4 +1,4 @@
-"""Tell what a CHECK finds: which paths differ, and on which side one is missing."""
+"""Carry a CHECK out, and tell what it finds: which paths differ, and where one is missing."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from filesync.engine.deletions import DeletionSearch
-from filesync.engine.drive import Driven
+from filesync.engine.drive import Driven, Stopped
 from filesync.engine.events import Action, Event, ItemDone, Tick
 from filesync.engine.messages import Message, Problem, Skipped, Stats
-from filesync.engine.passes import Stage, hides_there
+from filesync.engine.passes import Stage, hides_there, stages_to_run
 from filesync.engine.plan import DELETE_WORDS, PlanTally
+from filesync.engine.source_names import named_at_source
 from filesync.engine.stages import Stages
+from filesync.engine.tuning import PairFacts
 
 _MARKS = {
     b"+": Action.MISSING_ON_DESTINATION,
@@ -22,6 +24,34 @@ _MARKS = {
 }
 _COMPARED = frozenset({b"+", b"-", b"*", b"="})
 _TICK_S = 0.25
+
+
+def compared(stages: Stages, facts: PairFacts) -> Driven:
+    """Compare the two sides, and give an exit code: 0 also where they differ.
+
+    Raises:
+        Stopped: the run was ended.
+    """
+    request, reader = stages.prepared.request, stages.reader
+    to_run = stages_to_run(request, facts, None, clears=False)
+    found = Differences(stages, lists_alike=any(stage.alike for stage in to_run))
+    for stage in to_run:
+        yield from reader.begin_stage()
+        try:
+            exit_code = yield from stages.drive(stage, reader.take)
+        except Stopped:
+            yield from named_at_source(stages.prepared.files.report, reader)
+            raise
+        yield from named_at_source(stages.prepared.files.report, reader)
+        yield from found.read(stage)
+        # rclone fails too where all went well and it found differences.
+        is_verdict = exit_code == 1 and reader.differences and not reader.problems.counts
+        if exit_code != 0 and not is_verdict:
+            return exit_code
+    if hides_there(request) and request.only_paths is None:
+        yield from reader.begin_stage()
+        return (yield from found.find_only_there())
+    return 0
 
 
 @dataclass(slots=True)

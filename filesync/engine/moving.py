@@ -16,7 +16,8 @@ from pathlib import Path
 
 from filesync.engine.drive import Driven
 from filesync.engine.events import Event, Plan
-from filesync.engine.passes import GOES_ON, Stage
+from filesync.engine.outcome import GOES_ON
+from filesync.engine.passes import Stage
 from filesync.engine.prepare import Prepared
 from filesync.engine.request import Method
 from filesync.engine.stages import Stages

@@ -20,6 +20,8 @@ _BY_EXIT_CODE = {
     5: (FailureClass.NETWORK, Text("A temporary error of the storage")),
 }
 MAX_TRANSFER_EXIT = 8
+GOES_ON = frozenset({0, 1, 5, 6})
+"""Exit codes after which the next process may go better: single files failed."""
 # A shell's way of naming the signal that ended a process; rclone's own codes end far below.
 _SIGNAL_EXIT = 128
 

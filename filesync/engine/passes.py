@@ -31,8 +31,6 @@ NO_CONTENTS_OF_RENAMED = (
     "The two storages have no checksum in common, and rename rules change names: sizes are "
     "compared, and not contents, as other rules may hide a file on one side."
 )
-# rclone's exit codes after which others may go better: single files failed.
-GOES_ON = frozenset({0, 1, 5, 6})
 ONLY_SIZE = ("--size-only",)
 _BY_UPLOAD_TIME = ("--update", "--use-server-modtime")
 

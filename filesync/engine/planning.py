@@ -17,12 +17,18 @@ from filesync.engine.most_files import FirstFiles, is_exact
 from filesync.engine.passes import Stage, hides_there, mirrors, never_replaces, plan_stages
 from filesync.engine.plan import PlanTally, ReportCounts
 from filesync.engine.renamed_again import NamesInUse
-from filesync.engine.request import Method
+from filesync.engine.request import Method, SyncRequest
 from filesync.engine.same_folder import check_apart
 from filesync.engine.stages import Stages
 from filesync.engine.texts import Text
 from filesync.engine.tracking import RenameSearch, may_rename
 from filesync.engine.tuning import PairFacts
+
+
+def needs_plan(request: SyncRequest) -> bool:
+    """Whether a run is planned: where it may delete, gives new names, or sends exactly so many."""
+    is_planned = request.dry_run or request.method.can_delete or bool(request.rules.renames)
+    return is_planned or is_exact(request.limits)
 
 
 def planned(stages: Stages, facts: PairFacts) -> Generator[Event, None, tuple[PlanTally, Plan]]:

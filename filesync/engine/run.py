@@ -1,23 +1,20 @@
 """Carry one request out: check it, plan, guard, start rclone, read it, end in one result.
 
 What to run, how to read it and what stops it are pure decisions made elsewhere (command,
-lines, readers, plan, watch, outcome); here they meet a process, a disk and a clock.
+lines, readers, plan, watch, outcome); how its stages follow one another is told in transfer.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from filesync.engine.binary import check_rclone
-from filesync.engine.byte_limit import ByteLimit
-from filesync.engine.changed import taker
-from filesync.engine.check import Differences
-from filesync.engine.clashes import tell_of_left
+from filesync.engine.check import compared
 from filesync.engine.confine import confine
-from filesync.engine.cut_short import remove_cut_short, remove_leftovers
+from filesync.engine.cut_short import remove_leftovers
 from filesync.engine.drive import Driver, Stopped, empty_folder, ticking
 from filesync.engine.errors import EngineError, Failure, FailureClass
 from filesync.engine.events import (
@@ -31,31 +28,16 @@ from filesync.engine.events import (
     StopSignal,
     SyncResult,
 )
-from filesync.engine.guards import (
-    deletions_allowed,
-    deletions_tolerated,
-    guard_failure,
-    reading_failure,
-    renames_allowed,
-)
+from filesync.engine.guards import deletions_tolerated, guard_failure, reading_failure
 from filesync.engine.ini import CONFIG_FILE, TokensLeft, refreshed, refreshed_tokens
 from filesync.engine.linked_folders import check_unplanned
 from filesync.engine.log import RunLog
 from filesync.engine.lost_folders import check_folders, loses_folders
-from filesync.engine.most_files import is_exact
-from filesync.engine.moving import PartedMove, moves_in_parts
 from filesync.engine.outcome import conclude, name_folders
 from filesync.engine.partials import remove_partials
-from filesync.engine.passes import (
-    GOES_ON,
-    Stage,
-    comparison_remark,
-    harmless,
-    hides_there,
-    is_first_of_two,
-    stages_to_run,
-)
-from filesync.engine.planning import look_first, planned
+from filesync.engine.passes import comparison_remark, stages_to_run
+from filesync.engine.plan import PlanTally
+from filesync.engine.planning import look_first, needs_plan, planned
 from filesync.engine.prepare import (
     Prepared,
     check_encrypted_links,
@@ -64,14 +46,15 @@ from filesync.engine.prepare import (
     prepare,
     write_files,
 )
-from filesync.engine.put_back import put_back, put_back_earlier
+from filesync.engine.put_back import put_back_earlier
 from filesync.engine.readers import RunReader
 from filesync.engine.request import Method, Remote, SyncRequest
-from filesync.engine.source_names import missing_at_source, named_at_source
+from filesync.engine.source_names import missing_at_source
 from filesync.engine.stages import Stages
 from filesync.engine.texts import Text
+from filesync.engine.transfer import Transfer
 from filesync.engine.tuning import PairFacts
-from filesync.engine.watch import deleted_too_many, files_reached
+from filesync.engine.watch import files_reached
 
 
 def run_sync(
@@ -138,15 +121,10 @@ class _Run:
         )
         self._reader = RunReader(request.method)
         self._plan: Plan | None = None
-        # Whether rclone ended in a way that left something untold.
-        self._cut_off = False
-        # Whether rclone may have left partial files: until it has ended well.
-        self._writes = False
+        self._transfer: Transfer | None = None
         self._sections: dict[str, dict[str, str]] = {}
         # Why the run is limited to a part of what its plan would send.
         self._limit: Failure | None = None
-        # How a stage ended that may fail, 0 while none has.
-        self._left = 0
 
     def execute(self, log_path: Path | None) -> Iterator[Event]:
         """Yield the run's events, Finished last."""
@@ -205,130 +183,65 @@ class _Run:
         )
 
     def _carry_out(self, prepared: Prepared) -> Iterator[Event]:
-        request = prepared.request
         stages = Stages(self._rclone, prepared, self._driver, self._reader)
         yield from stages.check_passwords()
         facts = yield from stages.pair_facts()
-        if (remark := comparison_remark(request, facts)) is not None:
+        if (remark := comparison_remark(prepared.request, facts)) is not None:
             yield self._driver.warn(remark)
         yield from put_back_earlier(stages)
         yield from missing_at_source(stages)
-        max_delete, clears = None, False
-        is_planned = request.dry_run or request.method.can_delete or bool(request.rules.renames)
-        is_planned = is_planned or is_exact(request.limits)
-        if request.method is not Method.CHECK and is_planned:
-            yield PhaseChanged(Phase.PLANNING)
-            tally, plan = yield from planned(stages, facts)
-            self._plan, self._reader.dirs_to_go = plan, tally.dirs_to_go
-            yield PlanReady(plan)
-            failure = guard_failure(request, plan, tally)
-            if request.dry_run and failure is None:
-                failure = reading_failure(tally)
-            if failure is not None:
-                yield self._finished(Outcome.FAILED, failure)
+        if prepared.request.method is Method.CHECK:
+            exit_code = yield from compared(stages, facts)
+            self._plan = Plan() if prepared.request.dry_run else None
+            yield from self._end(exit_code)
+            return
+        clears = False
+        if needs_plan(prepared.request):
+            tally = yield from self._planned(stages, facts)
+            if tally is None:
                 return
-            if request.dry_run and plan.adds and loses_folders(request) and not tally.clears:
-                yield from check_folders(stages)
-            if request.dry_run or tally.changes_nothing:
-                self._reader.found_in_step(plan)
-                yield self._finished(*self._concluded(0))
-                return
-            self._reader.most_deletes = deletions_tolerated(request, plan)
-            clears = tally.clears
-            max_delete = deletions_allowed(plan, keeps_deleted=prepared.sides.backup is not None)
-            yield from look_first(stages, tally, plan)
-            yield from remove_leftovers(stages, tally.leftovers)
-            first = tally.first_files
+            clears, first = tally.clears, tally.first_files
             if first is not None and first.more:
                 self._limit = files_reached(first.most)
                 stages = replace(stages, prepared=limited(prepared, tuple(first.names)))
-        elif request.method is not Method.CHECK:
+        else:
             yield from check_unplanned(stages, facts)
-        is_whole = self._limit is None
-        request, known = stages.prepared.request, self._plan if is_whole else None
-        to_run = stages_to_run(request, facts, known, clears=clears)
-        yield from self._transferred(stages, facts, to_run, max_delete)
+        is_limited = self._limit is not None
+        known = None if is_limited else self._plan
+        to_run = stages_to_run(stages.prepared.request, facts, known, clears=clears)
+        self._transfer = Transfer(stages, facts, self._plan, is_limited)
+        yield from self._end((yield from self._transfer.carry_out(to_run)))
 
-    def _transferred(
-        self,
-        stages: Stages,
-        facts: PairFacts,
-        to_run: Sequence[Stage],
-        max_delete: int | None,
-    ) -> Iterator[Event]:
-        prepared, reader = stages.prepared, self._reader
-        request = prepared.request
-        max_renames = None
-        if self._plan is not None:
-            max_renames = renames_allowed(self._plan, keeps_deleted=reader.keeps_deleted)
-        # `done` is the number of the last stage whose kept files are not to come back.
-        exit_code = done = 0
-        found = Differences(stages, lists_alike=any(stage.alike for stage in to_run))
-        move, in_order = None, iter(to_run)
-        if moves_in_parts(prepared, facts):
-            move = PartedMove(stages)
-            yield from move.list_source(self._plan if self._limit is None else None)
-            in_order = move.stages(to_run)
-        sends_new = self._plan is None or self._plan.adds > 0
-        is_safe, is_in_step = not (sends_new and loses_folders(request)), False
-        for one in in_order:
-            stage = one if not self._left else harmless(one)
-            if stage is None:
-                continue
-            if not is_safe and not (stage.clearing or stage.at_destination):
-                is_in_step = yield from check_folders(stages)
-                is_safe = True
-            if is_in_step and is_first_of_two(stage, request, facts):
-                continue
-            deletes_some = stage.deleting or stage.clearing
-            yield from reader.begin_stage(renaming=stage.renaming, deleting=deletes_some)
-            self._writes = True
-            try:
-                bytes_limit = ByteLimit()
-                take = bytes_limit.watching(taker(request, facts, reader, now_s=time.time()))
-                limit = max_renames if stage.renaming else max_delete
-                exit_code = yield from stages.drive(stage, take, max_delete=limit)
-                exit_code = bytes_limit.exit_code(exit_code)
-                if move is not None and not stage.at_destination:
-                    exit_code = yield from move.settle(exit_code)
-                if over := deleted_too_many(reader):
-                    raise Stopped(over)
-            except Exception:
-                # Stopped, or something that nobody foresaw: what was set aside must come back.
-                self._cut_off = True
-                if not self._driver.must_end_at_once:
-                    yield from remove_cut_short(stages)
-                    yield from put_back(stages, stage, after=done)
-                yield from named_at_source(prepared.files.report, reader)
-                raise
-            yield from named_at_source(prepared.files.report, reader)
-            if request.method is Method.CHECK:
-                yield from found.read(stage)
-                if exit_code == 1 and reader.differences and not reader.problems.counts:
-                    # rclone's way of saying that it found differences: the check succeeded.
-                    exit_code = 0
-            failed = exit_code if move is None else exit_code or move.exit_code
-            if failed and reader.set_aside:
-                yield from put_back(stages, stage, after=done)
-            if stage.unseen and exit_code in GOES_ON:
-                # The others have passes of their own, after which nothing is deleted.
-                self._left, exit_code = exit_code, 0
-            if exit_code != 0:
-                break
-            self._writes = bool(failed)
-            if stage.clearing or stage.part:
-                done = stage.number
-        exit_code = exit_code or self._left or (move.exit_code if move is not None else 0)
-        hidden = hides_there(request) and request.only_paths is None
-        if exit_code == 0 and request.method is Method.CHECK and hidden:
-            yield from reader.begin_stage()
-            exit_code = yield from found.find_only_there()
-        yield from tell_of_left(stages)
-        if request.method is Method.CHECK:
-            self._plan = Plan() if request.dry_run else None
-        if self._driver.rules is not None and reader.problems.counts:
+    def _planned(
+        self, stages: Stages, facts: PairFacts
+    ) -> Generator[Event, None, PlanTally | None]:
+        """Give what the plan was made of; None where the run ended with it."""
+        request = stages.prepared.request
+        yield PhaseChanged(Phase.PLANNING)
+        tally, plan = yield from planned(stages, facts)
+        self._plan, self._reader.dirs_to_go = plan, tally.dirs_to_go
+        yield PlanReady(plan)
+        failure = guard_failure(request, plan, tally)
+        if request.dry_run and failure is None:
+            failure = reading_failure(tally)
+        if failure is not None:
+            yield self._finished(Outcome.FAILED, failure)
+            return None
+        if request.dry_run and plan.adds and loses_folders(request) and not tally.clears:
+            yield from check_folders(stages)
+        if request.dry_run or tally.changes_nothing:
+            self._reader.found_in_step(plan)
+            yield self._finished(*self._concluded(0))
+            return None
+        self._reader.most_deletes = deletions_tolerated(request, plan)
+        yield from look_first(stages, tally, plan)
+        yield from remove_leftovers(stages, tally.leftovers)
+        return tally
+
+    def _end(self, exit_code: int) -> Iterator[Event]:
+        if self._driver.rules is not None and self._reader.problems.counts:
             # A link that leads out makes errors of which none names it.
-            yield from ticking(check_links(request, self._local_roots))
+            yield from ticking(check_links(self._request, self._local_roots))
         stopped_by = self._limit if exit_code == 0 else None
         yield self._finished(*self._concluded(exit_code, stopped_by))
 
@@ -343,6 +256,7 @@ class _Run:
         if failure is not None:
             folders = self._request.source.path, self._request.destination.path
             failure = name_folders(failure, self._reader.problems, *folders)
+        cut_off = self._transfer is not None and self._transfer.cut_off
         result = SyncResult(
             outcome=outcome,
             totals=self._reader.totals,
@@ -351,7 +265,7 @@ class _Run:
             exit_code=self._driver.exit_code,
             log_tail=self._driver.log.tail,
             duration_s=time.monotonic() - self._started_s,
-            changed_files=self._reader.changed_files or self._cut_off,
+            changed_files=self._reader.changed_files or cut_off,
             refreshed=refreshed(self._sections, self._work_dir / CONFIG_FILE),
         )
         return Finished(result)
@@ -359,7 +273,7 @@ class _Run:
     def close(self) -> None:
         """Leave nothing behind: the log is finished and the private folder emptied."""
         self._driver.close()
-        if self._writes:
+        if self._transfer is not None and self._transfer.writes:
             remove_partials(self._request.destination)
         empty_folder(self._work_dir)
 
