@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from filesync.engine.drive import Take
@@ -21,11 +22,21 @@ def is_exact(limits: Limits) -> bool:
 
 @dataclass(slots=True)
 class FirstFiles:
-    """The first files that dry runs would send, by their names at the source; `more` are left."""
+    """The first files that dry runs would send, by their names at the source; `more` are left.
+
+    Those that are to come `last` take only the places that no other takes.
+    """
 
     most: int
+    last: Collection[str] = ()
     more: bool = False
-    names: dict[str, None] = field(default_factory=dict)
+    _first: dict[str, None] = field(default_factory=dict)
+    _last: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return which files may be sent."""
+        return (*self._first, *self._last)[: self.most]
 
     def watching(self, take: Take) -> Take:
         """Give a `take` that notes the files too."""
@@ -40,9 +51,9 @@ class FirstFiles:
         return both
 
     def _note(self, path: str) -> None:
-        if path in self.names:
-            return
-        if len(self.names) >= self.most:
+        names = self._last if path in self.last else self._first
+        if path not in names and len(names) < self.most:
+            names[path] = None
+            self.more = self.more or len(self._first) + len(self._last) > self.most
+        elif path not in names:
             self.more = True
-        else:
-            self.names[path] = None

@@ -48,7 +48,7 @@ def planned(stages: Stages, facts: PairFacts) -> Generator[Event, None, tuple[Pl
         in_use = NamesInUse(prepared.files.in_use, request.keep_deleted_dir is not None)
         take = in_use.watching(take)
     if is_exact(request.limits):
-        tally.first_files = FirstFiles(request.limits.max_files or 0)
+        tally.first_files = FirstFiles(request.limits.max_files or 0, request.failed_before)
         take = tally.first_files.watching(take)
     names = NewNames(prepared.files) if request.method is Method.MOVE else None
     if names is not None:
@@ -106,6 +106,11 @@ def look_first(stages: Stages, tally: PlanTally, plan: Plan) -> Iterator[Event]:
 
 def _warned(stages: Stages, tally: PlanTally, plan: Plan) -> Iterator[Event]:
     """Tell of what a run would leave, which no count of a plan tells."""
+    first = tally.first_files
+    if first is not None and first.more:
+        yield stages.driver.warn(
+            Text("{count} file(s) would be sent, the limit of files for one run.", count=first.most)
+        )
     if tally.duplicates:
         yield stages.driver.warn(
             Text(

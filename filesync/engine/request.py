@@ -150,6 +150,8 @@ class SyncRequest:
     that was changed later is sent again where nothing but the time of an upload would tell, which
     lies after a change that was made during it. No earlier than `rules.max_age_s` lets through, and
     earlier by `rules.min_age_s`, until when nobody looked at the change.
+    `failed_before` are files that failed lately: where `limits.max_files` leaves some out, these,
+    so that a run whose first files fail each time goes on to others.
     """
 
     source: Endpoint
@@ -165,6 +167,7 @@ class SyncRequest:
     put_back_from: str | None = None
     only_paths: tuple[str, ...] | None = None
     unsure_since_s: float | None = None
+    failed_before: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

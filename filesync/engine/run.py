@@ -203,7 +203,7 @@ class _Run:
             clears, first = tally.clears, tally.first_files
             if first is not None and first.more:
                 self._limit = files_reached(first.most)
-                stages = replace(stages, prepared=limited(prepared, tuple(first.names)))
+                stages = replace(stages, prepared=limited(prepared, first.names))
         else:
             yield from check_unplanned(stages, facts)
         is_limited = self._limit is not None

@@ -19,6 +19,9 @@ from filesync.services.run_logs import log_path
 from filesync.services.undo import keep_for, kept_before, undo_request
 from filesync.services.unsure import unsure_since_s
 
+# So many may fail of themselves, each of them all that it may send, before one of them comes again.
+_LATEST_RUNS = 10
+
 
 def start_engine(
     run: SyncRun,
@@ -62,6 +65,7 @@ def sync_request(run: SyncRun, claim: Claim) -> engine.SyncRequest:
         keep_deleted_dir=keep_for(run, claim),
         only_paths=_only_paths(run),
         unsure_since_s=unsure_since_s(run),
+        failed_before=_failed_before(run),
     )
 
 
@@ -75,6 +79,18 @@ def _as_forced(request: engine.SyncRequest, plan: Mapping[str, Any]) -> engine.S
         return request
     guards = engine.Guards(max_delete_files=int(plan["deletes"]), max_delete_percent=None)
     return replace(request, force=False, guards=guards)
+
+
+def _failed_before(run: SyncRun) -> frozenset[str]:
+    """Return the files that failed in the latest runs, where no run may send all."""
+    assert run.config is not None
+    if run.config.max_files is None:
+        return frozenset()
+    runs = run.config.runs.filter(dry_run=False, pk__lt=run.pk).exclude(
+        trigger=SyncRun.Trigger.RESTORE
+    )
+    latest = runs.order_by("-id")[:_LATEST_RUNS]
+    return frozenset(path for one in latest for path in failed_paths(one))
 
 
 def _only_paths(run: SyncRun) -> tuple[str, ...] | None:

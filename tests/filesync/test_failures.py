@@ -15,6 +15,7 @@ from django.urls import reverse
 from filesync.models import RunItem, SyncConfig, SyncRun
 from filesync.services.execution import execute
 from filesync.services.queueing import queue_run
+from filesync.services.requests import sync_request
 from tests.filesync.factories import allow_local_root as allow_local_root
 from tests.filesync.factories import (
     browser_of,
@@ -123,6 +124,21 @@ def test_a_run_of_a_deleted_config_is_refused_in_chinese_alone(local_root: Path)
     )
 
     assert f"属于 {before.config_name}（已删除）" in answer.json()["detail"]
+
+
+def test_a_run_of_limited_files_knows_which_failed_lately(local_root: Path) -> None:
+    config = make_config(local_root, max_files=2)
+    failed_run(config, "long ago")
+    for number in range(9):
+        failed_run(config, f"{number}")
+    failed_run(config, "")
+    make_run(config, state=SyncRun.State.SUCCEEDED, dry_run=True)
+    run = make_run(config)
+    held = claim(run)
+
+    assert sync_request(run, held).failed_before == set("012345678")
+    SyncConfig.objects.filter(pk=config.pk).update(max_files=None)
+    assert sync_request(SyncRun.objects.get(pk=run.pk), held).failed_before == set()
 
 
 MENDABLE = [

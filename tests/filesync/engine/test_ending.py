@@ -22,6 +22,7 @@ from filesync.engine import (
     FailureClass,
     Finished,
     Limits,
+    LogLine,
     Method,
     Outcome,
     ProcessStarted,
@@ -326,6 +327,36 @@ def test_a_limit_of_very_many_files_ends_a_run_that_has_sent_more() -> None:
     failure = watch.verdict(1, reader)
     assert failure is not None
     assert failure.guard == "max_files"
+
+
+@pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.MOVE])
+def test_files_that_fail_each_time_do_not_keep_a_limited_run_from_the_others(
+    lab: Lab, method: Method
+) -> None:
+    write_tree(lab.source, {f"f{number:02}": "x" for number in range(12)})
+    # Each has a folder of its name at the destination, which neither method removes.
+    write_tree(lab.destination, {f"f{number:02}/within": "" for number in range(4)})
+    request = lab.asking(method, limits=Limits(max_files=4))
+    failed = frozenset(f"f{number:02}" for number in range(4))
+
+    for _ in range(2):
+        lab.run(replace(request, failed_before=failed))
+
+    ran = lab.run(request)
+    assert ran.result.totals.files_failed == 4
+    there = files_of(lab.destination)
+    assert {f"f{number:02}".encode() for number in range(4, 12)} <= there.keys()
+
+
+def test_a_dry_run_tells_the_limit_of_files(lab: Lab) -> None:
+    write_tree(lab.source, {f"file{number}": "x" for number in range(5)})
+    said = "2 file(s) would be sent, the limit of files for one run."
+    for most in (2, 5):
+        ran = lab.run(lab.asking(Method.INCREMENTAL, limits=Limits(max_files=most), dry_run=True))
+        warned = [str(event.message) for event in ran.events if isinstance(event, LogLine)]
+        assert (said in warned) is (most == 2)
+        assert ran.result.plan is not None
+        assert ran.result.plan.adds == 5
 
 
 def test_a_limit_of_files_that_is_enough_does_not_end_the_run(lab: Lab) -> None:
