@@ -16,7 +16,14 @@ from pathlib import Path
 from filesync.engine.busy import Reads
 from filesync.engine.errors import Failure
 from filesync.engine.events import Event, LogLine, ProcessStarted, StopSignal, Tick
-from filesync.engine.log import Redactor, RunLog, command_line, own_line, secrets_of
+from filesync.engine.log import (
+    ENDED_LINE,
+    Redactor,
+    RunLog,
+    command_line,
+    own_line,
+    secrets_of,
+)
 from filesync.engine.messages import Crash, Message, Stats
 from filesync.engine.outcome import crashed, killed
 from filesync.engine.process import RcloneProcess
@@ -106,6 +113,7 @@ class Driver:
             self.exit_code = process.wait()
         failure = killed(self.exit_code) or crashed(self.exit_code, self._crash)
         if failure is not None:
+            self.log.write(ENDED_LINE)
             raise Stopped(failure)
         return self.exit_code
 
@@ -159,6 +167,7 @@ class Driver:
                     process.terminate()
         if verdict is not None:
             self.exit_code = process.wait()
+            self.log.write(ENDED_LINE)
             raise verdict
 
     def _taken(self, lines: list[bytes], take: Take, now_s: float) -> Iterator[Event]:

@@ -120,6 +120,10 @@ def own_line(level: str, message: str) -> bytes:
     return json.dumps({"level": level, "msg": message}).encode() + b"\n"
 
 
+ENDED_LINE = own_line("warning", "rclone was ended before it was done")
+"""Says in a log that the lines of its last files may be missing before this one."""
+
+
 class RunLog:
     """The text log of one run; `path` None keeps only the end.
 

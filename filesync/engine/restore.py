@@ -178,6 +178,13 @@ class _Restore:
             undo.conflicts[""] = Text(
                 "the log of the run was cut: files that it added after that are not known, and stay"
             )
+        if touched.ended_early:
+            yield self.driver.warn(
+                Text(
+                    "The run was ended while it was at work: a file that it added at that moment "
+                    "may have no line in its log, and stays."
+                )
+            )
         if self.request.logs_lost:
             undo.conflicts[self.request.kept_dir] = Text(
                 "the log of {count} attempt(s) is lost: what they changed is not known, and stays",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from filesync.engine.lines import parse_line
-from filesync.engine.log import CUT_MARK, commanded
+from filesync.engine.log import CUT_MARK, ENDED_LINE, commanded
 from filesync.engine.messages import (
     Copied,
     Deleted,
@@ -22,6 +22,8 @@ from filesync.engine.renamed import MOVE_TO, OldName, RenameLog
 from filesync.engine.set_aside import SetAside
 from filesync.engine.standing import FileFacts
 
+_ENDED = ENDED_LINE.rstrip()
+
 
 @dataclass(slots=True)
 class Touched:
@@ -31,6 +33,8 @@ class Touched:
     `origins` are the names at the source of those files that a rename rule named anew, `shared`
     the names that several files took one after the other. `halfway` maps a new name to the old one
     where an attempt ended between the copy that begins a rename and what tells its end.
+    `incomplete` says that a log ends before its attempt did, `ended_early` that files may have
+    come just before an attempt was ended, without a line.
     """
 
     first_arrival: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -43,6 +47,7 @@ class Touched:
     halfway: dict[str, OldName] = field(default_factory=dict)
     aside: SetAside = field(default_factory=SetAside)
     incomplete: bool = False
+    ended_early: bool = False
 
     def read(self, attempt: int, lines: Iterable[bytes]) -> None:
         """Add what the log of the attempt with this number says."""
@@ -51,6 +56,8 @@ class Touched:
         for line in lines:
             if line.startswith(CUT_MARK):
                 self.incomplete = True
+            elif line.rstrip() == _ENDED:
+                self.ended_early = True
             elif (argv := commanded(line)) is not None:
                 self.aside.begin(argv)
             elif self.aside.puts_back:

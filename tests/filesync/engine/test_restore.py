@@ -21,6 +21,7 @@ from filesync.engine import (
     Finished,
     ItemDone,
     Limits,
+    LogLine,
     Method,
     NameEncryption,
     Outcome,
@@ -487,6 +488,27 @@ def test_what_an_attempt_put_back_of_an_earlier_one_is_undone_too(
 
     assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
     assert look(lab, remote, "copy", folders=False) == before
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_undoing_a_run_that_was_ended_says_what_may_stay(lab: Lab, ends: bool) -> None:
+    write_tree(lab.source, {f"f{number}": str(number) * 50_000 for number in range(5)})
+    asked = keeping(lab.asking(Method.FULL, limits=Limits(transfers=1, bandwidth="100K")))
+    stop = StopSignal()
+
+    def end(event: Event) -> None:
+        if ends and isinstance(event, ItemDone):
+            stop.request()
+
+    cancelled = lab.run(asked, stop=stop, on_event=end).result.outcome is Outcome.CANCELLED
+    assert cancelled is ends
+
+    undone = restore(lab, undo_of(asked, lab))
+
+    assert undone.result.outcome is Outcome.SUCCEEDED
+    assert files_of(lab.destination) == {}
+    warned = [event.message for event in undone.events if isinstance(event, LogLine)]
+    assert any(text.startswith("The run was ended while it was at") for text in warned) is ends
 
 
 @pytest.mark.parametrize(
