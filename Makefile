@@ -24,18 +24,25 @@ demo: $(VENV)/.installed ## Sync a sample, or SRC=folder DST=folder; ONCE=1 ends
 up: $(VENV)/.installed ## Run everything: web, worker, beat, and Redis unless CELERY_BROKER is set
 	@$(PY) manage.py up
 
-# Three parts at once: most tests wait for servers and processes more than they compute. The one on
-# PostgreSQL, and the one that knows no database, are shown when they are over.
-NO_DATABASE = tests/filesync/engine tests/test_servers.py
+# Four parts at once: most tests wait for servers and processes more than they compute. The one on
+# PostgreSQL, and the two that know no database, are shown when they are over.
+ENGINE = tests/filesync/engine
+ENGINE_TO_M = $(wildcard $(ENGINE)/test_[a-m]*.py)
+NO_DATABASE = $(ENGINE) tests/test_servers.py
 CHOSEN = -m "not drill and not browser" $(PYTEST_ARGS)
 test: $(VENV)/.tested ## Run the tests on SQLite, and those that touch a database on PostgreSQL
-	@logs=$$(mktemp -d); others=; \
+	@logs=$$(mktemp -d); others=; status=0; \
 	trap 'kill $$others 2>/dev/null; rm -rf "$$logs"' EXIT; trap 'exit 130' INT TERM; \
-	$(PY) -m pytest --database=postgres $(CHOSEN) >"$$logs/postgres" 2>&1 & others=$$!; postgres=$$!; \
-	$(PY) -m pytest $(CHOSEN) $(NO_DATABASE) >"$$logs/engine" 2>&1 & others="$$others $$!"; engine=$$!; \
-	status=0; $(PY) -m pytest $(NO_DATABASE:%=--ignore=%) $(CHOSEN) || status=1; \
-	echo "The tests on PostgreSQL:"; wait $$postgres || status=1; cat "$$logs/postgres"; \
-	echo "The tests of the engine and the servers:"; wait $$engine || status=1; cat "$$logs/engine"; exit $$status
+	begin() { log=$$1; shift; $(PY) -m pytest $(CHOSEN) "$$@" >"$$logs/$$log" 2>&1 & others="$$others $$!"; }; \
+	show() { echo "The tests $$2:"; wait $$3 || status=1; cat "$$logs/$$1"; }; \
+	begin postgres --database=postgres; \
+	begin to-m $(ENGINE_TO_M); \
+	begin from-n $(NO_DATABASE) $(ENGINE_TO_M:%=--ignore=%); \
+	$(PY) -m pytest $(CHOSEN) $(NO_DATABASE:%=--ignore=%) || status=1; \
+	set -- $$others; \
+	show postgres "on PostgreSQL" $$1; \
+	show to-m "of the engine, A to M" $$2; \
+	show from-n "of the engine, N to Z, and of the servers" $$3; exit $$status
 
 test-browser: $(VENV)/.tested ## Drive the admin with Debian's chromium, in both languages
 	@$(PY) -m pytest -m browser $(PYTEST_ARGS) tests/browser
