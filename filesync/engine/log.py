@@ -20,8 +20,9 @@ from filesync.engine.spellings import UNREAD_VALUE, parts_of, spellings
 MAX_LOG_BYTES = 64 << 20
 """Of the compressed log of one attempt: it tells of some five million files."""
 
-# Whoever reads a log while it grows is at most this and the next line behind.
-FLUSH_EVERY_S = 2.0
+# Whoever reads a log while it grows is at most this and the next line behind. What a killed worker
+# had not written nobody knows when its run is undone.
+FLUSH_EVERY_S = 0.5
 TAIL_LINES = 200
 CUT_MARK = b"... the log was cut here"
 _TAIL_LINE_CHARS = 2000

@@ -22,7 +22,7 @@ from filesync.engine.drive import Driven, Driver, Stopped, Take, ticking
 from filesync.engine.events import Action, Event, Totals
 from filesync.engine.filters import render_folders
 from filesync.engine.kept_files import stage_folder
-from filesync.engine.outcome import conclude
+from filesync.engine.outcome import GOES_ON, conclude
 from filesync.engine.paths import folders_above
 from filesync.engine.problems import Problems
 from filesync.engine.request import Remote, UndoRequest
@@ -96,35 +96,48 @@ class RestoreStages:
         return made[name].changed_at_s + 1 - begun_s
 
     def carry_out(self, undo: UndoPlan) -> Driven:
-        """Do what a plan says, and give the exit code of the first process that failed, or 0."""
+        """Do what a plan says, and give the exit code of the first process that failed, or 0.
+
+        Nothing is put back over what could not be sent back or removed. Of what is put back, each
+        file is for itself.
+        """
         dst, src = self.places["dst"], self.places.get("src", "")
         same_name = [path for path, origin in undo.send_back.items() if path == origin]
         move = ("move", "--ignore-times")
-        copy = ("copy", "--ignore-times", *_keeping_modes(self.request.destination.remote))
-        stages: list[tuple[Action, tuple[str, ...], tuple[str, ...], Sequence[str]]] = [
-            (Action.MOVED, move, (dst, src), same_name),
-            (Action.DELETED, ("delete",), (dst,), undo.remove),
-        ]
-        for attempt, stage in sorted(set(undo.put_back.values())):
-            chosen = [path for path, place in undo.put_back.items() if place == (attempt, stage)]
-            folder = stage_folder(self.request.attempts[attempt][0], stage)
-            kept = _below(self.places["kept"], folder)
-            stages.append((Action.RESTORED, copy, (kept, dst), chosen))
         exit_code = yield from self._send_back_renamed(undo)
         if exit_code == 0:
             exit_code = yield from self._take_back_names(undo)
-        for action, words, where, concerned in stages:
-            if exit_code == 0 and action is Action.RESTORED:
-                exit_code = yield from self._remove_folders(_in_the_way(undo))
-            if exit_code == 0 and concerned:
-                yield from self.reader.begin(action)
-                limited = (*words, *self._only(concerned))
-                exit_code = yield from self._drive(limited, where, self.reader.take)
         if exit_code == 0:
-            exit_code = yield from self._make_folders(undo.make_folders)
+            exit_code = yield from self._act(Action.MOVED, move, (dst, src), same_name)
+        if exit_code == 0:
+            exit_code = yield from self._act(Action.DELETED, ("delete",), (dst,), undo.remove)
+        return exit_code or (yield from self._put_back(undo))
+
+    def _put_back(self, undo: UndoPlan) -> Driven:
+        """Put kept files back, of each stage of each attempt, and folders as they were."""
+        copy = ("copy", "--ignore-times", *_keeping_modes(self.request.destination.remote))
+        failed = yield from self._remove_folders(_in_the_way(undo))
+        for attempt, stage in sorted(set(undo.put_back.values())):
+            chosen = [path for path, place in undo.put_back.items() if place == (attempt, stage)]
+            folder = stage_folder(self.request.attempts[attempt][0], stage)
+            where = _below(self.places["kept"], folder), self.places["dst"]
+            exit_code = yield from self._act(Action.RESTORED, copy, where, chosen)
+            if exit_code not in GOES_ON:
+                return exit_code
+            failed = failed or exit_code
+        exit_code = yield from self._make_folders(undo.make_folders)
         if exit_code == 0:
             exit_code = yield from self._remove_folders(undo.remove_folders)
-        return exit_code
+        return failed or exit_code
+
+    def _act(
+        self, action: Action, words: Sequence[str], where: Sequence[str], chosen: Sequence[str]
+    ) -> Driven:
+        """Do something to chosen files, with one process."""
+        if not chosen:
+            return 0
+        yield from self.reader.begin(action)
+        return (yield from self._drive((*words, *self._only(chosen)), where, self.reader.take))
 
     def _send_back_renamed(self, undo: UndoPlan) -> Driven:
         """Send back what a rename rule named anew, one by one: rclone renames by rules alone."""

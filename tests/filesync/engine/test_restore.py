@@ -546,6 +546,30 @@ def test_a_file_that_grows_between_two_stages_is_what_it_was_before_the_first(
     assert look(lab, remote, "copy", folders=True) == before
 
 
+def test_a_file_that_cannot_come_back_keeps_no_other_from_it(lab: Lab) -> None:
+    write_tree(lab.source, {"changed": "newer", "blocked/within": "1"})
+    write_tree(lab.destination, {"changed": "old", "blocked": "old", "gone/deep": "2"})
+    before = tree(lab.destination)
+    first = keeping(lab.asking(Method.FULL))
+    assert lab.run(first).result.outcome is Outcome.SUCCEEDED
+    logs = [lab.log_path.rename(lab.root / "log-0")]
+    write_tree(lab.source, {"changed": "newest of all"})
+    second = keeping(lab.asking(Method.FULL), 1)
+    assert lab.run(second).result.outcome is Outcome.SUCCEEDED
+    logs.append(lab.log_path.rename(lab.root / "log-1"))
+    write_tree(lab.destination, {"blocked/since": "a person's"})
+
+    undone = restore(lab, undo_of(second, lab, *logs))
+
+    assert undone.result.outcome is Outcome.PARTIAL
+    assert [item.path for item in undone.items if item.action is Action.FAILED] == ["blocked"]
+    now = tree(lab.destination)
+    assert now.pop(b"blocked/since")
+    assert now.pop(b"blocked")
+    del before[b"blocked"]
+    assert now == before
+
+
 def test_files_that_both_stages_of_a_release_before_kept_in_one_folder_come_back(lab: Lab) -> None:
     write_tree(lab.source, {"changed": "newer", "added": "1"})
     write_tree(lab.destination, {"changed": "old", "gone": "2"})
