@@ -12,9 +12,8 @@ import signal
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from http.client import HTTPConnection
 from itertools import accumulate
 from pathlib import Path
@@ -23,11 +22,11 @@ import psutil
 import pytest
 from django.contrib.auth.models import User
 
-from filesync.models import ApiToken, Storage, SyncConfig, SyncRun
+from filesync.models import ApiToken, Storage, SyncConfig
 from filesync.services.finishing import cancel_run
 from filesync.services.sweeping import RING_AGAIN_S
 from filesync.services.undo import queue_restore
-from scheduler.clock import from_now
+from tests.drills.kills import kill_something, lapse_the_dead
 from tests.drills.run_lab import (
     ENDS_WITHIN_S,
     SLOW,
@@ -35,7 +34,6 @@ from tests.drills.run_lab import (
     RecordProperty,
     Run,
     RunLab,
-    Transfer,
     age_bells,
     contents,
     hurry,
@@ -273,52 +271,6 @@ def test_random_kills_lose_no_run(lab: RunLab, record_property: RecordProperty) 
     record_property("attempts", dict(Counter(run.attempt for run in ended)))
     for run in ended:
         lab.assert_in_step(run)
-
-
-def kill_something(lab: RunLab, chance: random.Random) -> list[str]:
-    """Kill an rclone, a pool process or a worker, none of whose runs would be given up.
-
-    Returns what was killed, nothing where it had ended by itself.
-    """
-
-    def victim() -> Transfer | None:
-        fresh = {run.pk for run in lab.ask(runs) if run.state == "RUNNING" and run.attempt < 3}
-        found = sorted(seen for seen in lab.sampler.now() if seen.run_id in fresh)
-        return chance.choice(found) if found else None
-
-    what = chance.choices(["rclone", "pool process", "worker"], [3, 5, 2])[0]
-    transfer = lab.wait_for(victim, "there is something to kill", timeout_s=ENDS_WITHIN_S)
-    worker = next(one for one in lab.workers if one.running)
-    own = (run for run in lab.ask(runs) if run.worker.startswith(f"{worker.name}@"))
-    if what == "worker" and all(run.attempt < 3 for run in own if run.state == "RUNNING"):
-        worker.kill()
-        lab.start_worker(ready=False)
-        return [what]
-    with suppress(psutil.NoSuchProcess):
-        (psutil.Process(transfer.pid) if what == "rclone" else parent_of(transfer)).kill()
-        return ["rclone" if what == "rclone" else "pool process"]
-    return []
-
-
-def lapse_attempts(dead: Sequence[tuple[int, int]]) -> None:
-    """End the leases of attempts; one that another has begun meanwhile keeps its own."""
-    for run_id, attempt in dead:
-        running = SyncRun.objects.filter(pk=run_id, attempt=attempt, state=SyncRun.State.RUNNING)
-        running.update(lease_expires_at=from_now(-1))
-
-
-def lapse_the_dead(lab: RunLab) -> bool:
-    """End the leases of runs that nobody carries out; tell whether every run has ended."""
-    alive = {seen.run_id for seen in lab.sampler.now()}
-    # Alive at both looks, and claimed a while ago: between two stages a run has no process.
-    told = lab.ask(runs)
-    dead = [
-        (run.pk, run.attempt)
-        for run in told
-        if run.state == "RUNNING" and run.pk not in alive and time.time() - run.started_at > 5
-    ]
-    lab.ask(lapse_attempts, dead)
-    return all(run.finished_at for run in told)
 
 
 # --- undoing
