@@ -95,7 +95,7 @@ IN_THE_WAY = (
     r"\bmkdir\b.*: file (?:already )?exists",
     r"cannot put to a collection|parent must be an? (?:existing )?collection",
     # Of ours.
-    r"a file at the source and a folder at the destination",
+    r"\ba folder at the destination\b",
 )
 """What storages say where a folder stands in place of a file, or a file in place of a folder."""
 

@@ -144,6 +144,9 @@ def build_argv(
             *_some_of_one_side(request, stage, files),
             *("--", side),
         )
+    if stage.verb == "rename" and not stage.at_destination:
+        words = (str(rclone), "convmv", *base_flags(files), *_rules(request, files))
+        return (*words, "--dry-run", "--", sides.source)
     if stage.verb == "rename":
         renames, named = request.rules.renames, ("--files-from0", str(files.in_use))
         return rename_argv(rclone, renames, files, sides.destination, *named)

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from filesync.engine import Action, Endpoint, FailureClass, Guards, Limits, Method, Outcome, Rules
-from tests.filesync.engine.lab import Lab, engine_remote, files_of, names, tree, write_tree
+from tests.filesync.engine.lab import (
+    NO_GUARDS,
+    Lab,
+    engine_remote,
+    files_of,
+    names,
+    tree,
+    write_tree,
+)
 from tests.filesync.engine.test_restore import keeping, restore, undo_of
 from tests.servers.webdav import WebdavServer
 
@@ -144,6 +152,40 @@ def test_a_failed_upload_deletes_no_folder(
         kept.remove(b"d/z/in/k")
     there = files_of(lab.destination)
     assert {path: there.get(path) for path in kept} == {path: before[path] for path in kept}
+
+
+@pytest.mark.parametrize("server", ["webdav", "apache"])
+@pytest.mark.parametrize("method", [Method.INCREMENTAL, Method.MOVE, Method.FULL])
+def test_a_failed_upload_deletes_no_folder_of_a_name_that_a_rule_gives(
+    lab: Lab, server: str, method: Method, request: pytest.FixtureRequest
+) -> None:
+    found = engine_remote(request.getfixturevalue(f"{server}_server").remote)
+    root = "/".join(filter(None, (found.root, f"n{time.monotonic_ns()}")))
+    destination = Endpoint(replace(found, root=root), "up")
+    write_tree(lab.source, {"d/new/in": "precious", "old/in": "precious", "other": "1"})
+    assert lab.run(lab.asking(Method.INCREMENTAL, destination=destination)).items
+    before = files_of(lab.source)
+    shutil.rmtree(lab.source)
+    # The second one gets another name, so that no folder stands in its way.
+    write_tree(lab.source, {"d/old": "now a file", "old": "now a file"})
+    renames = Rules(renames=(("^old$", "new"),))
+    sync = lab.asking(method, destination=destination, rules=renames, guards=NO_GUARDS)
+
+    for dry_run in (True, False):
+        ran = lab.run(replace(sync, dry_run=dry_run))
+        assert ran.result.outcome is Outcome.FAILED
+        assert ran.result.failure is not None
+        assert "gives a file the name d/new, which is a folder" in ran.result.failure.message
+        assert "exclude the path" in ran.result.failure.advice
+    assert (lab.source / "d/old").read_text() == "now a file"
+    look = lab.between_storages(Method.FULL, source=destination, guards=NO_GUARDS)
+    assert lab.run(look).result.outcome is Outcome.SUCCEEDED
+    assert files_of(lab.destination) == before
+
+    shutil.rmtree(lab.source / "d")
+    ran = lab.run(sync)
+    assert ran.result.outcome is Outcome.SUCCEEDED
+    assert ran.result.totals.files_transferred == 1
 
 
 def test_a_rerun_of_plain_webdav_lists_it_twice_as_before(
