@@ -30,10 +30,11 @@ def remove_cut_short(stages: Stages) -> Iterator[Event]:
     """Remove files that were on their way, are shorter than they should be, and were not there.
 
     What stood there before the run and was not set aside is left: it may be the old file, to
-    which nothing has come yet. The next run sends it again, for its size differs.
+    which nothing has come yet. The next run sends it again, for its size differs. Under rename
+    rules all are left: what rclone tells of are names at the source.
     """
     prepared, reader = stages.prepared, stages.reader
-    if not writes_in_place(prepared.request):
+    if not writes_in_place(prepared.request) or prepared.request.rules.renames:
         return
     unfinished = reader.unfinished
     fresh = reader.set_aside | _new_ones(prepared.files.report, unfinished)

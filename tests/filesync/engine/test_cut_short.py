@@ -17,6 +17,7 @@ from filesync.engine import (
     Outcome,
     ProcessStarted,
     Progress,
+    Rules,
     StopSignal,
     SyncRequest,
 )
@@ -60,6 +61,7 @@ def cut_off(lab: Lab, request: SyncRequest, how: str) -> None:
 
     # Those before asked the server what it can and looked for folders, or made the plan.
     started = 3 if request.destination.remote.backend == "webdav" else 2
+    started += 2 * bool(request.rules.renames)
     ran = lab.run(request, stop=stop, on_event=on_event)
     assert ran.result.outcome is not Outcome.SUCCEEDED
 
@@ -92,6 +94,21 @@ def test_a_file_that_was_there_before_is_never_removed(
     ran = lab.run(replace(upload, limits=Limits()))
     assert ran.result.outcome is Outcome.SUCCEEDED
     assert (lab.root / "seen" / "big").read_bytes() == BIG
+
+
+def test_a_rule_that_gives_a_new_name_costs_no_file_of_the_old_one(
+    lab: Lab, upload: SyncRequest
+) -> None:
+    """What rclone tells of on its way is a name at the source, and another file at the server."""
+    write_tree(lab.source, {"a.txt": "an older one that nobody else has"})
+    lab.run(replace(upload, limits=Limits()))
+    before = files_of(lab.root / "seen")
+    (lab.source / "a.txt").write_bytes(BIG)
+
+    cut_off(lab, replace(upload, rules=Rules(renames=((r"^a\.txt$", "b.txt"),))), "cancelled")
+
+    there = files_of(lab.root / "seen")
+    assert {path: there.get(path) for path in before} == before
 
 
 @pytest.mark.parametrize("kept", [None, "kept/run"])
