@@ -61,8 +61,8 @@ def sync_request(run: SyncRun, claim: Claim) -> engine.SyncRequest:
         request = _as_forced(request, run.plan)
     return replace(
         request,
-        put_back_from=kept_before(run),
         keep_deleted_dir=keep_for(run, claim),
+        put_back_from=kept_before(run),
         only_paths=_only_paths(run),
         unsure_since_s=unsure_since_s(run),
         failed_before=_failed_before(run),

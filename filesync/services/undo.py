@@ -37,9 +37,27 @@ def keep_for(run: SyncRun, claim: Claim) -> str | None:
     """Note where a held run keeps what it deletes; return this attempt's folder, None for none.
 
     A dry run keeps nothing, and is planned as the run that does.
+
+    Raises:
+        engine.EngineError: the config was changed since an earlier attempt: what the two did could
+            not be undone together, and would be taken for one another's.
     """
     config = run.config
     assert config is not None
+    there = {
+        "storage": config.destination_storage_id,
+        "path": config.destination_path,
+        "source_storage": config.source_storage_id,
+        "source_path": config.source_path,
+        "method": config.method,
+    }
+    if run.kept and any(run.kept.get(key, value) != value for key, value in there.items()):
+        raise engine.EngineError(
+            engine.Text(
+                "the method, a storage or a path of the config was changed since this run began: "
+                "it ends here and can be undone. Run the sync anew"
+            )
+        )
     if not config.keep_deleted_days or config.method == SyncConfig.Method.CHECK:
         return None
     assert run.started_at is not None
@@ -48,14 +66,7 @@ def keep_for(run: SyncRun, claim: Claim) -> str | None:
     if run.dry_run:
         return attempt
     SyncRun.objects.filter(claim.held()).update(
-        kept={
-            "storage": config.destination_storage_id,
-            "path": config.destination_path,
-            "source_storage": config.source_storage_id,
-            "source_path": config.source_path,
-            "method": config.method,
-            "folder": folder,
-        },
+        kept={**there, "folder": folder},
         kept_until=from_now(config.keep_deleted_days * DAY_S),
     )
     return attempt
@@ -63,12 +74,7 @@ def keep_for(run: SyncRun, claim: Claim) -> str | None:
 
 def kept_before(run: SyncRun) -> str | None:
     """Return the folder in which earlier attempts of a held run kept files; None for none."""
-    config, kept = run.config, run.kept
-    if not kept or config is None or run.dry_run or config.method == SyncConfig.Method.CHECK:
-        return None
-    place = kept["storage"], kept["path"]
-    is_there = place == (config.destination_storage_id, config.destination_path)
-    return str(kept["folder"]) if is_there else None
+    return str(run.kept["folder"]) if run.kept and not run.dry_run else None
 
 
 def attempt_folder(started_at: datetime, claim: uuid.UUID) -> str:
@@ -191,13 +197,24 @@ def undo_request(run: SyncRun) -> engine.UndoRequest:
             (attempt_folder(started_at, claim), raw_lines(old.logs.filter(claim=claim)))
             for claim, started_at in attempts_of(old.pk)
         ),
-        ended_at_s=old.finished_at.timestamp(),
+        ended_at_s=_ended_at_s(old, old.finished_at),
         limits=request_of(config).limits,
         source=source if kept["method"] == SyncConfig.Method.MOVE else None,
         begun_at_s=_begun_at_s(old),
         logs_lost=lost_logs(old),
         dry_run=run.dry_run,
     )
+
+
+def _ended_at_s(old: SyncRun, finished_at: datetime) -> float:
+    """Return when the last attempt of a run ended, which may have waited long for another.
+
+    What was changed meanwhile is not the run's.
+    """
+    last = old.attempts[-1]["ended_at"] if old.attempts else None
+    ended_at = datetime.fromisoformat(str(last)) if last else finished_at
+    is_last = old.started_at is None or old.started_at <= ended_at
+    return (ended_at if is_last else finished_at).timestamp()
 
 
 def _begun_at_s(old: SyncRun) -> float | None:

@@ -15,12 +15,14 @@ from django.utils import timezone
 from pytest_django.fixtures import SettingsWrapper
 
 from filesync import engine
-from filesync.engine import KEPT_FOLDER
+from filesync.engine import KEPT_FOLDER, StopSignal
 from filesync.errors import NotFound, NothingToUndo, RunActive
-from filesync.models import RunLog, SyncConfig, SyncRun
+from filesync.models import RunLog, Storage, SyncConfig, SyncRun
 from filesync.services.execution import execute
 from filesync.services.finishing import cancel_run, requeue_run
+from filesync.services.requests import start_engine
 from filesync.services.retention import delete_expired
+from filesync.services.run_logs import log_path, store
 from filesync.services.sweeping import sweep
 from filesync.services.undo import keep_for, purge_expired, queue_restore, undo_request
 from tests.filesync.engine.lab import engine_remote, tree, write_tree
@@ -443,6 +445,57 @@ def test_what_an_undoing_needs_stays_while_it_waits_and_runs(
     assert purged == [0]
     assert tree(local_root / "destination") == before
     assert purge_expired() == 1
+
+
+@pytest.mark.parametrize("change", ["method", "source_path", "destination_path", "destination"])
+def test_a_config_that_is_changed_between_two_attempts_ends_the_run_and_the_undoing_is_whole(
+    local_root: Path, config: SyncConfig, change: str
+) -> None:
+    """Else what one attempt moved would be taken for what the other added, and be deleted."""
+    SyncConfig.objects.filter(pk=config.pk).update(method=SyncConfig.Method.MOVE)
+    write_tree(local_root / "source", {"added": "only one", "changed": "new and longer"})
+    (local_root / "source" / "gone").unlink()
+    before = tree(local_root / "source"), tree(local_root / "destination")
+    run = make_run(config)
+    held = claim(run)
+    run.refresh_from_db()
+    for _ in start_engine(run, held, work_dir=local_root / "w", stop=StopSignal(), inherit=()):
+        pass
+    store(log_path(run, held))
+    requeue_run(held, SyncRun.Reason.WORKER_STOPPED)
+    moved = tree(local_root / "destination")
+    assert moved != before[1]
+    if change == "destination":
+        other = Storage.objects.create(name="other", backend="local", root=str(local_root / "d"))
+        SyncConfig.objects.filter(pk=config.pk).update(destination_storage=other)
+    else:
+        value = SyncConfig.Method.INCREMENTAL if change == "method" else "elsewhere"
+        SyncConfig.objects.filter(pk=config.pk).update(**{change: value})
+
+    run = carry_out(SyncRun.objects.get(pk=run.pk))
+
+    assert (run.state, run.failure_class) == ("FAILED", "CONFIG")
+    assert "was changed since this run began" in run.message
+    assert tree(local_root / "destination") == moved
+    undone = carry_out(queue_restore(run.pk))
+    assert undone.state == "SUCCEEDED", undone.message
+    assert (tree(local_root / "source"), tree(local_root / "destination")) == before
+
+
+def test_what_changed_while_a_run_waited_for_its_next_attempt_is_not_the_runs(
+    local_root: Path, config: SyncConfig
+) -> None:
+    run = changing_run(config, local_root)
+    assert run.finished_at is not None
+    ended_at = run.finished_at - timedelta(hours=2)
+    attempts = [{"number": 1, "ended_at": ended_at.isoformat(), "started_at": None}]
+    undoing = queue_restore(run.pk)
+    assert undo_request(undoing).ended_at_s == run.finished_at.timestamp()
+
+    SyncRun.objects.filter(pk=run.pk).update(attempts=attempts, started_at=None)
+
+    undoing = SyncRun.objects.get(pk=undoing.pk)
+    assert undo_request(undoing).ended_at_s == ended_at.timestamp()
 
 
 def test_what_an_attempt_replaced_that_kept_nothing_is_left_alone(
