@@ -79,6 +79,6 @@ def _failure(driver: Driver, argv: tuple[str, ...]) -> Failure | None:
     except Stopped as stopped:
         return stopped.failure
     exit_code = driver.exit_code or 0
-    if problems.tell_of_missing(exit_code):
+    if problems.tell_of_missing_root(exit_code):
         return None
     return conclude(exit_code, Totals(), problems)[1]

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from filesync.engine.standing import FileFacts, KeptFile
 
+UNDONE = "undone"
+"""The folder beside those of attempts that takes what an undoing replaces, and may not be ours."""
+
 
 @dataclass(slots=True)
 class KeptFiles:
@@ -42,7 +45,7 @@ def read_kept(
     kept = KeptFiles()
     for place, facts in listed.items():
         folder, _, path = place.partition("/")
-        if not path:
+        if not path or folder == UNDONE:
             continue  # no attempt keeps a file beside its folder
         if folder not in places:
             places[folder] = _place_of(folder, numbers)

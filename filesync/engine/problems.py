@@ -24,13 +24,17 @@ _BREAKING = frozenset(
 
 @dataclass(slots=True)
 class Problems:
-    """What went wrong so far: counts by class, and the first words of each."""
+    """What went wrong so far: counts by class, and the first words of each.
+
+    `named` tells whether any of it has a path.
+    """
 
     counts: Counter[FailureClass] = field(default_factory=Counter)
     first: dict[FailureClass, Problem] = field(default_factory=dict)
     root: Problem | None = None
     last_words: LastWords | None = None
     in_a_row: int = 0
+    named: bool = False
 
     def add(self, problem: Problem) -> None:
         """Count a problem."""
@@ -39,6 +43,7 @@ class Problems:
         if not problem.path and (self.root is None or problem.critical):
             self.root = problem
         self.in_a_row += 1
+        self.named = self.named or bool(problem.path)
 
     def note(self, message: Message) -> list[Event]:
         """Keep what says why rclone failed; by itself it is no event."""
@@ -49,9 +54,13 @@ class Problems:
         return []
 
     def tell_of_missing(self, exit_code: int) -> bool:
-        """Whether rclone ended so because the place is not there."""
+        """Whether rclone ended so because the place, or something in it, is not there."""
         main = self.main
         return exit_code == 3 or (main is not None and main.failure_class is FailureClass.NOT_FOUND)
+
+    def tell_of_missing_root(self, exit_code: int) -> bool:
+        """Whether rclone ended so because the whole place is not there."""
+        return self.tell_of_missing(exit_code) and not self.named
 
     @property
     def main(self) -> Problem | None:

@@ -20,6 +20,7 @@ from filesync.engine.passes import Stage
 from filesync.engine.problems import Problems
 from filesync.engine.request import Limits
 from filesync.engine.stages import MISSING_EXIT, Stages
+from filesync.engine.texts import Text
 
 LIMITS = Limits(max_runtime_s=600, stall_timeout_s=60)
 
@@ -78,11 +79,21 @@ def put_back_earlier(stages: Stages) -> Iterator[Event]:
     answer = prepared.files.answer
     listing = (str(stages.rclone), "lsf", "--dirs-only", *base_flags(prepared.files), "--", earlier)
     driver = stages.driver.for_tidying(LIMITS)
+    exit_codes: set[int | None] = {None}
     with suppress(Stopped):
         exit_code = yield from driver.drive(listing, Problems().note, answer)
+        exit_codes = {exit_code}
         names = sorted(os.fsdecode(answer.read_bytes()).split("/\n")) if exit_code == 0 else ()
         folders = [f"{earlier}/{name}" for name in names if name]
-        yield from _moved_back(stages, driver, _Reader(), folders)
+        exit_codes |= yield from _moved_back(stages, driver, _Reader(), folders)
+    if not exit_codes <= {0, MISSING_EXIT}:
+        yield stages.driver.warn(
+            Text(
+                "What an earlier attempt had set aside is not all back: files that are missing at "
+                "the destination may be in {folder}.",
+                folder=prepared.request.put_back_from or "",
+            )
+        )
 
 
 def _moved_back(

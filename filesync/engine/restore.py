@@ -27,7 +27,7 @@ from filesync.engine.events import (
     SyncResult,
 )
 from filesync.engine.ini import TokensLeft
-from filesync.engine.kept_files import read_kept
+from filesync.engine.kept_files import UNDONE, read_kept
 from filesync.engine.log import RunLog
 from filesync.engine.plan import MAX_ITEMS
 from filesync.engine.prepare import check_encrypted_links, check_links_below, validate_remote
@@ -96,11 +96,11 @@ class _Restore:
                 self.rclone, self.request, self.places, self.files, self.driver, self.reader
             )
             yield PhaseChanged(Phase.PLANNING)
-            undo = yield from self._decided(stages)
+            undo, now = yield from self._decided(stages)
             yield from self.reader.leave(undo.conflicts, self.request.kept_dir)
             exit_code = 0
             if not self.request.dry_run:
-                exit_code = yield from stages.carry_out(undo)
+                exit_code = yield from stages.carry_out(undo, now)
             yield self._finished(*self.reader.ended(exit_code, undo))
         except EngineError as error:
             yield self._finished(Outcome.FAILED, Failure.of(FailureClass.CONFIG, error.message))
@@ -147,7 +147,9 @@ class _Restore:
         ini.write_private(self.files.config, ini.render_ini(sections))
         self.driver.log = RunLog(log_path)
 
-    def _decided(self, stages: RestoreStages) -> Generator[Event, None, UndoPlan]:
+    def _decided(
+        self, stages: RestoreStages
+    ) -> Generator[Event, None, tuple[UndoPlan, Mapping[str, FileFacts]]]:
         touched = Touched()
         for number, (_, lines) in enumerate(self.request.attempts):
             touched.read(number, lines)
@@ -185,6 +187,16 @@ class _Restore:
                     "may have no line in its log, and stays."
                 )
             )
+        if undo.doubtful:
+            yield self.driver.warn(
+                Text(
+                    "{count} file(s) are replaced that may not be the run's, the first: {path}. "
+                    "They go to {folder}.",
+                    count=len(undo.doubtful),
+                    path=min(undo.doubtful),
+                    folder=f"{self.request.kept_dir}/{UNDONE}",
+                )
+            )
         if self.request.logs_lost:
             undo.conflicts[self.request.kept_dir] = Text(
                 "the log of {count} attempt(s) is lost: what they changed is not known, and stays",
@@ -198,7 +210,7 @@ class _Restore:
         self.reader.files_total = _steps(undo)
         self.reader.bytes_total = self.plan.bytes_to_send
         yield PlanReady(self.plan)
-        return undo
+        return undo, now
 
     def _clock_ahead_s(
         self, stages: RestoreStages, now: Mapping[str, FileFacts]

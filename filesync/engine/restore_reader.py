@@ -37,7 +37,8 @@ class RestoreReader:
 
     `action` is what the running process does to its files, and `folder` the one that it names
     them in; of those that it renames, `names` has the name then and the one before. `files_total`
-    and `bytes_total` are what the plan has to be done.
+    and `bytes_total` are what the plan has to be done. `sent_back` are the files that were copied
+    back to the source, by their names at the destination.
     """
 
     action: Action = Action.RESTORED
@@ -47,6 +48,7 @@ class RestoreReader:
     bytes_total: int = 0
     phase: Phase | None = None
     problems: Problems = field(default_factory=Problems)
+    sent_back: list[str] = field(default_factory=list)
     _done: dict[Action, int] = field(default_factory=dict)
     _bytes_done: int = 0
     _failed: int = 0
@@ -91,6 +93,8 @@ class RestoreReader:
             # Where a storage cannot rename, a file is copied and then deleted.
             return self._renamed(message)
         if isinstance(message, Copied) and self.action is not Action.DELETED:
+            if self.action is Action.MOVED:
+                self.sent_back.append(self._whole(message.path))
             return [self._item(message.path, message.size_bytes)]
         if isinstance(message, Deleted) and self.action is Action.DELETED:
             return [self._item(message.path, None)]

@@ -6,12 +6,13 @@ What is done is decided in undo, what their messages mean in restore_reader.
 from __future__ import annotations
 
 import json
+import math
 import os
 import posixpath
 import re
 import time
 import uuid
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,13 +22,14 @@ from filesync.engine.command import RunFiles
 from filesync.engine.drive import Driven, Driver, Stopped, Take, ticking
 from filesync.engine.events import Action, Event, Totals
 from filesync.engine.filters import render_folders
-from filesync.engine.kept_files import stage_folder
+from filesync.engine.kept_files import UNDONE, stage_folder
 from filesync.engine.outcome import GOES_ON, conclude
 from filesync.engine.paths import folders_above
 from filesync.engine.problems import Problems
 from filesync.engine.request import Remote, UndoRequest
 from filesync.engine.restore_reader import RestoreReader
 from filesync.engine.standing import FileFacts
+from filesync.engine.texts import Text
 from filesync.engine.undo import UndoPlan
 
 # What rclone shows for a control character, and how it marks one that is really in a name.
@@ -68,7 +70,7 @@ class RestoreStages:
         problems = Problems()
         exit_code = yield from self._drive(listing, (self.places[place],), problems.note, answer)
         found: dict[str, FileFacts] = {}
-        if problems.tell_of_missing(exit_code):
+        if problems.tell_of_missing_root(exit_code):
             return found
         if exit_code != 0:
             _, failure = conclude(exit_code, Totals(), problems)
@@ -95,33 +97,43 @@ class RestoreStages:
             return 0.0
         return made[name].changed_at_s + 1 - begun_s
 
-    def carry_out(self, undo: UndoPlan) -> Driven:
+    def carry_out(self, undo: UndoPlan, now: Mapping[str, FileFacts]) -> Driven:
         """Do what a plan says, and give the exit code of the first process that failed, or 0.
 
-        Nothing is put back over what could not be sent back or removed. Of what is put back, each
-        file is for itself.
+        `now` is what the plan was made of. Each file is for itself: one that fails keeps nothing
+        from being done but what would go over it.
         """
-        dst, src = self.places["dst"], self.places.get("src", "")
-        same_name = [path for path, origin in undo.send_back.items() if path == origin]
-        move = ("move", "--ignore-times")
-        exit_code = yield from self._send_back_renamed(undo)
-        if exit_code == 0:
-            exit_code = yield from self._take_back_names(undo)
-        if exit_code == 0:
-            exit_code = yield from self._act(Action.MOVED, move, (dst, src), same_name)
-        if exit_code == 0:
-            exit_code = yield from self._act(Action.DELETED, ("delete",), (dst,), undo.remove)
-        return exit_code or (yield from self._put_back(undo))
+        failed = 0
+        for step in (
+            self._send_back(undo, now),
+            self._take_back_names(undo),
+            self._act(Action.DELETED, ("delete",), (self.places["dst"],), undo.remove),
+        ):
+            exit_code = yield from step
+            if exit_code not in GOES_ON:
+                return exit_code
+            failed = failed or exit_code
+        stay: Collection[str] = ()
+        if failed or undo.send_back:
+            going = {*undo.send_back, *undo.take_back, *undo.remove}
+            stay = yield from self.listed("dst", going)
+        exit_code = yield from self._put_back(undo, stay)
+        return failed or exit_code
 
-    def _put_back(self, undo: UndoPlan) -> Driven:
-        """Put kept files back, of each stage of each attempt, and folders as they were."""
+    def _put_back(self, undo: UndoPlan, stay: Collection[str]) -> Driven:
+        """Put kept files back, but over what stays, and make the folders as they were."""
         copy = ("copy", "--ignore-times", *_keeping_modes(self.request.destination.remote))
+        aside = ("--backup-dir", _below(self.places["kept"], UNDONE))
         failed = yield from self._remove_folders(_in_the_way(undo))
-        for attempt, stage in sorted(set(undo.put_back.values())):
-            chosen = [path for path, place in undo.put_back.items() if place == (attempt, stage)]
+        groups: dict[tuple[tuple[int, int], bool], list[str]] = {}
+        for path, place in undo.put_back.items():
+            if path not in stay:
+                groups.setdefault((place, path in undo.doubtful), []).append(path)
+        for ((attempt, stage), doubtful), chosen in sorted(groups.items()):
             folder = stage_folder(self.request.attempts[attempt][0], stage)
             where = _below(self.places["kept"], folder), self.places["dst"]
-            exit_code = yield from self._act(Action.RESTORED, copy, where, chosen)
+            words = (*copy, *aside) if doubtful else copy
+            exit_code = yield from self._act(Action.RESTORED, words, where, chosen)
             if exit_code not in GOES_ON:
                 return exit_code
             failed = failed or exit_code
@@ -139,24 +151,55 @@ class RestoreStages:
         yield from self.reader.begin(action)
         return (yield from self._drive((*words, *self._only(chosen)), where, self.reader.take))
 
-    def _send_back_renamed(self, undo: UndoPlan) -> Driven:
-        """Send back what a rename rule named anew, one by one: rclone renames by rules alone."""
+    def _send_back(self, undo: UndoPlan, now: Mapping[str, FileFacts]) -> Driven:
+        """Send moved files back: copy them, look again, and delete those that are as they were.
+
+        It may have taken long: what else is not as it was any more is left alone from here on.
+        """
+        if not undo.send_back:
+            return 0
+        failed = yield from self._copy_back(undo)
+        if failed not in GOES_ON:
+            return failed
+        again = yield from self.listed("dst", {*undo.send_back, *undo.remove, *undo.put_back})
+        changed = {path for path in undo.send_back if path in again and not _same(again, now, path)}
+        others = {*undo.remove, *undo.put_back} - undo.send_back.keys()
+        changed |= {path for path in others if not _same(again, now, path)}
+        undo.remove = [path for path in undo.remove if path not in changed]
+        for path in changed:
+            undo.put_back.pop(path, None)
+        told = dict.fromkeys(sorted(changed), Text("it was changed while the run was undone"))
+        undo.conflicts |= told
+        yield from self.reader.leave(told, self.request.kept_dir)
+        whole = [path for path in self.reader.sent_back if path in again and path not in changed]
+        exit_code = yield from self._act(Action.MOVED, ("delete",), (self.places["dst"],), whole)
+        return failed or exit_code
+
+    def _copy_back(self, undo: UndoPlan) -> Driven:
+        """Copy moved files to the source: what a rename rule named anew one by one."""
+        dst, src, failed = self.places["dst"], self.places["src"], 0
         yield from self.reader.begin(Action.MOVED)
         for path, origin in undo.send_back.items():
             if path != origin:
                 self.reader.folder = path.rpartition("/")[0]
-                where = _below(self.places["dst"], path), _below(self.places["src"], origin)
-                exit_code = yield from self._drive(
-                    ("moveto", "--ignore-times"), where, self.reader.take
+                words, where = (
+                    ("copyto", "--ignore-times"),
+                    (_below(dst, path), _below(src, origin)),
                 )
-                if exit_code != 0:
+                exit_code = yield from self._drive(words, where, self.reader.take)
+                if exit_code not in GOES_ON:
                     return exit_code
+                failed = failed or exit_code
         self.reader.folder = ""
-        return 0
+        same_name = [path for path, origin in undo.send_back.items() if path == origin]
+        words = ("copy", "--ignore-times")
+        exit_code = yield from self._act(Action.MOVED, words, (dst, src), same_name)
+        return exit_code if exit_code not in GOES_ON else failed or exit_code
 
     def _take_back_names(self, undo: UndoPlan) -> Driven:
         """Give files their old names: those of a folder that was renamed all together."""
         yield from self.reader.begin(Action.RENAMED)
+        failed = 0
         folders: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
         for new, old in undo.take_back.items():
             there, back, name = _folders_of(new, old.path)
@@ -169,9 +212,10 @@ class RestoreStages:
             exit_code = yield from self._drive(
                 (*words, "--ignore-existing"), where, self.reader.take
             )
-            if exit_code != 0:
+            if exit_code not in GOES_ON:
                 return exit_code
-        return 0
+            failed = failed or exit_code
+        return failed
 
     def _make_folders(self, folders: Sequence[str]) -> Driven:
         """Make the folders that went, with one copy of a skeleton."""
@@ -242,11 +286,26 @@ def _read(answer: Path, found: dict[str, FileFacts]) -> Iterator[None]:
         for line in lines:
             if line.startswith(b"{"):
                 entry = json.loads(line.rstrip(b",\n"))
-                changed_at = datetime.fromisoformat(entry["ModTime"])
                 hashes = tuple(entry.get("Hashes", {}).items())
-                facts = FileFacts(int(entry["Size"]), changed_at.timestamp(), hashes)
+                facts = FileFacts(int(entry["Size"]), _time_s(entry["ModTime"]), hashes)
                 found[entry["Path"]] = facts
             yield
+
+
+def _same(one: Mapping[str, FileFacts], other: Mapping[str, FileFacts], path: str) -> bool:
+    """Whether two listings tell the same of a path: it may be in neither."""
+    first, second = one.get(path), other.get(path)
+    if first is None or second is None:
+        return first is second
+    return (first.size_bytes, first.changed_at_s) == (second.size_bytes, second.changed_at_s)
+
+
+def _time_s(text: str) -> float:
+    """Read a time as rclone writes it; infinity where the storage tells none."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return math.inf
 
 
 def _below(place: str, path: str) -> str:

@@ -5,6 +5,7 @@ Only what nobody changed since is touched; everything else is a conflict that is
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from filesync.engine.filters import is_speakable
@@ -20,7 +21,7 @@ class UndoPlan:
 
     `put_back` maps each path to the place of the file that was kept of it (`KeptFile.place`),
     `send_back` each path to its name at the source, `take_back` each name that the run gave to the
-    one before.
+    one before. Of what is put back, `doubtful` paths hold a file now that may not be the run's.
     """
 
     remove: list[str] = field(default_factory=list)
@@ -30,6 +31,7 @@ class UndoPlan:
     make_folders: list[str] = field(default_factory=list)
     remove_folders: list[str] = field(default_factory=list)
     conflicts: dict[str, str] = field(default_factory=dict)
+    doubtful: set[str] = field(default_factory=set)
 
 
 def plan_undo(touched: Touched, standing: Standing) -> UndoPlan:
@@ -77,6 +79,8 @@ def _rename_conflict(
     if now is None:
         is_back = there is not None and there.size_bytes == old.size_bytes
         return None if is_back else Text("it was deleted since the run")
+    if math.isinf(now.changed_at_s):
+        return Text("the storage does not tell when it was changed")
     if now.changed_at_s > standing.ended_at_s:
         return Text("it was changed or made since the run")
     if now.size_bytes != old.size_bytes:
@@ -127,6 +131,10 @@ class _Path:
         elif self.path in self.touched.halfway:
             return self._end_rename(plan, self.touched.halfway[self.path])
         elif self.kept is not None:
+            if self.path not in self.touched.left_with and self.now is not None:
+                if self._is_restored():
+                    return None
+                plan.doubtful.add(self.path)
             self._put_back(plan)
         elif self.now is not None and self.path in self.standing.unclear:
             return Text("an attempt whose log is lost kept a file of that name")
@@ -179,15 +187,22 @@ class _Path:
         now, kept, begun_at_s = self.now, self.kept, self.standing.begun_at_s
         if now is None or kept is None or now.size_bytes != kept.facts.size_bytes:
             return False
+        if math.isinf(now.changed_at_s):
+            return False
         return now.equals(kept.facts) or (begun_at_s is not None and now.changed_at_s >= begun_at_s)
 
     def _conflict(self) -> Text | None:
         """Say why the path must be left alone; None where it stands as the run left it."""
         now, known = self.now, self.path in self.touched.left_with
+        if now is not None and math.isinf(now.changed_at_s):
+            return Text("the storage does not tell when it was changed")
         if now is not None and now.changed_at_s > self.standing.ended_at_s:
             return Text("it was changed or made since the run")
+        if not known and self.kept is None:
+            return Text("nothing is known about it")
         if not known:
-            return None if self.kept else Text("nothing is known about it")
+            is_told = not (self.touched.incomplete or self.touched.ended_early)
+            return Text("it was made since the run") if now is not None and is_told else None
         if self.left_with is None:
             return None if now is None else Text("the run deleted it, and it is there again")
         if now is None:
@@ -195,10 +210,15 @@ class _Path:
             return Text("it was deleted since the run") if self.kept else None
         if now.size_bytes != self.left_with:
             return Text("its size is another than the run left")
-        if self.there is not None and not self.there.equals(now):
+        if self.there is None or self.there.equals(now):
             # An equal one is what an attempt before had sent, and was to remove next.
-            return Text("the source has a file of that name again")
-        return None
+            return None
+        if self.standing.begun_at_s is not None and self.there.size_bytes < now.size_bytes:
+            return Text(
+                "the source has a shorter file of that name, which may be what came of it when an "
+                "earlier undoing was ended: if so, remove that one"
+            )
+        return Text("the source has a file of that name again")
 
 
 def _folders(plan: UndoPlan, touched: Touched) -> None:

@@ -20,6 +20,7 @@ from filesync.engine import (
     Guards,
     ItemDone,
     Limits,
+    LogLine,
     Method,
     Outcome,
     ProcessStarted,
@@ -30,7 +31,7 @@ from filesync.engine import (
 )
 from filesync.engine.messages import Copied, Message
 from filesync.engine.readers import RunReader
-from tests.filesync.engine.lab import NO_GUARDS, Lab, engine_remote, files_of, write_tree
+from tests.filesync.engine.lab import NO_GUARDS, Lab, Ran, engine_remote, files_of, write_tree
 
 OLD: dict[str, str | bytes] = {f"folder {number:02}/file": "old" for number in range(40)}
 # Sent slowly enough that most of them wait when the first is on its way.
@@ -281,6 +282,32 @@ def test_an_attempt_first_puts_back_what_a_stopped_one_had_set_aside(
     ran = lab.run(replace(again, limits=Limits(), keep_deleted_dir=f"{kept}/third"))
     assert ran.result.outcome is Outcome.SUCCEEDED, ran.result.failure
     assert look(lab, remote, "up") == NEW_HASHES
+
+
+def warned(ran: Ran) -> list[str]:
+    return [event.message for event in ran.events if isinstance(event, LogLine)]
+
+
+def test_an_attempt_says_where_files_are_that_it_could_not_put_back(
+    lab: Lab, bound_rclone: Path
+) -> None:
+    write_tree(lab.source, {"same": "1"})
+    write_tree(lab.destination, {"same": "1"})
+    kept = lab.root / "files" / KEPT_FOLDER / "run"
+    write_tree(kept / "first", {"missing": "set aside"})
+    request = lab.asking(Method.INCREMENTAL, put_back_from=f"{KEPT_FOLDER}/run")
+    lab.rclone = bound_rclone
+    kept.chmod(0)
+
+    ran = lab.run(request)
+
+    kept.chmod(0o700)
+    said = f"may be in {KEPT_FOLDER}/run."
+    assert any(said in line for line in warned(ran))
+    assert not (lab.destination / "missing").exists()
+    ran = lab.run(request)
+    assert not any(said in line for line in warned(ran))
+    assert (lab.destination / "missing").exists()
 
 
 def test_a_run_that_changes_no_file_says_so(lab: Lab) -> None:

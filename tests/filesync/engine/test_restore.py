@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -36,13 +37,16 @@ from filesync.engine import (
     purge_kept,
     run_restore,
 )
+from filesync.engine.errors import FailureClass
 from filesync.engine.events import InFlight, Phase
 from filesync.engine.kept_files import KeptFiles, read_kept
-from filesync.engine.log import command_line
-from filesync.engine.messages import Copied, MovedServerSide, Stats
+from filesync.engine.log import ENDED_LINE, command_line
+from filesync.engine.messages import Copied, MovedServerSide, Problem, Stats
+from filesync.engine.problems import Problems
 from filesync.engine.renamed import OldName
 from filesync.engine.restore_reader import RestoreReader
 from filesync.engine.standing import FileFacts, KeptFile, Standing
+from filesync.engine.texts import Text
 from filesync.engine.touched import Touched
 from filesync.engine.undo import UndoPlan, plan_undo
 from tests.filesync.engine.conftest import without_rights
@@ -570,6 +574,106 @@ def test_a_file_that_cannot_come_back_keeps_no_other_from_it(lab: Lab) -> None:
     assert now == before
 
 
+@pytest.mark.parametrize("method", [Method.FULL, Method.MOVE])
+def test_a_file_that_cannot_go_keeps_no_other_from_coming_back(
+    lab: Lab, bound_rclone: Path, method: Method
+) -> None:
+    write_tree(lab.source, {"changed": "newer", "held/added": "1", "held/changed": "newer"})
+    write_tree(lab.destination, {"changed": "old", "held/changed": "old", "gone": "2"})
+    before = files_of(lab.destination)
+    sent = files_of(lab.source)
+    asked = keeping(lab.between_storages(method))
+    assert lab.run(asked).result.outcome is Outcome.SUCCEEDED
+    lab.rclone = bound_rclone
+    (lab.destination / "held").chmod(0o500)
+
+    undone = restore(lab, undo_of(asked, lab))
+
+    (lab.destination / "held").chmod(0o700)
+    assert undone.result.outcome is Outcome.PARTIAL
+    failed = {item.path for item in undone.items if item.action is Action.FAILED}
+    there = files_of(lab.destination)
+    assert there[b"changed"] == before[b"changed"]
+    assert there[b"held/changed"] == sent[b"held/changed"]
+    assert "held/added" in failed
+    if method is Method.FULL:
+        assert there[b"gone"] == before[b"gone"]
+    else:
+        # Copied back, and still there: no old file goes over it.
+        assert files_of(lab.source) == sent
+
+
+@pytest.mark.parametrize("server", ["local", "webdav"])
+def test_what_changes_while_a_move_is_undone_stays_and_is_told(
+    lab: Lab, request: pytest.FixtureRequest, server: str
+) -> None:
+    if server == "local":
+        there, storage = Endpoint(Remote("local", str(lab.destination))), lab.destination
+    else:
+        found = request.getfixturevalue("webdav_server")
+        there, storage = Endpoint(engine_remote(found.remote), "up"), found.root / "up"
+    write_tree(lab.source, {"a": "first", "b": "first", "later": "first"})
+    before = SyncRequest(lab.request.source, there)
+    assert lab.run(before).result.outcome is Outcome.SUCCEEDED
+    write_tree(lab.source, {"a": "moved", "b": "moved", "added": "moved"})
+    (lab.source / "later").unlink()
+    moving = keeping(lab.asking(Method.MOVE, destination=there))
+    assert lab.run(moving).result.outcome is Outcome.SUCCEEDED
+    undo = undo_of(moving, lab)
+    edited: list[str] = []
+
+    def edit(event: Event) -> None:
+        if isinstance(event, ItemDone) and event.action is Action.MOVED and not edited:
+            edited.append(event.path)
+            (storage / event.path).write_text("SAVED")
+            os.utime(storage / event.path, (time.time() + 5, time.time() + 5))
+
+    events: list[Event] = []
+    for event in run_restore(
+        undo,
+        work_dir=lab.work_dir,
+        rclone=lab.rclone,
+        local_roots=(lab.root / "files",),
+        stop=StopSignal(),
+        log_path=lab.undo_log_path,
+    ):
+        edit(event)
+        events.append(event)
+
+    undone = Ran(events)
+    [path] = edited
+    assert undone.result.outcome is Outcome.PARTIAL
+    assert (storage / path).read_text() == "SAVED"
+    [failed] = [item for item in undone.items if item.action is Action.FAILED]
+    assert (failed.path, "changed while" in str(failed.error)) == (path, True)
+    assert {name.decode() for name in files_of(lab.source)} == {"a", "b", "added"}
+    for other in {"a", "b"} - {path}:
+        assert (storage / other).read_text() == "first"
+
+
+def test_what_stands_where_a_file_is_put_back_is_kept_if_it_may_be_a_persons(lab: Lab) -> None:
+    write_tree(lab.source, {"changed": "new and longer", "other": "1" * 50_000})
+    write_tree(lab.destination, {"changed": "old", "other": "2"})
+    asked = keeping(lab.asking(Method.FULL))
+    assert lab.run(asked).result.outcome is Outcome.SUCCEEDED
+    lines = gzip.decompress(lab.log_path.read_bytes()).splitlines()
+    # The line of the new file did not come any more.
+    cut = [line for line in lines if b"Copied" not in line or b"changed" not in line]
+    folder = f"{KEPT}/attempt-0"
+    undo = replace(undo_of(asked, lab), attempts=((folder.rpartition("/")[2], [*cut, ENDED_LINE]),))
+
+    undone = restore(lab, undo)
+
+    assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
+    assert (lab.destination / "changed").read_text() == "old"
+    aside = lab.root / "files" / KEPT / "undone" / "changed"
+    assert aside.read_text() == "new and longer"
+    assert any("may not be the run's" in str(event) for event in undone.events)
+    again = restore(lab, replace(undo, begun_at_s=time.time()))
+    assert again.result.outcome is Outcome.SUCCEEDED, (again.result.failure, again.items)
+    assert aside.read_text() == "new and longer"
+
+
 def test_files_that_both_stages_of_a_release_before_kept_in_one_folder_come_back(lab: Lab) -> None:
     write_tree(lab.source, {"changed": "newer", "added": "1"})
     write_tree(lab.destination, {"changed": "old", "gone": "2"})
@@ -855,6 +959,49 @@ def test_what_stands_there_decides_whether_a_file_is_put_back_left_or_done(
         {"a"} if put_back else set(),
     )
     assert not plan.remove
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_file_that_came_where_one_was_set_aside_is_a_persons_if_the_log_is_whole(
+    *, is_whole: bool
+) -> None:
+    touched = Touched()
+    lines = [b'{"msg":"Moved (server-side)","object":"a","level":"info"}']
+    touched.read(0, lines if is_whole else [*lines, ENDED_LINE])
+    standing = Standing({"a": NEW}, {"a": KeptFile(0, OLD)}, ENDED_S)
+
+    plan = plan_undo(touched, standing)
+
+    assert ("a" in plan.conflicts, "a" in plan.put_back) == (is_whole, not is_whole)
+    assert plan.doubtful == (set() if is_whole else {"a"})
+
+
+def test_a_folder_within_that_is_not_found_does_not_make_a_place_empty() -> None:
+    root, within = Problems(), Problems()
+    words = Text("error listing: directory not found")
+    root.add(Problem(words, None, FailureClass.NOT_FOUND, False))
+    within.add(Problem(words, "sub", FailureClass.NOT_FOUND, False))
+    assert root.tell_of_missing_root(3)
+    assert not within.tell_of_missing_root(3)
+
+
+def test_a_storage_that_tells_no_times_has_its_files_left_alone() -> None:
+    touched = Touched()
+    touched.read(0, [b'{"msg":"Copied (replaced existing)","size":4,"object":"a","level":"info"}'])
+    now = {"a": FileFacts(4, math.inf)}
+    for begun_at_s in (None, 5.0):
+        kept = {"a": KeptFile(0, FileFacts(4, math.inf))}
+        plan = plan_undo(touched, Standing(now, kept, ENDED_S, begun_at_s))
+        assert plan.conflicts == {"a": "the storage does not tell when it was changed"}
+
+
+def test_what_an_undoing_had_sent_back_in_part_is_told() -> None:
+    touched = Touched()
+    touched.read(0, [b'{"msg":"Copied (new)","size":4,"object":"a","level":"info"}'])
+    now, there = {"a": NEW}, {"a": FileFacts(2, REDONE_S)}
+    for begun_at_s, words in ((None, "of that name again"), (BEGUN_S, "a shorter file")):
+        plan = plan_undo(touched, Standing(now, {}, ENDED_S, begun_at_s, there))
+        assert words in plan.conflicts["a"]
 
 
 def test_what_an_earlier_undoing_removed_is_not_missed() -> None:
