@@ -97,8 +97,10 @@ _CLASSES: tuple[tuple[FailureClass, re.Pattern[str]], ...] = tuple(
                 r"connection (?:refused|reset|timed out|lost)|broken pipe|\bEOF\b",
                 r"no such host|server misbehaving|no route to host|network is unreachable",
                 r"i/o timeout|deadline exceeded|tls: |handshake|use of closed",
-                r"bad gateway|service unavailable|gateway time-?out|\bdial (?:tcp|unix)",
-                _status(500, 502, 503, 504),
+                r"bad gateway|service unavailable|\bdial (?:tcp|unix)",
+                r"(?:gateway|request) time-?out",
+                # From 520 on they are those of a proxy that did not reach the server.
+                _status(408, 500, 502, 503, 504, *range(520, 525)),
             ),
         ),
         (

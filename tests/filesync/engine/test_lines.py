@@ -402,6 +402,8 @@ def test_every_line_becomes_some_message(text: bytes) -> None:
         ("read tcp: i/o timeout", FailureClass.NETWORK),
         ("unexpected EOF", FailureClass.NETWORK),
         ("Put failed: 502 Bad Gateway", FailureClass.NETWORK),
+        ("unchunked simple update failed: 408 Request Timeout", FailureClass.NETWORK),
+        ("unchunked simple update failed: 522", FailureClass.NETWORK),
         ("open /a/b: file name too long", FailureClass.NAME_NOT_ALLOWED),
         ("invalid file name", FailureClass.NAME_NOT_ALLOWED),
         ("path/malformed_path/..", FailureClass.NAME_NOT_ALLOWED),
