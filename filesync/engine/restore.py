@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from filesync.engine import ini, paths
@@ -176,6 +176,15 @@ class _Restore:
             unclear=frozenset().union(*found.unknown.values()),
         )
         undo = plan_undo(touched, standing)
+        cut_off: set[str] = set()
+        for path in sorted(undo.shorter):
+            origin = touched.origin(path)
+            size_bytes = (source or {})[origin].size_bytes
+            if (yield from stages.is_beginning(path, origin, size_bytes)):
+                cut_off.add(origin)
+        if source is not None and cut_off:
+            whole = {path: facts for path, facts in source.items() if path not in cut_off}
+            undo = plan_undo(touched, replace(standing, source=whole))
         if touched.incomplete:
             undo.conflicts[""] = Text(
                 "the log of the run was cut: files that it added after that are not known, and stay"

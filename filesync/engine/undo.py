@@ -14,6 +14,11 @@ from filesync.engine.standing import Standing
 from filesync.engine.texts import Text
 from filesync.engine.touched import Touched
 
+SENT_IN_PART = Text(
+    "the source has a shorter file of that name, which may be what came of it when an earlier "
+    "undoing was ended: if so, remove that one"
+)
+
 
 @dataclass(slots=True)
 class UndoPlan:
@@ -21,7 +26,8 @@ class UndoPlan:
 
     `put_back` maps each path to the place of the file that was kept of it (`KeptFile.place`),
     `send_back` each path to its name at the source, `take_back` each name that the run gave to the
-    one before. Of what is put back, `doubtful` paths hold a file now that may not be the run's.
+    one before. Of what is put back, `doubtful` paths hold a file now that may not be the run's; of
+    the conflicts `shorter` ones have a file at the source that may be the beginning of theirs.
     """
 
     remove: list[str] = field(default_factory=list)
@@ -32,6 +38,7 @@ class UndoPlan:
     remove_folders: list[str] = field(default_factory=list)
     conflicts: dict[str, str] = field(default_factory=dict)
     doubtful: set[str] = field(default_factory=set)
+    shorter: set[str] = field(default_factory=set)
 
 
 def plan_undo(touched: Touched, standing: Standing) -> UndoPlan:
@@ -123,8 +130,12 @@ class _Path:
             if self._is_restored():
                 return None
         conflict = self._conflict()
+        if conflict is not None and self._is_restored():
+            return None
+        if conflict is SENT_IN_PART:
+            plan.shorter.add(self.path)
         if conflict is not None:
-            return None if self._is_restored() else conflict
+            return conflict
         if self.goes_back and self.now is not None:
             plan.send_back[self.path] = self.origin
             self._put_back(plan)
@@ -214,10 +225,7 @@ class _Path:
             # An equal one is what an attempt before had sent, and was to remove next.
             return None
         if self.standing.begun_at_s is not None and self.there.size_bytes < now.size_bytes:
-            return Text(
-                "the source has a shorter file of that name, which may be what came of it when an "
-                "earlier undoing was ended: if so, remove that one"
-            )
+            return SENT_IN_PART
         return Text("the source has a file of that name again")
 
 

@@ -60,6 +60,7 @@ from tests.filesync.engine.lab import (
     tree,
     write_tree,
 )
+from tests.servers.webdav import WebdavServer
 
 KEPT = f"{KEPT_FOLDER}/2026-11-24-run-1"
 BEFORE: Mapping[str, str | bytes] = {
@@ -649,6 +650,47 @@ def test_what_changes_while_a_move_is_undone_stays_and_is_told(
     assert {name.decode() for name in files_of(lab.source)} == {"a", "b", "added"}
     for other in {"a", "b"} - {path}:
         assert (storage / other).read_text() == "first"
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_what_an_ended_undoing_had_sent_back_in_part_is_sent_again(
+    lab: Lab, webdav_server: WebdavServer, *, is_ours: bool
+) -> None:
+    path = f"i{time.monotonic_ns()}"
+    there = Endpoint(engine_remote(webdav_server.remote), path)
+    server = webdav_server.root / path
+    big = os.urandom(1_500_000)
+    write_tree(server, {"big": big, "small": "1"})
+    moving = keeping(lab.asking(Method.MOVE, source=there))
+    assert lab.run(moving).result.outcome is Outcome.SUCCEEDED
+    undo, begun_at_s = undo_of(moving, lab), time.time()
+    stop = StopSignal()
+    for event in run_restore(
+        replace(undo, limits=Limits(transfers=1, bandwidth="300K")),
+        work_dir=lab.work_dir,
+        rclone=lab.rclone,
+        local_roots=(lab.root / "files",),
+        stop=stop,
+        log_path=lab.undo_log_path,
+    ):
+        if isinstance(event, Progress) and sum(file.bytes_done for file in event.in_flight) > 9e4:
+            stop.request()
+    assert 0 < (server / "big").stat().st_size < len(big)
+    if not is_ours:
+        (server / "big").write_text("a person's")
+
+    undone = restore(lab, replace(undo, begun_at_s=begun_at_s))
+
+    if is_ours:
+        assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
+        assert (server / "big").read_bytes() == big
+        assert files_of(lab.destination) == {}
+    else:
+        assert undone.result.outcome is Outcome.PARTIAL
+        [failed] = [item for item in undone.items if item.action is Action.FAILED]
+        assert "has a shorter file of that name" in str(failed.error)
+        assert (server / "big").read_text() == "a person's"
+        assert (lab.destination / "big").read_bytes() == big
 
 
 def test_what_stands_where_a_file_is_put_back_is_kept_if_it_may_be_a_persons(lab: Lab) -> None:
