@@ -675,7 +675,11 @@ def test_what_an_ended_undoing_had_sent_back_in_part_is_sent_again(
     ):
         if isinstance(event, Progress) and sum(file.bytes_done for file in event.in_flight) > 9e4:
             stop.request()
-    assert 0 < (server / "big").stat().st_size < len(big)
+    size_bytes = -1
+    while size_bytes != (size_bytes := (server / "big").stat().st_size):
+        # The server writes on for a while.
+        time.sleep(1)
+    assert 0 < size_bytes < len(big)
     if not is_ours:
         (server / "big").write_text("a person's")
 
