@@ -76,10 +76,11 @@ class Message:
 
 @dataclass(slots=True)
 class Seen:
-    """What one scheduler did in a minute: its messages, and its rows at the end."""
+    """What one scheduler did in a minute: its messages `until` then, and its rows at the end."""
 
     began_at: datetime
     slot: datetime
+    until: datetime
     messages: dict[str, Message] = field(default_factory=dict)
     enabled: dict[str, bool] = field(default_factory=dict)
     running: bool = False
@@ -169,8 +170,8 @@ def watch(labs: Mapping[str, Lab]) -> dict[str, Seen]:
         lab.start_beat(scheduler=scheduler, ready=False, CELERY_SCHEDULE=json.dumps(STATIC))
     # The slot must be one that both meet when they have started and all rows have had their time.
     slot = datetime.fromtimestamp((time.time() + STARTS_IN_S + 8) // 60 * 60 + 60, tz=UTC)
-    seen = {scheduler: Seen(began_at, slot) for scheduler in labs}
-    enough, at_most = slot + timedelta(seconds=4), slot + timedelta(seconds=10)
+    seen = {scheduler: Seen(began_at, slot, began_at) for scheduler in labs}
+    enough, at_most = slot + timedelta(seconds=4), slot + timedelta(seconds=40)
     # On a machine that is busy with other tests a beat may come late.
     while (now := datetime.now(tz=UTC)) < enough or (
         now < at_most and not all(one.met_its_minute() for one in seen.values())
@@ -186,6 +187,7 @@ def watch(labs: Mapping[str, Lab]) -> dict[str, Seen]:
             timeout_s=20.0,
         )
         read_messages(lab.broker, seen[scheduler])
+        seen[scheduler].until = datetime.now(tz=UTC)
         seen[scheduler].enabled = lab.ask(enabled_rows)
         seen[scheduler].running = lab.beats[0].running
         seen[scheduler].log = lab.beats[0].log()
@@ -216,19 +218,19 @@ def test_exactly_the_rows_that_are_due_fire(seen: Seen) -> None:
 
 
 def test_an_interval_fires_again_and_again(seen: Seen) -> None:
-    span_s = (seen.slot - seen.began_at).total_seconds()
+    span_s = (seen.until - seen.began_at).total_seconds()
     assert len(seen.of("interval")) > span_s / 2 / 2
-    assert len(seen.of("interval")) <= span_s / 2 + 6
+    assert len(seen.of("interval")) <= span_s / 2 + 2
     assert {message.headers["task"] for message in seen.of("interval")} == {"lab.interval"}
 
 
 def test_a_crontab_fires_at_its_minute(seen: Seen) -> None:
     times = [message.seen_at for message in seen.of("crontab")]
     # The minute before may have begun while it started, which on a busy machine takes a while.
-    assert len(times) <= 2
-    [seen_at] = [seen_at for seen_at in times if seen_at >= seen.slot]
-    assert seen_at.replace(second=0, microsecond=0) == seen.slot
-    assert seen_at.second < 12
+    assert len(times) <= 2, (times, seen.log)
+    due = [seen_at for seen_at in times if seen_at >= seen.slot]
+    assert len(due) == 1, (times, seen.log)
+    assert due[0].replace(second=0, microsecond=0) == seen.slot
 
 
 def test_a_clocked_one_off_fires_once_at_its_time_and_is_disabled(seen: Seen) -> None:
