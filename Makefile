@@ -24,11 +24,11 @@ demo: $(VENV)/.installed ## Sync a sample, or SRC=folder DST=folder; ONCE=1 ends
 up: $(VENV)/.installed ## Run everything: web, worker, beat, and Redis unless CELERY_BROKER is set
 	@$(PY) manage.py up
 
-# Four parts at once: most tests wait for servers and processes more than they compute. The one on
-# PostgreSQL, and the two that know no database, are shown when they are over.
+# Four parts at once, about as long as one another: most tests wait for servers and processes more
+# than they compute. All but the first are shown when they are over.
 ENGINE = tests/filesync/engine
 ENGINE_TO_M = $(wildcard $(ENGINE)/test_[a-m]*.py)
-NO_DATABASE = $(ENGINE) tests/test_servers.py
+APART = $(ENGINE) tests/test_servers.py tests/scheduler
 CHOSEN = -m "not drill and not browser" $(PYTEST_ARGS)
 test: $(VENV)/.tested ## Run the tests on SQLite, and those that touch a database on PostgreSQL
 	@logs=$$(mktemp -d); others=; status=0; \
@@ -36,12 +36,12 @@ test: $(VENV)/.tested ## Run the tests on SQLite, and those that touch a databas
 	begin() { log=$$1; shift; $(PY) -m pytest $(CHOSEN) "$$@" >"$$logs/$$log" 2>&1 & others="$$others $$!"; }; \
 	show() { echo "The tests $$2:"; wait $$3 || status=1; cat "$$logs/$$1"; }; \
 	begin postgres --database=postgres; \
-	begin to-m $(ENGINE_TO_M); \
-	begin from-n $(NO_DATABASE) $(ENGINE_TO_M:%=--ignore=%); \
-	$(PY) -m pytest $(CHOSEN) $(NO_DATABASE:%=--ignore=%) || status=1; \
+	begin to-m tests/scheduler $(ENGINE_TO_M); \
+	begin from-n $(ENGINE) tests/test_servers.py $(ENGINE_TO_M:%=--ignore=%); \
+	$(PY) -m pytest $(CHOSEN) $(APART:%=--ignore=%) || status=1; \
 	set -- $$others; \
 	show postgres "on PostgreSQL" $$1; \
-	show to-m "of the engine, A to M" $$2; \
+	show to-m "of the scheduler, and of the engine, A to M" $$2; \
 	show from-n "of the engine, N to Z, and of the servers" $$3; exit $$status
 
 test-browser: $(VENV)/.tested ## Drive the admin with Debian's chromium, in both languages
