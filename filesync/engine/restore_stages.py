@@ -85,7 +85,10 @@ class RestoreStages:
 
         Such a one holds nothing that would be lost. Both are read; long ones are taken for others.
         """
-        if size_bytes > _MOST_READ_BYTES:
+        if size_bytes == 0:
+            return True
+        # Some storages tell no size, as a negative one.
+        if not 0 < size_bytes <= _MOST_READ_BYTES:
             return False
         answer, digests = self.files.work_dir / "answer", set[bytes]()
         for place in (_below(self.places["src"], origin), _below(self.places["dst"], path)):
@@ -126,18 +129,29 @@ class RestoreStages:
         for step in (
             self._send_back(undo, now),
             self._take_back_names(undo),
-            self._act(Action.DELETED, ("delete",), (self.places["dst"],), undo.remove),
+            self._remove(undo),
         ):
             exit_code = yield from step
             if exit_code not in GOES_ON:
                 return exit_code
             failed = failed or exit_code
-        stay: Collection[str] = ()
+        stay: dict[str, FileFacts] = {}
         if failed or undo.send_back:
             going = {*undo.send_back, *undo.take_back, *undo.remove}
             stay = yield from self.listed("dst", going)
+        if not failed:
+            unseen = stay.keys() & undo.send_back.keys() - undo.conflicts.keys()
+            told = dict.fromkeys(sorted(unseen), Text("it was sent back, and is here still"))
+            undo.conflicts |= told
+            yield from self.reader.leave(told, self.request.kept_dir)
         exit_code = yield from self._put_back(undo, stay)
         return failed or exit_code
+
+    def _remove(self, undo: UndoPlan) -> Driven:
+        """Delete what the run had added, as far as the steps before left it in the plan."""
+        return (
+            yield from self._act(Action.DELETED, ("delete",), (self.places["dst"],), undo.remove)
+        )
 
     def _put_back(self, undo: UndoPlan, stay: Collection[str]) -> Driven:
         """Put kept files back, but over what stays, and make the folders as they were."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from filesync.engine.byte_limit import ByteLimit
 from filesync.engine.changed import taker
@@ -49,7 +49,7 @@ class Transfer:
     # The number of the last stage whose kept files are not to come back.
     _done: int = 0
     # Whether every file was found at the destination, None while nobody looked.
-    _in_step: bool | None = field(default=None, init=False)
+    _in_step: bool | None = None
 
     def carry_out(self, to_run: Sequence[Stage]) -> Driven:
         """Run the stages until one fails, and give the exit code of the whole.
@@ -90,8 +90,8 @@ class Transfer:
     def _carry_out(self, stage: Stage) -> Driven:
         """Run one stage; gives 0 where the next one may begin."""
         reader = self.run.reader
-        changes_names = stage.deleting or stage.clearing
-        yield from reader.begin_stage(renaming=stage.renaming, deleting=changes_names)
+        deletes = stage.deleting or stage.clearing
+        yield from reader.begin_stage(renaming=stage.renaming, deleting=deletes)
         self.writes = True
         try:
             exit_code = yield from self._driven(stage)

@@ -57,6 +57,7 @@ from tests.filesync.engine.lab import (
     engine_remote,
     files_of,
     modes_and_times,
+    names,
     tree,
     write_tree,
 )
@@ -652,9 +653,30 @@ def test_what_changes_while_a_move_is_undone_stays_and_is_told(
         assert (storage / other).read_text() == "first"
 
 
-@pytest.mark.parametrize("is_ours", [True, False])
+def test_what_came_while_files_were_sent_back_is_not_removed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(lab.source, {"a": "moved"})
+    moving = keeping(lab.between_storages(Method.MOVE))
+    assert lab.run(moving).result.outcome is Outcome.SUCCEEDED
+    write_tree(lab.destination, {"since": "a person's"})
+
+    def also_removing(touched: Touched, standing: Standing) -> UndoPlan:
+        plan = plan_undo(touched, standing)
+        plan.remove.append("since")
+        return plan
+
+    monkeypatch.setattr("filesync.engine.restore.plan_undo", also_removing)
+    undone = restore(lab, undo_of(moving, lab))
+
+    assert undone.result.outcome is Outcome.PARTIAL
+    assert names(files_of(lab.destination)) == {"since"}
+    assert names(files_of(lab.source)) == {"a"}
+
+
+@pytest.mark.parametrize("came", ["a part", "nothing", "a person's"])
 def test_what_an_ended_undoing_had_sent_back_in_part_is_sent_again(
-    lab: Lab, webdav_server: WebdavServer, *, is_ours: bool
+    lab: Lab, webdav_server: WebdavServer, came: str
 ) -> None:
     path = f"i{time.monotonic_ns()}"
     there = Endpoint(engine_remote(webdav_server.remote), path)
@@ -680,12 +702,12 @@ def test_what_an_ended_undoing_had_sent_back_in_part_is_sent_again(
         # The server writes on for a while.
         time.sleep(1)
     assert 0 < size_bytes < len(big)
-    if not is_ours:
-        (server / "big").write_text("a person's")
+    if came != "a part":
+        (server / "big").write_text(came if came == "a person's" else "")
 
     undone = restore(lab, replace(undo, begun_at_s=begun_at_s))
 
-    if is_ours:
+    if came != "a person's":
         assert undone.result.outcome is Outcome.SUCCEEDED, (undone.result.failure, undone.items)
         assert (server / "big").read_bytes() == big
         assert files_of(lab.destination) == {}
